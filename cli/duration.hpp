@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Durations as people write them, and as they like to read them.
+//
+//   duration = number                      plain seconds: 10, 1.5, .25
+//            | part part*                  largest unit first: 1h30m, 1m2.5s
+//   part     = number unit
+//   number   = digits [ "." digits ] | "." digits
+//   unit     = d | h | m | s | ms | us | ns
+//
+// Exact: decimal digits are counted, no floating point is involved, and what is
+// finer than a nanosecond is refused, not rounded.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+namespace lockbyfile::cli {
+
+/// The duration that `text` stands for, zero or more. Throws std::invalid_argument
+/// that says what is wrong with `text`. Up to 292 years.
+[[nodiscard]] std::chrono::nanoseconds parse_duration(std::string_view text);
+
+/// A duration in one or two units, short and rounded: "250 ms", "9.3 s",
+/// "3 min 20 s", "4 d 2 h".
+[[nodiscard]] std::string duration_text(std::chrono::nanoseconds duration);
+
+}  // namespace lockbyfile::cli

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lost.hpp"
+
+#include <algorithm>
+#include <lockbyfile/observe.hpp>
+#include <system_error>
+
+#include "describe.hpp"
+
+namespace lockbyfile::cli {
+
+namespace {
+
+/// The grant that followed the one with `token`, if the lock still knows it.
+const grant_info* successor(const lock_state& state, fencing_token token) {
+  const auto newer = std::find_if(state.grants.rbegin(), state.grants.rend(),
+                                  [token](const grant_info& g) { return g.token > token; });
+  return newer == state.grants.rend() ? nullptr : &*newer;
+}
+
+bool is_known(const lock_state& state, fencing_token token) {
+  return std::any_of(state.grants.begin(), state.grants.end(),
+                     [token](const grant_info& g) { return g.token == token; });
+}
+
+}  // namespace
+
+std::string why_lost(const named_lock& lock) {
+  std::error_code ec;
+  const auto state = observe(lock.path(), {}, ec);
+  if (ec == errc::not_found) return "its lockfile was deleted";
+  if (!state) return "its lockfile cannot be read: " + ec.message();
+
+  const fencing_token token = lock.token();
+  if (state->holder && state->holder->token == token) return "its lease ran out";
+  if (!is_known(*state, token)) return "its lockfile was deleted or replaced";
+
+  const grant_info* next = successor(*state, token);
+  if (next == nullptr) return "it was broken";
+  if (next->how == grant_kind::expired) {
+    return "its lease ran out, and " + party_text(next->who) + " took it over";
+  }
+  return "it was broken, and " + party_text(next->who) + " got it";
+}
+
+}  // namespace lockbyfile::cli

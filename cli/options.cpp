@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.hpp"
+
+#include <charconv>
+#include <stdexcept>
+
+#include "duration.hpp"
+#include "printable.hpp"
+
+namespace lockbyfile::cli {
+
+CLI::Option* add_duration(CLI::App& verb, const std::string& names,
+                          std::optional<std::chrono::nanoseconds>& target,
+                          const std::string& about) {
+  const std::string shown = names.substr(names.rfind("--"));
+  return verb
+      .add_option_function<std::string>(
+          names,
+          [&target, shown](const std::string& text) {
+            try {
+              target = parse_duration(text);
+            } catch (const std::invalid_argument& error) {
+              throw CLI::ValidationError(shown, error.what());
+            }
+          },
+          about)
+      ->type_name("DURATION");
+}
+
+void add_lock_address(CLI::App& verb, lock_address& target) {
+  verb.add_option("NAME", target.name,
+                  "the lock: NAME.lockfile in the directory of locks, or with a slash a path")
+      ->required()
+      ->type_name("");
+  verb.add_option("--dir", target.directory,
+                  "the directory of locks (default: $LOCKBYFILE_DIR, or else the current one)")
+      ->type_name("DIR");
+}
+
+CLI::Option* add_mode(CLI::App& verb, unsigned& target) {
+  return verb
+      .add_option_function<std::string>(
+          "--mode",
+          [&target](const std::string& text) {
+            const char* const end = text.data() + text.size();
+            unsigned mode = 0;
+            const auto [parsed, error] = std::from_chars(text.data(), end, mode, 8);
+            if (error != std::errc{} || parsed != end || mode > 0777) {
+              throw CLI::ValidationError("--mode", "'" + printable(text) +
+                                                       "' is no octal number up to 777");
+            }
+            target = mode;
+          },
+          "permissions of the lockfile, if this creates it (default: 600); exactly these, "
+          "whatever the umask")
+      ->type_name("OCTAL");
+}
+
+}  // namespace lockbyfile::cli

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Options that several verbs take, and values that CLI11 has no words for. What
+// cannot be parsed becomes a CLI::ValidationError with the option's name.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <optional>
+#include <string>
+
+namespace lockbyfile::cli {
+
+/// An option whose value is a duration (duration.hpp).
+CLI::Option* add_duration(CLI::App& verb, const std::string& names,
+                          std::optional<std::chrono::nanoseconds>& target,
+                          const std::string& about);
+
+/// NAME and --dir, which say what lock is meant.
+struct lock_address {
+  std::string name;
+  std::string directory;
+};
+void add_lock_address(CLI::App& verb, lock_address& target);
+
+/// --mode, permission bits in octal.
+CLI::Option* add_mode(CLI::App& verb, unsigned& target);
+
+}  // namespace lockbyfile::cli

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run.hpp"
+
+#include <memory>
+#include <string_view>
+
+#include "carry_out.hpp"
+#include "run_request.hpp"
+
+namespace lockbyfile::cli {
+
+namespace {
+
+/// The options as they were given.
+struct run_options {
+  lock_address lock;
+  std::string shell_text;
+  std::optional<std::chrono::nanoseconds> patience;
+  std::optional<std::chrono::nanoseconds> lease;
+  std::optional<std::chrono::nanoseconds> kill_after;
+  int conflict_exit_code = exit_patience_ran_out;
+  unsigned mode = lock_options{}.mode;
+  bool no_wait = false;
+  bool renew = false;
+  bool quiet = false;
+  bool verbose = false;
+  bool no_share = false;
+  std::vector<std::string> command_for_help;  // never filled: cut off before
+};
+
+[[noreturn]] void refuse(const std::string& option, const std::string& why) {
+  throw CLI::ValidationError(option, why);
+}
+
+std::string base_name(std::string_view path) {
+  const auto slash = path.rfind('/');
+  const auto name = slash == std::string_view::npos ? path : path.substr(slash + 1);
+  return std::string(name.empty() ? path : name);
+}
+
+/// The program that a shell text begins with, if that is plain to see, else "sh".
+std::string description_of_shell_text(std::string_view text) {
+  constexpr std::string_view blanks = " \t\n";
+  constexpr std::string_view plain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-";
+  const auto begin = text.find_first_not_of(blanks);
+  if (begin == std::string_view::npos) return "sh";
+  text.remove_prefix(begin);
+  const std::string_view word = text.substr(0, text.find_first_of(blanks));
+  return word.find_first_not_of(plain) == std::string_view::npos ? base_name(word) : "sh";
+}
+
+void set_shell_command(run_request& request, const std::string& text) {
+  request.command = {"/bin/sh", "-c", text};
+  request.description = description_of_shell_text(text);
+}
+
+void set_command(run_request& request, const run_options& given,
+                 std::vector<std::string> after_name) {
+  const bool has_shell_text = !given.shell_text.empty();
+  if (has_shell_text && !after_name.empty()) {
+    refuse("--command", "takes the place of COMMAND: give one of them");
+  }
+  if (has_shell_text) return set_shell_command(request, given.shell_text);
+  if (after_name.size() == 2 && after_name[0] == "-c") {
+    return set_shell_command(request, after_name[1]);
+  }
+  if (!after_name.empty() && after_name[0] == "--") {
+    after_name.erase(after_name.begin());
+  } else if (!after_name.empty() && after_name[0].starts_with('-')) {
+    refuse("COMMAND", "'" + after_name[0] +
+                          "' stands where the command should: options go before NAME, and a "
+                          "command of that name after --");
+  }
+  if (after_name.empty()) refuse("COMMAND", "is missing: what shall be run?");
+  request.description = base_name(after_name[0]);
+  request.command = std::move(after_name);
+}
+
+void set_lease(run_request& request, const run_options& given) {
+  using std::chrono::nanoseconds;
+  if (given.lease && *given.lease == nanoseconds(0)) refuse("--lease", "must be above zero");
+  request.kill_after = given.kill_after;
+  if (given.renew) {
+    request.at_lease_end = lease_policy::renew;
+    request.lease = given.lease.value_or(std::chrono::seconds(10));
+    return;
+  }
+  request.lease = given.lease.value_or(no_lease);
+  if (given.lease && given.kill_after && *given.kill_after >= *given.lease) {
+    refuse("--kill-after", "must be shorter than the lease, of which it is the end");
+  }
+}
+
+run_request request_from(const run_options& given, const std::vector<std::string>& after_name) {
+  run_request request;
+  request.lock = given.lock;
+  set_command(request, given, after_name);
+  set_lease(request, given);
+  request.patience = given.no_wait ? std::chrono::nanoseconds(0) : given.patience.value_or(forever);
+  request.lifeline = given.no_share ? lifeline_policy::keep : lifeline_policy::share;
+  request.conflict_exit_code = given.conflict_exit_code;
+  request.mode = given.mode;
+  request.chatter = given.quiet     ? chattiness::quiet
+                    : given.verbose ? chattiness::verbose
+                                    : chattiness::normal;
+  return request;
+}
+
+void add_time_options(CLI::App& run, run_options& given) {
+  CLI::Option* patience =
+      add_duration(run, "-w,--patience", given.patience, "give up after this long (default: never)");
+  run.add_flag("-n,--no-wait", given.no_wait, "give up at once if the lock is held")
+      ->excludes(patience);
+  run.add_option("-E,--conflict-exit-code", given.conflict_exit_code,
+                 "the exit code for having given up (default: 75)")
+      ->check(CLI::Range(0, 255))
+      ->type_name("CODE");
+  add_duration(run, "--timeout,--lease", given.lease,
+               "the lock opens after this long, and the command is ended (SIGTERM, then "
+               "SIGKILL) before that (default: no lease)");
+  run.add_flag("--renew", given.renew,
+               "renew the lease as long as the command runs; it is 10s unless --lease is given");
+  add_duration(run, "--kill-after", given.kill_after,
+               "from SIGTERM to SIGKILL (default: 5s, or a tenth of the lease if that is less)");
+}
+
+void add_other_options(CLI::App& run, run_options& given) {
+  run.add_option("-c,--command", given.shell_text, "run this with /bin/sh in place of COMMAND")
+      ->type_name("TEXT");
+  run.add_flag("-o,--no-share", given.no_share,
+               "do not share the lifeline with the command: if lockbyfile is killed, the lock "
+               "opens although the command runs on");
+  add_mode(run, given.mode);
+  CLI::Option* quiet =
+      run.add_flag("-q,--quiet", given.quiet, "do not say whom it waits for, nor that it gave up");
+  run.add_flag("-v,--verbose", given.verbose, "say when the lock was got and released")
+      ->excludes(quiet);
+}
+
+}  // namespace
+
+CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, int& exit_code) {
+  CLI::App* run = app.add_subcommand("run", "Run a command while holding a lock");
+  const auto given = std::make_shared<run_options>();
+  add_lock_address(*run, given->lock);
+  run->add_option("COMMAND", given->command_for_help,
+                  "what to run, with its arguments: all that follows NAME is its own, and the "
+                  "options of run go before NAME")
+      ->type_name("");
+  add_time_options(*run, *given);
+  add_other_options(*run, *given);
+  run->footer(
+      "Durations: 10s, 250ms, 1h30m, or plain seconds like 1.5\n\n"
+      "The command has LOCKBYFILE_NAME, LOCKBYFILE_TOKEN and LOCKBYFILE_FILE in its\n"
+      "environment. If the grant is lost (broken, file deleted), it is ended: SIGTERM,\n"
+      "then SIGKILL, and so is everything that it has started.\n\n" +
+      run_exit_codes_help());
+  run->callback([given, &after_name, &exit_code] {
+    exit_code = carry_out(request_from(*given, after_name));
+  });
+  return run;
+}
+
+}  // namespace lockbyfile::cli

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "signals.hpp"
+
+#include <algorithm>
+#include <ctime>
+
+namespace lockbyfile::cli {
+
+signal_gate::signal_gate() {
+  // If SIGCHLD was ignored when we were started, the status of the command would be lost.
+  ::signal(SIGCHLD, SIG_DFL);
+
+  ::sigemptyset(&gated_);
+  for (const int s : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2}) {
+    ::sigaddset(&gated_, s);
+  }
+  ::sigprocmask(SIG_BLOCK, &gated_, &outer_mask_);
+}
+
+signal_gate::~signal_gate() { ::sigprocmask(SIG_SETMASK, &outer_mask_, nullptr); }
+
+std::optional<received_signal> signal_gate::next(
+    std::chrono::steady_clock::time_point until) const {
+  using namespace std::chrono_literals;
+  const auto left = std::clamp<std::chrono::nanoseconds>(
+      until - std::chrono::steady_clock::now(), 0ns, 1h);
+  const auto whole = std::chrono::floor<std::chrono::seconds>(left);
+  timespec timeout{};
+  timeout.tv_sec = whole.count();
+  timeout.tv_nsec = static_cast<long>((left - whole).count());
+
+  siginfo_t info{};
+  const int number = ::sigtimedwait(&gated_, &info, &timeout);
+  if (number < 0) return {};  // time is up, or interrupted: the caller looks around either way
+  if (info.si_code == SI_KERNEL) return received_signal{number, signal_origin::kernel, 0};
+  return received_signal{number, signal_origin::process, info.si_pid};
+}
+
+}  // namespace lockbyfile::cli

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// supervisor: stays with the command until it has ended, and sees to it that it does
+// not outlive its grant. One thread, one loop: it sleeps until a signal comes or
+// something is due.
+//
+//   what happens                     what is done
+//   ---------------------------------+---------------------------------------------
+//   the command ends                 done at once; daemons that it left are left alone
+//   a signal for us                  passed on to the command, unless the terminal has
+//                                    told it already
+//   a third of the lease (--renew)   renew
+//   every 100 ms                     look whether the grant is still ours
+//   the grant is lost                end the command: SIGTERM, --kill-after, SIGKILL
+//   the lease comes to its end       the same, in time (lease_plan.hpp)
+//   a signal that we passed on       end what is left of it, so that `sh -c 'a; b'`
+//   has killed the command           does not go on without the lock
+//
+// To end the command is to end its process tree. A stopped process gets SIGCONT after
+// SIGTERM, or it would never see it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <lockbyfile/named_lock.hpp>
+#include <optional>
+#include <string>
+
+#include "process_tree.hpp"
+#include "signals.hpp"
+
+namespace lockbyfile::cli {
+
+struct supervision {
+  using time_point = std::chrono::steady_clock::time_point;
+
+  std::string name;                                    // of the lock, for messages
+  std::string command;                                 // likewise
+  std::chrono::nanoseconds kill_after{0};              // from SIGTERM to SIGKILL
+  time_point term_at = time_point::max();              // because the lease ends
+  time_point kill_at = time_point::max();              // likewise, whatever happens
+  std::optional<std::chrono::nanoseconds> renew_every;
+};
+
+/// Why the command was ended, if it did not end by itself.
+enum class end_reason { none, grant_lost, lease_ends, passed_signal };
+
+struct command_end {
+  int status = 0;  // as of waitpid
+  end_reason reason = end_reason::none;
+  bool interrupted_from_terminal = false;  // Ctrl-C was pressed
+};
+
+class supervisor {
+ public:
+  supervisor(named_lock& lock, const signal_gate& gate, const process_tree& tree,
+             supervision plan);
+
+  /// Returns when `command`, a child of ours, has ended; if it had to be ended, when
+  /// its whole tree has.
+  command_end stay_with(pid_t command);
+
+ private:
+  using clock = std::chrono::steady_clock;
+
+  void reap();
+  [[nodiscard]] bool was_killed_by_passed_signal() const;
+  [[nodiscard]] bool is_over() const;
+  void keep_grant();
+  void renew_if_due();
+  void end_command(end_reason reason, const std::string& why);
+  void kill_if_due();
+  void pass_on(const received_signal& signal);
+  [[nodiscard]] clock::time_point next_look() const;
+
+  named_lock& lock_;
+  const signal_gate& gate_;
+  const process_tree& tree_;
+  const supervision plan_;
+
+  pid_t command_ = -1;
+  std::optional<int> status_;
+  int last_passed_signal_ = 0;
+  end_reason reason_ = end_reason::none;
+  bool interrupted_from_terminal_ = false;
+  clock::time_point kill_at_ = clock::time_point::max();
+  clock::time_point renew_at_ = clock::time_point::max();
+};
+
+}  // namespace lockbyfile::cli

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// waiting_line: tells people, while the command waits, whom it waits for.
+//
+//   waiting for 'backup' (12 s): held by rsync (pid 4711, anna) since 14:03:12,
+//   lease left 48 s; 2 ahead of us
+//
+// On a terminal it is one live line, drawn anew every second and erased at the end;
+// not while we are in the background, where it would disturb others. In a log it is
+// one line, then one a minute. Both begin after a tenth of a second, so that a short
+// wait says nothing.
+//
+// It looks with observe(), which disturbs nobody, from a thread of its own that
+// blocks every signal: those go to the thread that waits.
+#pragma once
+
+#include <chrono>
+#include <lockbyfile/observe.hpp>
+#include <string>
+#include <thread>
+
+namespace lockbyfile::cli {
+
+class waiting_line {
+ public:
+  /// Begins to tell of the lock `name`, whose file is `path`.
+  waiting_line(std::string name, std::string path);
+
+  /// Erases the line.
+  ~waiting_line();
+  waiting_line(const waiting_line&) = delete;
+  waiting_line& operator=(const waiting_line&) = delete;
+
+ private:
+  std::jthread thread_;
+};
+
+/// "held by rsync (pid 4711, anna) since 14:03:12, lease left 48 s"
+[[nodiscard]] std::string holder_text(const lock_state& state);
+
+/// The whole line, as process `self` sees it after having waited for `waited`.
+[[nodiscard]] std::string waiting_text(const std::string& name, const lock_state& state,
+                                       std::chrono::nanoseconds waited, unsigned self);
+
+}  // namespace lockbyfile::cli

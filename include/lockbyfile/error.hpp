@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What can go wrong, by name.
+//
+// The first group are results: the lock works, the answer is no. The second
+// group is broken things: they are thrown as lock_error, which adds the path
+// and a sentence. Errors of the operating system keep their errno in
+// std::system_category(), also inside a lock_error with the path.
+#pragma once
+
+#include <lockbyfile/export.hpp>
+#include <string>
+#include <system_error>
+
+namespace lockbyfile {
+
+enum class errc {
+  // results
+  timed_out = 1,   // patience ran out (equivalent to std::errc::timed_out)
+  cancelled,       // stop was requested (std::errc::operation_canceled)
+  would_deadlock,  // this object holds the lock, or another thread waits with
+                   // it (std::errc::resource_deadlock_would_occur)
+  not_holder,      // renew or release without a grant
+  lease_lost,      // the grant ran out, was broken, or its file was deleted
+  in_use,          // remove: somebody holds the lock
+  token_mismatch,  // break: the lock is not held under the expected token
+  not_found,       // observe, break, remove: there is no such lockfile
+
+  // broken
+  invalid_name,       // empty, too long, with NUL, or not the name of a file
+  invalid_option,     // a lease or patience that is no usable duration
+  wrong_engine,       // scheme://, a foreign file, or a newer format
+  damaged,            // a lockfile whose content makes no sense, in use
+  too_many_sessions,  // 4,000 are open already
+  clock_mismatch,     // in use from another time namespace or another kernel
+  network_filesystem, // shared memory does not reach the other hosts
+  stuck,              // another process was stopped while setting up the file
+};
+
+[[nodiscard]] LOCKBYFILE_EXPORT const std::error_category& lock_category() noexcept;
+
+[[nodiscard]] inline std::error_code make_error_code(errc code) noexcept {
+  return {static_cast<int>(code), lock_category()};
+}
+
+/// An error with the lockfile that it happened to. what() is a whole sentence:
+/// what was tried, on which path, why it failed.
+class LOCKBYFILE_EXPORT lock_error : public std::system_error {
+ public:
+  lock_error(std::error_code code, const std::string& what, std::string path);
+
+  /// The lockfile's path, or the name as it was given if there is no path yet.
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace lockbyfile
+
+template <>
+struct std::is_error_code_enum<lockbyfile::errc> : std::true_type {};

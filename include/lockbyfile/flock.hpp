@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// FLock: the API of Andreas Krueger's lockbyfile.py and lockbydir.py (2015), so
+// that old code ports line by line. What differs is said per function; what was
+// unsafe there is not here (docs/guarantees.md).
+//
+//   FLock L("LOCKNAME");                              // A: instantiate, with name
+//   if (L.LoopWhileLocked_ThenLocking()) {            // B: wait, then lock
+//     use_the_scarce_resource();                      // C: for TIMEOUT at the most
+//     L.unlocking();                                  // D: free for the next
+//   }
+//
+// TIMEOUT travels in the lock: waiters obey the holder's, not their own. An FLock
+// that is destroyed, or whose process ends, opens the lock at once.
+//
+// Threads and fork: as named_lock. Durations in seconds. A TIMEOUT that is not
+// above zero or is NaN, and a PATIENCE that is NaN, throw lock_error
+// (invalid_option) when they are used; infinity is for ever.
+#pragma once
+
+#include <lockbyfile/export.hpp>
+#include <memory>
+#include <string>
+
+namespace lockbyfile {
+
+class LOCKBYFILE_EXPORT FLock {
+ public:
+  /// Throws lock_error as named_lock does. Creates no lockfile yet.
+  explicit FLock(std::string name);
+  virtual ~FLock();
+  FLock(FLock&&) noexcept;
+  FLock& operator=(FLock&&) noexcept;
+
+  double TIMEOUT = 10;   // seconds after which the lock opens by itself
+  double PATIENCE = 30;  // seconds after which a waiter gives up
+
+  /// Waits for the lock, PATIENCE seconds at the most. True: acquired.
+  /// Waiters are served in order of arrival, woken and not polling.
+  [[nodiscard]] bool LoopWhileLocked_ThenLocking();
+
+  /// Opens the lock. True only if this object was the rightful holder and in time.
+  bool unlocking();
+
+  /// Tries to lock, without waiting. False also if this object holds it already.
+  [[nodiscard]] bool locking();
+
+  /// Whether anybody, this object included, holds the lock in time.
+  [[nodiscard]] bool isLocked() const;
+
+  /// Waits while the lock is locked, PATIENCE seconds at the most, taking nothing.
+  /// True if it had to wait, false if the lock was open anyway.
+  bool loopWhileLocked() const;
+
+  /// Whether there is a grant that nobody gave back: held, timed out or abandoned.
+  /// (In 2015: whether the lockfile exists. Here the file stays.)
+  [[nodiscard]] bool exists() const;
+
+  /// Seconds since that grant; -1 if there is none.
+  [[nodiscard]] double age() const;
+
+  /// Whether that grant has outlived its lease (or its holder). False if none.
+  [[nodiscard]] bool timedOut() const;
+
+  /// Forces the lock open, whoever holds it. True if there was something to break.
+  bool breakLock();
+
+  /// The lockfile's path.
+  [[nodiscard]] const std::string& filename() const;
+
+ private:
+  class impl;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace lockbyfile

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A grant: one successful acquisition, and what it tells.
+#pragma once
+
+#include <chrono>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace lockbyfile {
+
+/// A number larger than that of every earlier grant of the same name, below
+/// 2^52 and so exact in JSON and in a double. Zero means: none. Send it with each
+/// write, and let the resource refuse tokens smaller than the largest it saw.
+class fencing_token {
+ public:
+  constexpr fencing_token() noexcept = default;
+  explicit constexpr fencing_token(std::uint64_t value) noexcept : value_(value) {}
+
+  [[nodiscard]] constexpr std::uint64_t value() const noexcept { return value_; }
+  [[nodiscard]] explicit constexpr operator bool() const noexcept { return value_ != 0; }
+  friend constexpr auto operator<=>(fencing_token, fencing_token) noexcept = default;
+
+ private:
+  std::uint64_t value_ = 0;
+};
+
+/// How a grant came.
+enum class grant_kind : std::uint8_t {
+  free,       // nobody held the lock
+  expired,    // taken over: the last holder's lease had run out
+  abandoned,  // taken over: the last holder had died
+};
+
+/// A process as it described itself in the lockfile. Only to be shown: no
+/// decision rests on it. The pid is that of the process's own pid namespace.
+struct party {
+  unsigned pid = 0;
+  unsigned user = 0;  // uid
+  std::string command;
+  friend bool operator==(const party&, const party&) = default;
+};
+
+struct grant {
+  fencing_token token;
+  grant_kind how = grant_kind::free;
+
+  /// Who held the lock before, if it was taken over.
+  std::optional<party> previous;
+
+  /// From the call of acquire to the grant.
+  std::chrono::nanoseconds waited{0};
+
+  /// How many were in line when this waiter joined it; 0 if it went straight in.
+  std::size_t place = 0;
+};
+
+}  // namespace lockbyfile

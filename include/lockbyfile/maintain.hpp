@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// An operator's tools: force a lock open, remove lockfiles that nobody uses.
+#pragma once
+
+#include <lockbyfile/export.hpp>
+#include <lockbyfile/grant.hpp>
+#include <lockbyfile/options.hpp>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+namespace lockbyfile {
+
+/// Forces the lock open if it is held under the token `expected`; the zero token
+/// stands for whoever holds it. The holder learns that its lease is lost, the
+/// waiter next in line is woken. Errors: not_found, token_mismatch (also when it is
+/// free), and those of opening a named_lock. Does not block.
+LOCKBYFILE_EXPORT void break_lock(std::string_view name, fencing_token expected,
+                                  const lock_options& options = {});
+LOCKBYFILE_EXPORT void break_lock(std::string_view name, fencing_token expected,
+                                  const lock_options& options, std::error_code& ec);
+
+/// Removes the lockfile. Whoever has it open, waiting or not, moves on to the
+/// path's next file by itself; no grant is lost. Errors: not_found, in_use (it is
+/// held), stuck, and those of opening a named_lock.
+LOCKBYFILE_EXPORT void remove(std::string_view name, const lock_options& options = {});
+LOCKBYFILE_EXPORT void remove(std::string_view name, const lock_options& options,
+                              std::error_code& ec);
+
+/// Removes every lockfile in `directory` that no process has open, and returns
+/// their paths. What cannot be removed is passed over. Throws lock_error if the
+/// directory cannot be read.
+LOCKBYFILE_EXPORT std::vector<std::string> prune(const std::string& directory);
+
+}  // namespace lockbyfile

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// named_lock: mutual exclusion between processes, by name, with leases.
+//
+// Each acquisition is a grant. It carries a lease and a fencing token larger
+// than the token of every earlier grant of the same name. If the lease runs out
+// before renew(), a waiter may take the lock over while this process still
+// believes it holds it. Exclusion is therefore a promise about time; for
+// correctness send token() with each write and let the resource refuse smaller
+// ones.
+//
+//   state      | acquire       | renew        | release      | lease expires
+//   -----------+---------------+--------------+--------------+--------------
+//   not held   | held, or wait | not_holder   | not_holder   | -
+//   held       | would_deadlock| held         | not held     | lost
+//   lost       | held, or wait | held if still| lease_lost,  | -
+//              |               | untaken, else| then not held|
+//              |               | lease_lost   |              |
+//
+// A grant is also lost when an operator breaks the lock, or when the lockfile is
+// deleted, renamed or replaced, which counts as a break.
+//
+// Thread safety: one thread at a time per object, except that token(),
+// is_held() and lease_remaining() may be called at any time from any thread. A
+// second thread that calls acquire on an object in use gets would_deadlock: give
+// each thread an object of its own. Several objects may share a name, in one
+// process or in many; they exclude each other.
+//
+// fork: the parent keeps the grant. The child's copy is "not held"; it opens a
+// session of its own when it is used. The descriptor is close-on-exec.
+//
+// The waiting, the order and the crash release are the engine's: see
+// docs/guarantees.md.
+#pragma once
+
+#include <chrono>
+#include <lockbyfile/error.hpp>
+#include <lockbyfile/export.hpp>
+#include <lockbyfile/grant.hpp>
+#include <lockbyfile/options.hpp>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+namespace lockbyfile {
+
+class LOCKBYFILE_EXPORT named_lock {
+ public:
+  /// Opens the lock called `name`, creating its state if absent. Holds nothing.
+  ///
+  /// A name without a slash is the file NAME.lockfile in options.directory; a name
+  /// with slashes is a path, used as it is. It is resolved once, here.
+  ///
+  /// Throws lock_error: invalid_name, invalid_option, wrong_engine, damaged,
+  /// too_many_sessions, clock_mismatch, network_filesystem, stuck, or the system's
+  /// error with the path. Blocks only while another process is creating the very
+  /// same file, and then 2 seconds at the most (stuck).
+  explicit named_lock(std::string_view name, const lock_options& options = {});
+
+  /// The same, with the error in `ec` and no lock in place of an exception.
+  [[nodiscard]] static std::optional<named_lock> open(std::string_view name,
+                                                      const lock_options& options,
+                                                      std::error_code& ec);
+
+  /// Releases the lock if this object holds it; a successor is not disturbed.
+  ~named_lock();
+  named_lock(named_lock&&) noexcept;
+  named_lock& operator=(named_lock&&) noexcept;
+  named_lock(const named_lock&) = delete;
+  named_lock& operator=(const named_lock&) = delete;
+
+  /// Waits up to `patience` for the lock and returns the grant.
+  ///
+  /// `patience` counts from the call. Zero or less tries once without waiting;
+  /// `forever` never gives up. Waiters are served in order of arrival, but a
+  /// newcomer may go first while the head of the line has waited less than 1 ms.
+  /// Giving up removes the waiter at once. A grant that arrives together with the
+  /// deadline or the stop request is returned, not dropped. Signal handlers run
+  /// while it waits and do not end the wait.
+  ///
+  /// Errors, with nothing held:
+  ///   timed_out        `patience` ran out
+  ///   cancelled        `stop` was requested while waiting
+  ///   would_deadlock   this object holds the lock, or another thread waits with it
+  ///   other            as for the constructor: the file may have to be reopened
+  ///
+  /// The overloads without an error_code throw lock_error for each of them, the
+  /// one with it only std::bad_alloc.
+  grant acquire();  // options.patience
+  grant acquire(std::chrono::nanoseconds patience, std::stop_token stop = {});
+  [[nodiscard]] std::optional<grant> acquire(std::chrono::nanoseconds patience,
+                                             std::stop_token stop, std::error_code& ec);
+
+  /// Starts the lease again at full length; the token stays the same. Never waits
+  /// for other parties. Sets lease_lost if anybody has been granted the lock since,
+  /// or the lock was broken or its file deleted; not_holder without a grant.
+  void renew();
+  void renew(std::error_code& ec) noexcept;
+
+  /// Like unlock(), but tells whether the lease lasted: lease_lost if it had run
+  /// out or the grant was lost otherwise; not_holder without a grant. Nothing is
+  /// held afterwards and a new holder isn't disturbed. Does not block.
+  void release(std::error_code& ec) noexcept;
+
+  /// Time until the current lease expires, at least zero; no_lease if it never
+  /// does. Zero if nothing is held.
+  [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept;
+
+  /// Whether this object holds an unexpired grant that nobody broke. A hint: the
+  /// answer may be stale when it is read. Looks at the path at most once a
+  /// millisecond.
+  [[nodiscard]] bool is_held() const noexcept;
+
+  /// Token of the current or last grant; the zero token if there was none.
+  [[nodiscard]] fencing_token token() const noexcept;
+
+  /// The lease of the next grant or renewal. Throws lock_error (invalid_option).
+  void set_lease(std::chrono::nanoseconds lease);
+  [[nodiscard]] std::chrono::nanoseconds lease() const noexcept;
+
+  /// The lockfile: absolute, and fixed when the lock was opened.
+  [[nodiscard]] const std::string& path() const noexcept;
+
+  /// The descriptor that is this session's lifeline: the lock counts as alive
+  /// while any process has it open. Pass a duplicate to a child that shall share it.
+  /// Changes when the lock is acquired anew after its file was replaced. -1 if none.
+  [[nodiscard]] int native_handle() const noexcept;
+
+  // Lockable and TimedLockable, for std::unique_lock and std::scoped_lock.
+  // lock() waits for options.patience and throws timed_out when it runs out.
+  // unlock() after a takeover does nothing; use release() to learn of it.
+  void lock();
+  [[nodiscard]] bool try_lock();
+  void unlock() noexcept;
+
+  template <class Rep, class Period>
+  [[nodiscard]] bool try_lock_for(std::chrono::duration<Rep, Period> patience) {
+    return try_for(saturated(patience));
+  }
+
+  template <class Clock, class Duration>
+  [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> deadline) {
+    // A clock other than the steady one may be set while we wait: look again.
+    for (;;) {
+      const auto left = deadline - Clock::now();
+      if (try_for(saturated(left))) return true;
+      if (Clock::now() >= deadline) return false;
+    }
+  }
+
+ private:
+  friend class keep_alive;
+  class impl;
+  explicit named_lock(std::shared_ptr<impl> state) noexcept;
+
+  bool try_for(std::chrono::nanoseconds patience);
+
+  template <class Rep, class Period>
+  static std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {
+    using std::chrono::nanoseconds;
+    using seconds = std::chrono::duration<double>;
+    if (seconds(d) >= seconds(forever)) return forever;
+    if (seconds(d) <= seconds(0)) return nanoseconds(0);
+    return std::chrono::ceil<nanoseconds>(d);
+  }
+
+  std::shared_ptr<impl> impl_;
+};
+
+}  // namespace lockbyfile

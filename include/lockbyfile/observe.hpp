@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// observe: who holds a lock, who waits, who had it. Takes nothing, creates
+// nothing, disturbs nobody, needs only permission to read.
+#pragma once
+
+#include <chrono>
+#include <lockbyfile/error.hpp>
+#include <lockbyfile/export.hpp>
+#include <lockbyfile/grant.hpp>
+#include <lockbyfile/options.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lockbyfile {
+
+struct holder_info {
+  party who;
+  fencing_token token;
+  std::chrono::system_clock::time_point since;  // of this grant
+  std::chrono::nanoseconds lease;               // as granted or last renewed; no_lease
+  std::chrono::nanoseconds lease_left;          // zero: expired; no_lease: unlimited
+  bool alive;  // its lifeline is held; false: the next acquire takes the lock over
+};
+
+struct waiter_info {
+  party who;
+  std::chrono::nanoseconds waiting;
+};
+
+struct grant_info {
+  party who;
+  fencing_token token;
+  grant_kind how;
+  std::chrono::system_clock::time_point since;
+};
+
+/// A lock at one instant.
+struct lock_state {
+  std::string path;
+  std::optional<holder_info> holder;  // none: the lock is free
+  std::vector<waiter_info> waiters;   // first in line first
+  std::vector<grant_info> grants;     // the last ones, newest first
+
+  /// Whether acquire would succeed at once but for those in line: nobody holds
+  /// the lock, or its holder has died or its lease has run out.
+  [[nodiscard]] bool is_open() const noexcept {
+    return !holder || !holder->alive || holder->lease_left <= std::chrono::nanoseconds(0);
+  }
+};
+
+/// Looks at the lock called `name`. Of `options`, only `directory` and
+/// `on_truncation` matter. Errors: not_found, and those of opening a named_lock.
+/// Does not block.
+[[nodiscard]] LOCKBYFILE_EXPORT lock_state observe(std::string_view name,
+                                                   const lock_options& options = {});
+[[nodiscard]] LOCKBYFILE_EXPORT std::optional<lock_state> observe(std::string_view name,
+                                                                  const lock_options& options,
+                                                                  std::error_code& ec);
+
+/// The paths of all lockfiles in `directory`, sorted. Other files are passed over.
+/// Throws lock_error with the system's error if it cannot be read.
+[[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> list(const std::string& directory);
+
+}  // namespace lockbyfile

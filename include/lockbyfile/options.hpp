@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+namespace lockbyfile {
+
+/// Patience that never ends.
+inline constexpr std::chrono::nanoseconds forever = std::chrono::nanoseconds::max();
+
+/// A lease that never ends: the lock lasts until release or death.
+inline constexpr std::chrono::nanoseconds no_lease = std::chrono::nanoseconds::max();
+
+/// What to do about SIGBUS, which the kernel sends to a process that touches
+/// the mapping of a file which somebody else has truncated.
+enum class truncation_guard {
+  install,    // a chained handler that answers for our own mappings only; the
+              // truncation is then reported as errc::damaged
+  leave_out,  // the program deals with SIGBUS itself
+};
+
+struct lock_options {
+  /// How long a grant lasts unless renewed, from 1 ns. The holder's lease rules:
+  /// waiters obey it, whatever their own setting. A lease of a second or more
+  /// counts from a clock that ticks every 1 to 10 ms and may so end up to one
+  /// tick early, never late; a shorter one is exact.
+  std::chrono::nanoseconds lease = no_lease;
+
+  /// How long lock() and acquire() wait. Zero or less tries once.
+  std::chrono::nanoseconds patience = forever;
+
+  /// Where names without a slash live. Empty: $LOCKBYFILE_DIR, or else the
+  /// current directory at the time of opening. Must exist.
+  std::string directory;
+
+  /// Permission bits of a lockfile that this open creates, exactly these
+  /// whatever the umask. An existing file keeps its own.
+  unsigned mode = 0600;
+
+  /// Group of a lockfile that this open creates.
+  std::optional<unsigned> group;
+
+  /// What observers see as the command, cut to 47 bytes. Empty: the program's
+  /// short name. Arguments are left out since they may hold secrets.
+  std::string description;
+
+  truncation_guard on_truncation = truncation_guard::install;
+};
+
+}  // namespace lockbyfile

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine contract: what named_lock asks of whatever keeps the locks.
+//
+// An engine supplies sessions. A session is one open handle on one name; it has
+// at most one grant at a time. Nothing above this line knows how an engine works,
+// and an engine knows nothing of std::mutex idioms, patience or option parsing.
+//
+// Engines: the file engine (src/file). Later ones join open_session().
+//
+// Every engine keeps these claims, whatever happens to processes in between:
+//   - at most one grant of a name is valid at an instant;
+//   - a later grant has a larger token;
+//   - an unexpired grant ends only by release, death of its holder, or break;
+//   - a call for a grant that is no longer current changes nothing;
+//   - acquire waits in the engine's own way, wakes when the lock opens, and leaves
+//     nothing behind when it gives up; a grant that arrives together with the
+//     deadline or the stop request is returned.
+//
+// Results (errc's first group) are set in `ec`; broken things are thrown as
+// lock_error. Threads: acquire, renew, release and set_lease by one thread at a
+// time, the const functions by any thread at any time. Two concurrent calls of
+// acquire are refused (would_deadlock), not undefined.
+#pragma once
+
+#include <chrono>
+#include <lockbyfile/error.hpp>
+#include <lockbyfile/grant.hpp>
+#include <lockbyfile/options.hpp>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "core/instant.hpp"
+
+namespace lockbyfile {
+
+class session {
+ public:
+  session() = default;
+  virtual ~session() = default;
+  session(const session&) = delete;
+  session& operator=(const session&) = delete;
+
+  /// Waits until `deadline`, an instant; 0 tries once and does not wait.
+  virtual std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
+                                       std::error_code& ec) = 0;
+  virtual void renew(std::error_code& ec) = 0;
+  virtual void release(std::error_code& ec) noexcept = 0;
+  virtual void set_lease(std::chrono::nanoseconds lease) noexcept = 0;
+
+  [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;
+  [[nodiscard]] virtual std::chrono::nanoseconds lease_remaining() const noexcept = 0;
+  [[nodiscard]] virtual bool is_held() const noexcept = 0;
+  [[nodiscard]] virtual fencing_token token() const noexcept = 0;
+  [[nodiscard]] virtual const std::string& path() const noexcept = 0;
+  [[nodiscard]] virtual int lifeline() const noexcept = 0;
+};
+
+/// Opens a session on `name` with the engine that the name asks for.
+std::unique_ptr<session> open_session(std::string_view name, const lock_options& options);
+
+}  // namespace lockbyfile

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <lockbyfile/error.hpp>
+
+namespace lockbyfile {
+
+namespace {
+
+class category final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override { return "lockbyfile"; }
+
+  [[nodiscard]] std::string message(int value) const override {
+    switch (static_cast<errc>(value)) {
+      case errc::timed_out: return "patience ran out";
+      case errc::cancelled: return "the wait was cancelled";
+      case errc::would_deadlock: return "this lock object is in use already";
+      case errc::not_holder: return "this lock object holds no grant";
+      case errc::lease_lost: return "the grant was lost";
+      case errc::in_use: return "the lock is held";
+      case errc::token_mismatch: return "the lock is not held under that token";
+      case errc::not_found: return "no such lock";
+      case errc::invalid_name: return "not a lock's name";
+      case errc::invalid_option: return "not a usable option";
+      case errc::wrong_engine: return "not a lockfile of this engine and format";
+      case errc::damaged: return "the lockfile is damaged";
+      case errc::too_many_sessions: return "too many sessions have the lock open";
+      case errc::clock_mismatch: return "the lock is in use under another clock";
+      case errc::network_filesystem: return "a network filesystem cannot carry this lock";
+      case errc::stuck: return "another process stopped while it set up the lockfile";
+    }
+    return "unknown error " + std::to_string(value);
+  }
+
+  [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
+    switch (static_cast<errc>(value)) {
+      case errc::timed_out: return std::errc::timed_out;
+      case errc::cancelled: return std::errc::operation_canceled;
+      case errc::would_deadlock: return std::errc::resource_deadlock_would_occur;
+      case errc::invalid_name:
+      case errc::invalid_option: return std::errc::invalid_argument;
+      case errc::not_found: return std::errc::no_such_file_or_directory;
+      case errc::in_use: return std::errc::device_or_resource_busy;
+      default: return {value, *this};
+    }
+  }
+};
+
+}  // namespace
+
+const std::error_category& lock_category() noexcept {
+  static const category instance;
+  return instance;
+}
+
+lock_error::lock_error(std::error_code code, const std::string& what, std::string path)
+    : std::system_error(code, what), path_(std::move(path)) {}
+
+}  // namespace lockbyfile

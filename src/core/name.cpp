@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/name.hpp"
+
+#include <cctype>
+#include <climits>
+#include <cstdlib>
+#include <filesystem>
+#include <lockbyfile/error.hpp>
+
+namespace lockbyfile {
+
+namespace {
+
+constexpr std::string_view suffix = ".lockfile";
+
+[[noreturn]] void refuse(std::string_view name, errc code, const std::string& why) {
+  std::string shown;
+  for (const char c : name.substr(0, 80)) {
+    shown += std::iscntrl(static_cast<unsigned char>(c)) != 0 ? '?' : c;
+  }
+  if (name.size() > 80) shown += "…";
+  throw lock_error(code, "lock name \"" + shown + "\" " + why, std::string(name));
+}
+
+bool has_scheme(std::string_view name) {
+  const auto end = name.find("://");
+  if (end == std::string_view::npos || end == 0) return false;
+  for (const char c : name.substr(0, end)) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '+' && c != '-' && c != '.') {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::string default_directory(const std::string& directory) {
+  if (!directory.empty()) return directory;
+  const char* from_environment = std::getenv("LOCKBYFILE_DIR");
+  return from_environment != nullptr && *from_environment != '\0' ? from_environment : ".";
+}
+
+}  // namespace
+
+std::string resolve(std::string_view name, const std::string& directory) {
+  if (name.empty()) refuse(name, errc::invalid_name, "is empty");
+  if (name.find('\0') != std::string_view::npos) {
+    refuse(name, errc::invalid_name, "contains a NUL byte");
+  }
+  if (has_scheme(name)) {
+    refuse(name, errc::wrong_engine, "asks for an engine that this version does not have");
+  }
+
+  const auto slash = name.rfind('/');
+  const bool is_path = slash != std::string_view::npos;
+  const std::string_view last = is_path ? name.substr(slash + 1) : name;
+  if (last.empty()) refuse(name, errc::invalid_name, "ends in a slash: it names no file");
+  if (last == "." || last == "..") refuse(name, errc::invalid_name, "names a directory");
+
+  const std::string file = is_path ? std::string(last) : std::string(last).append(suffix);
+  if (file.size() > NAME_MAX) {
+    refuse(name, errc::invalid_name,
+           "is too long: the file's name has " + std::to_string(file.size()) +
+               " bytes, at most 255 are possible");
+  }
+  const std::string parent = is_path ? std::string(name.substr(0, slash + 1))
+                                     : default_directory(directory);
+  std::error_code ec;
+  const auto resolved = std::filesystem::canonical(parent, ec);
+  if (ec == std::errc::filename_too_long) refuse(name, errc::invalid_name, "is too long");
+  if (ec) {
+    throw lock_error(ec, "cannot find the directory \"" + parent + "\" of the lock", parent);
+  }
+  std::string path = (resolved / file).string();
+  if (path.size() >= PATH_MAX) refuse(name, errc::invalid_name, "is too long with its directory");
+  return path;
+}
+
+}  // namespace lockbyfile

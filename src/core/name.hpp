@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a lock's name to its file.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lockbyfile {
+
+/// The absolute path of the lockfile called `name`; nothing is opened or created.
+///
+///   backup        -> DIRECTORY/backup.lockfile, where DIRECTORY is `directory`, or
+///                    $LOCKBYFILE_DIR if that is empty, or the current directory
+///   ./locks/db    -> that path
+///   scheme://…    -> reserved for other engines: wrong_engine
+///
+/// The directory is resolved here, symbolic links and `..` included, so that a later
+/// chdir or a relinked directory changes nothing. Throws lock_error: invalid_name,
+/// wrong_engine, or the system's error if there is no such directory.
+std::string resolve(std::string_view name, const std::string& directory);
+
+}  // namespace lockbyfile

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/engine.hpp"
+#include "core/name.hpp"
+#include "core/options.hpp"
+#include "file/session.hpp"
+
+namespace lockbyfile {
+
+std::unique_ptr<session> open_session(std::string_view name, const lock_options& options) {
+  check(options, name);
+  return std::make_unique<file::file_session>(resolve(name, options.directory), options);
+}
+
+}  // namespace lockbyfile

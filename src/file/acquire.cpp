@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a session waits: look, and if it is not our turn, sleep until something
+// changes or the next look is due.
+//
+// A look finds one of these:
+//
+//   the word                     may be taken since         how
+//   free                         it was freed               free
+//   held, no lifeline            we noticed                 abandoned
+//   held, deadline passed        the deadline               expired
+//   held otherwise               -
+//   tombstone, or damaged: no
+//   state at all, or less than
+//   we saw before                - open the path again, which mends it or tells why not
+//
+// and takes an opening at once if nobody is ahead (line.hpp, L5), if the lock is free
+// and newcomers may go first, or if those ahead have left it untaken for too long.
+//
+// (A1) Word, then the holder's slot and lifeline, then a compare-exchange from that
+//      same word (S3). If it succeeds, what was read belonged to that word, since a word
+//      never returns. If not, we look again.
+// (A2) The own futex word is read before the look, and the sleep starts only if it
+//      is unchanged: a wake-up between look and sleep is not lost.
+// (A3) After a sleep the lock is looked at before the clock and the stop request: a
+//      grant that arrives together with them is returned.
+// (A4) A waiter that gives up may have swallowed a wake-up: it passes it on.
+#include <unistd.h>
+
+#include "file/session.hpp"
+#include "linux/process_epoch.hpp"
+
+namespace lockbyfile::file {
+
+/// What a waiter knows between its looks.
+struct file_session::waiting {
+  instant deadline = 0;
+  instant now = 0;         // of this look
+  instant next_look = 0;   // as this look finds it
+  std::uint64_t open_word = 0;  // an opening that we saw before,
+  instant open_since = 0;       // and when we saw it first
+};
+
+std::optional<grant> file_session::acquire_slowly(instant deadline, const std::stop_token& stop,
+                                                  std::error_code& ec) {
+  waiting w;
+  w.deadline = deadline;
+  const instant begun = now();
+  grant result;
+
+  const std::stop_callback wake_up(stop, [this] {
+    if (const std::uint32_t own = file_.own_slot(); own < slot_limit) {
+      line::wake(file_.get().slots[own]);
+    }
+  });
+  struct leaving {
+    file_session& s;
+    bool granted = false;
+    ~leaving() {
+      if (!s.line_.is_in()) return;
+      s.line_.leave();
+      if (!granted && s.file_.fd() >= 0) s.line_.wake_head();  // (A4)
+    }
+  } place{*this};
+
+  for (;;) {
+    if (epoch_.load(std::memory_order_relaxed) != process_epoch() || !file_.is_current()) reopen();
+    next_check_.store(now_coarse() + path_check_interval, std::memory_order_relaxed);
+    const std::uint32_t seen = file_.own().wake.load();  // (A2)
+    const outlook found = look(w, result);
+    if (found == outlook::granted) {
+      place.granted = true;
+      result.waited = between(begun, now());
+      if (line_.is_in()) {
+        line_.leave();
+        line_.hasten(now());
+      }
+      return result;
+    }
+    if (stop.stop_requested()) {  // (A3)
+      ec = errc::cancelled;
+      return std::nullopt;
+    }
+    if (w.now >= w.deadline) {
+      ec = errc::timed_out;
+      return std::nullopt;
+    }
+    if (found == outlook::reopen) {
+      reopen();
+    } else if (!line_.is_in()) {
+      line_.join(w.now);
+      result.place = line_.place();
+    } else {
+      line_.sleep(seen, std::min(w.deadline, w.next_look));
+    }
+  }
+}
+
+void file_session::reopen() {
+  if (epoch_.load(std::memory_order_relaxed) == process_epoch()) {
+    line_.leave();
+  } else {
+    line_.forget();  // the place is the parent's
+  }
+  attach();
+}
+
+file_session::outlook file_session::look(waiting& w, grant& result) {
+  line_.wake_up();
+  for (;;) {
+    w.now = now();
+    const word seen(file_.get().header.word.load());
+    if (!seen.is_sane() || seen.is_tombstone() || seen.counter() < highest_seen_) {
+      return outlook::reopen;
+    }
+    highest_seen_ = seen.counter();
+    if (seen.is_held() && seen.slot() >= file_.capacity()) file_.throw_damaged();
+
+    w.next_look = never;
+    const auto found = find_opening(seen, w);
+    const std::uint32_t ahead = line_.place();
+    w.next_look = std::min(w.next_look, line::next_look_at(ahead, w.now));
+    if (!found) return outlook::wait;
+
+    const instant turn = found->since + ahead * untaken;
+    const bool barges = found->how == grant_kind::free && !line_.is_in() && line_.may_barge(w.now);
+    if (w.now < turn && !barges) {
+      line_.wake_head();
+      w.next_look = std::min(w.next_look, turn);
+      return outlook::wait;
+    }
+    if (!take(seen, w.now, found->how)) continue;
+    if (ahead > 0 && !barges) line_.pass_over();
+    result.token = token();
+    result.how = found->how;
+    result.previous = found->previous;
+    return outlook::granted;
+  }
+}
+
+std::optional<file_session::opening> file_session::find_opening(word seen, waiting& w) {
+  const header& h = file_.get().header;
+  opening o{w.now, grant_kind::free, std::nullopt};
+  if (seen.is_held()) {
+    const slot& holder = file_.get().slots[seen.slot()];
+    const instant deadline = holder.lease_deadline.load();
+    const bool alive = seen.slot() == file_.own_slot() || file_.is_alive(seen.slot());
+    o.how = alive ? grant_kind::expired : grant_kind::abandoned;
+    if (alive && w.now < deadline) {
+      w.next_look = deadline;
+      return std::nullopt;
+    }
+    o.previous = described(holder.pid, holder.user, holder.command, std::size(holder.command));
+    if (deadline < w.now) o.since = deadline;
+  } else if (h.freed_counter.load() == seen.counter()) {
+    o.since = std::min(w.now, h.freed_at.load());
+  }
+  if (w.open_word != seen.bits()) {
+    w.open_word = seen.bits();
+    w.open_since = w.now;
+  }
+  o.since = std::min(o.since, w.open_since);
+  return o;
+}
+
+}  // namespace lockbyfile::file

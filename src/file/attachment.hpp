@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// attachment: a session's mapping of the lockfile and its descriptor, the lifeline.
+//
+// Three events reach into it from outside, and this file answers them:
+//
+//   fork        The child inherits the mapping and, in the descriptor, a share of
+//               the lifeline: a surviving child would keep a dead parent's lock
+//               alive. So the child closes it before fork() returns there. (A child
+//               made by a raw clone() closes it when it first uses the lock.)
+//   truncation  Touching a mapped page past the file's end raises SIGBUS. A chained
+//               handler replaces our mapping by zeros, which reads as "no state at
+//               all" (word.hpp, W3), and hands every other SIGBUS on.
+//   close()     A program that closes all its descriptors closes ours. The number
+//               may then name another file: is_ours() asks before it is used.
+//
+// (A1) The address of the image never changes during the life of an attachment:
+//      attach and detach remap the same range in place. So any thread may look at
+//      the word at any time.
+// (A2) Records of attachments are never freed, only reused: the signal handler and
+//      the fork handler walk them without a lock.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cstdint>
+#include <lockbyfile/options.hpp>
+
+#include "file/layout.hpp"
+
+namespace lockbyfile::file {
+
+enum class access { read_only, read_write };
+
+class attachment {
+ public:
+  /// Reserves the range. Throws lock_error with the system's error.
+  explicit attachment(truncation_guard guard);
+  ~attachment();
+  attachment(const attachment&) = delete;
+  attachment& operator=(const attachment&) = delete;
+
+  /// Takes `fd` over and maps it. On failure returns false with errno, `fd` closed.
+  bool attach(int fd, access how, const struct stat& identity) noexcept;
+
+  /// Closes the descriptor, if it is still ours, and maps zeros. Harmless twice.
+  void detach() noexcept;
+
+  [[nodiscard]] image& get() const noexcept { return *image_; }
+  [[nodiscard]] int fd() const noexcept;
+
+  /// Whether the descriptor is in this process and still the one that was attached.
+  [[nodiscard]] bool is_ours() const noexcept;
+
+  /// Whether `other` is the file that was attached last.
+  [[nodiscard]] bool is_same_file(const struct stat& other) const noexcept;
+
+  /// Whether the file was found truncated while attached.
+  [[nodiscard]] bool was_truncated() const noexcept;
+
+  struct record;
+
+ private:
+  record* record_;
+  image* image_;
+  std::atomic<std::uint64_t> device_{0};
+  std::atomic<std::uint64_t> inode_{0};
+};
+
+}  // namespace lockbyfile::file

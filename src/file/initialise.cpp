@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file/initialise.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "linux/system_calls.hpp"
+
+namespace lockbyfile::file {
+
+namespace {
+
+/// Of the signature, in the file: the part that says whether it is complete.
+std::atomic_ref<std::uint64_t> first_bytes(const header& h) noexcept {
+  auto* p = const_cast<char*>(h.signature);
+  return std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t*>(p));
+}
+
+std::uint64_t first_bytes_of_signature() noexcept {
+  std::uint64_t n;
+  std::memcpy(&n, signature, sizeof n);
+  return n;
+}
+
+void write_clock(header& h, const clock_identity& clock) noexcept {
+  h.time_namespace.store(clock.time_namespace, std::memory_order_relaxed);
+  h.boot_id[1].store(clock.boot_id[1], std::memory_order_relaxed);
+  h.boot_id[0].store(clock.boot_id[0], std::memory_order_release);
+}
+
+void write_state(header& h, std::uint32_t capacity, std::uint64_t counter) noexcept {
+  h.format.store(format_version, std::memory_order_relaxed);
+  h.flags.store(0, std::memory_order_relaxed);
+  h.last_to_join.store(0, std::memory_order_relaxed);
+  h.slot_hint.store(0, std::memory_order_relaxed);
+  h.capacity.store(capacity, std::memory_order_relaxed);
+  h.word.store(word::free_at(counter).bits());
+}
+
+}  // namespace
+
+bool has_signature(const header& h) noexcept {
+  if (first_bytes(h).load(std::memory_order_acquire) != first_bytes_of_signature()) return false;
+  return std::memcmp(h.signature, signature, sizeof signature) == 0;
+}
+
+bool is_lockfile(const char* path) noexcept {
+  const int fd = sys.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+  if (fd < 0) return false;
+  char start[sizeof signature];
+  const ssize_t n = sys.pread(fd, start, sizeof start, 0);
+  sys.close(fd);
+  return n == sizeof start && std::memcmp(start, signature, signature_kind) == 0;
+}
+
+bool is_half_made(int fd, std::uint64_t size) noexcept {
+  if (size > sizeof(image)) return false;
+  std::vector<char> bytes(size);
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t n = sys.pread(fd, bytes.data() + done, size - done, static_cast<off_t>(done));
+    if (n <= 0) return false;
+    done += static_cast<std::size_t>(n);
+  }
+  if (size < sizeof signature && std::memcmp(bytes.data(), signature, size) == 0) return true;
+  const auto zeros = [&](std::size_t from, std::size_t to) {
+    to = std::min(to, bytes.size());
+    return from >= to || std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(from),
+                                     bytes.begin() + static_cast<std::ptrdiff_t>(to),
+                                     [](char c) { return c == 0; });
+  };
+  const auto rest_of_signature = std::min(sizeof signature, bytes.size());
+  const bool begun = rest_of_signature > 8 &&
+                     std::memcmp(bytes.data() + 8, signature + 8, rest_of_signature - 8) == 0;
+  return zeros(0, 8) && (begun || zeros(8, sizeof signature)) &&
+         zeros(offsetof(header, reserved_static), offsetof(header, word)) &&
+         zeros(offsetof(header, reserved), bytes.size());
+}
+
+clock_identity recorded_clock(const header& h) noexcept {
+  return {{h.boot_id[0].load(std::memory_order_acquire),
+           h.boot_id[1].load(std::memory_order_relaxed)},
+          h.time_namespace.load(std::memory_order_relaxed)};
+}
+
+std::uint32_t capacity_in(std::uint64_t size) noexcept {
+  if (size < sizeof(header)) return 0;
+  const std::uint64_t fit = (size - sizeof(header)) / sizeof(slot);
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(fit, slot_limit));
+}
+
+void initialise_blank(image& file, std::uint32_t capacity, const clock_identity& clock,
+                      std::uint64_t counter) noexcept {
+  header& h = file.header;
+  write_state(h, capacity, counter);
+  write_clock(h, clock);
+  std::memcpy(h.signature + 8, signature + 8, sizeof signature - 8);
+  first_bytes(h).store(first_bytes_of_signature(), std::memory_order_release);
+}
+
+void reinitialise(image& file, std::uint32_t capacity, const clock_identity& clock,
+                  std::uint64_t counter) noexcept {
+  header& h = file.header;
+  write_clock(h, {});
+  for (std::uint32_t i = 0; i < capacity; ++i) {
+    file.slots[i].ticket.store(0, std::memory_order_relaxed);
+  }
+  for (grant_entry& g : h.grants) g.token.store(0, std::memory_order_relaxed);
+  write_state(h, capacity, counter);
+  write_clock(h, clock);
+}
+
+}  // namespace lockbyfile::file

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The first state of a lockfile. The callers are alone with the file: it has no name
+// yet, or they hold its maintenance lock and all lifelines (lockfile.hpp).
+#pragma once
+
+#include <cstdint>
+
+#include "file/layout.hpp"
+#include "linux/clock_identity.hpp"
+
+namespace lockbyfile::file {
+
+[[nodiscard]] bool has_signature(const header& h) noexcept;
+
+/// Whether the file begins as a lockfile does, in any format. Not for symbolic links.
+[[nodiscard]] bool is_lockfile(const char* path) noexcept;
+
+/// Whether a file without our signature is one of ours nevertheless: it consists of
+/// zeros, but for what initialise_blank writes before the signature, or it was cut off
+/// within the signature.
+[[nodiscard]] bool is_half_made(int fd, std::uint64_t size) noexcept;
+
+[[nodiscard]] clock_identity recorded_clock(const header& h) noexcept;
+
+/// Slots that fit into a file of `size` bytes.
+[[nodiscard]] std::uint32_t capacity_in(std::uint64_t size) noexcept;
+
+/// Makes zeros a lockfile: a free lock at `counter`. The signature comes last.
+void initialise_blank(image& file, std::uint32_t capacity, const clock_identity& clock,
+                      std::uint64_t counter) noexcept;
+
+/// Clears a lockfile of all sessions and grants. The clock comes last.
+void reinitialise(image& file, std::uint32_t capacity, const clock_identity& clock,
+                  std::uint64_t counter) noexcept;
+
+}  // namespace lockbyfile::file

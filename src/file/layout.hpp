@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The file, format 1, as it is mapped. docs/file-format.md shows it with a dump.
+//
+//   offset  what
+//   0       header: 1,024 bytes
+//   1024    slots: 128 bytes each, up to 4,000
+//
+// All numbers are in the machine's byte order: a lockfile never leaves its kernel.
+// Every field is an atomic, since any process may look at any time. What another
+// process wrote is input: it is bounds-checked before use.
+//
+// Who writes what
+//   signature .. time_namespace   whoever initialises the file, alone (lockfile.cpp)
+//   word                          everyone, by the transitions in word.hpp
+//   last_to_join .. barge_until  see line.hpp
+//   capacity                      grows only, under the maintenance lock
+//   slot_hint                     anyone; only speeds up the search for a free slot
+//   grants                        the holder of the token that selects the entry
+//   a slot                        the session that holds its lifeline, but for
+//                                 `wake` (anyone adds to it) and `ticket` (a finder
+//                                 may clear a dead one or mark a dozing one)
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "file/word.hpp"
+
+namespace lockbyfile::file {
+
+template <class T>
+using shared = std::atomic<T>;
+static_assert(shared<std::uint64_t>::is_always_lock_free);
+static_assert(shared<std::uint32_t>::is_always_lock_free);
+
+inline constexpr char signature[64] = "lockbyfile lockfile, format 1. See lockbyfile --help\n";
+inline constexpr std::size_t signature_kind = 20;  // "lockbyfile lockfile,", any format
+inline constexpr std::uint32_t format_version = 1;
+
+/// One of the last grants, for observers. Entry token % grant_entries.
+struct grant_entry {
+  shared<std::uint64_t> token;  // written last; 0 while the entry is being written
+  shared<std::uint64_t> since;  // instant
+  shared<std::uint32_t> pid;
+  shared<std::uint32_t> user;
+  shared<std::uint32_t> how;
+  shared<std::uint32_t> reserved;
+  shared<std::uint64_t> command[4];
+};
+static_assert(sizeof(grant_entry) == 64);
+inline constexpr std::size_t grant_entries = 8;
+
+struct slot {
+  // What others act on.
+  shared<std::uint64_t> lease_deadline;  // instant; written before the word names this slot
+  shared<std::uint64_t> token;           // of the grant, likewise
+  shared<std::uint64_t> since;           // instant of the grant
+  shared<std::uint64_t> lease;           // ns, as asked for
+  shared<std::uint64_t> ticket;          // place in line, 0: not waiting (line.hpp)
+  shared<std::uint64_t> waiting_since;   // instant
+  shared<std::uint64_t> next_look;       // instant at which it wakes by itself
+  shared<std::uint32_t> wake;            // futex
+  shared<std::uint32_t> reserved;
+  // What is only shown.
+  shared<std::uint32_t> pid;
+  shared<std::uint32_t> user;
+  shared<std::uint64_t> opened;  // microseconds since 1970
+  shared<std::uint64_t> command[6];
+};
+static_assert(sizeof(slot) == 128);
+
+struct header {
+  char signature[64];
+
+  shared<std::uint32_t> format;
+  shared<std::uint32_t> flags;  // 0; a reader that finds an unknown bit keeps off
+  shared<std::uint64_t> boot_id[2];
+  shared<std::uint64_t> time_namespace;
+  shared<std::uint64_t> reserved_static[4];
+
+  shared<std::uint64_t> word;           // file/word.hpp
+  shared<std::uint64_t> last_to_join;   // a ticket; not 0: somebody may be in line
+  shared<std::uint64_t> reserved_word[6];
+
+  shared<std::uint64_t> tickets;        // handed out so far
+  shared<std::uint64_t> freed_counter;  // the word's counter when it was freed, and
+  shared<std::uint64_t> freed_at;       // the instant: a pair, valid if that counter is current
+  shared<std::uint64_t> barge_until;    // instant; a newcomer may go first until then
+  shared<std::uint32_t> capacity;       // slots that the file has room for
+  shared<std::uint32_t> slot_hint;
+  shared<std::uint64_t> reserved_line[3];
+
+  shared<std::uint64_t> reserved[32];
+  grant_entry grants[grant_entries];
+};
+static_assert(sizeof(header) == 1024);
+static_assert(offsetof(header, format) == 64);
+static_assert(offsetof(header, word) == 128);
+static_assert(offsetof(header, tickets) == 192);
+static_assert(offsetof(header, grants) == 512);
+
+struct image {
+  file::header header;
+  file::slot slots[slot_limit];
+};
+static_assert(sizeof(image) == 1024 + 128 * slot_limit);
+
+inline constexpr std::size_t first_size = 4096;
+inline constexpr std::uint32_t first_capacity = (first_size - sizeof(header)) / sizeof(slot);
+static_assert(first_capacity == 24);
+
+inline constexpr std::size_t size_for(std::uint32_t capacity) {
+  return sizeof(header) + capacity * sizeof(slot);
+}
+
+/// The mapping: the whole range at once; pages past the file's end are not touched.
+inline constexpr std::size_t map_size = (sizeof(image) + 65535) / 65536 * 65536;
+
+}  // namespace lockbyfile::file

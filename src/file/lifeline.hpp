@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lifeline: how anyone can tell whether a session is alive, without trusting a pid.
+//
+// Session i holds an open-file-description lock (fcntl F_OFD_SETLK) on byte
+// lifelines + i of its lockfile, past the data, for as long as it is open. The
+// kernel drops it when the last descriptor of that open file is closed: when the
+// process dies however it dies, and not before. Anyone who has the file open may
+// ask. There is no pid, so no pid reuse, no pid namespace, no host name.
+//
+// Unlike the older process-owned locks (F_SETLK), these are not dropped when the
+// process closes some other descriptor of the same file, and two sessions in one
+// process exclude each other. The price: fork shares them (attachment.hpp).
+//
+//   byte                      held by
+//   lifelines - 1             maintenance: whoever creates, grows, resets or removes
+//                             the file, one at a time
+//   lifelines + i, i < 4000   the session in slot i
+//   all lifelines at once     whoever resets the file, to prove that there is no
+//                             session and to keep new ones out
+//
+// Nothing here blocks: locks are tried, never waited for, so the kernel's deadlock
+// detection (EDEADLK) has no part in it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "file/layout.hpp"
+
+namespace lockbyfile::file {
+
+struct byte_range {
+  off_t start;
+  off_t length;
+};
+
+inline constexpr off_t lifelines = 1 << 30;
+inline constexpr byte_range maintenance_byte{lifelines - 1, 1};
+inline constexpr byte_range all_lifelines{lifelines, slot_limit};
+inline constexpr byte_range lifeline_of(std::uint32_t slot) { return {lifelines + slot, 1}; }
+
+enum class try_result { taken, busy, failed };  // failed: errno
+
+/// Tries to lock the range for this open file.
+try_result try_hold(int fd, byte_range range) noexcept;
+
+/// Gives the range up.
+void let_go(int fd, byte_range range) noexcept;
+
+/// Whether another open file holds any of the range. If the system does not answer
+/// the safe answer is yes: a holder that may be alive is not displaced.
+bool is_held_elsewhere(int fd, byte_range range) noexcept;
+
+}  // namespace lockbyfile::file

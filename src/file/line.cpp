@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file/line.hpp"
+
+namespace lockbyfile::file {
+
+namespace {
+
+constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
+
+constexpr instant head_looks_every = milliseconds(4);
+constexpr instant others_look_every = milliseconds(8);  // times their place
+constexpr instant late = milliseconds(25);              // times their place
+
+constexpr std::uint64_t number(std::uint64_t ticket) { return ticket & ~dozing; }
+constexpr bool is_awake(std::uint64_t ticket) { return ticket != 0 && (ticket & dozing) == 0; }
+
+}  // namespace
+
+/// The line as seen in one pass over the slots. It may have changed by now.
+struct line::scan_result {
+  std::uint64_t head = 0;  // ticket; a dozing one only if nobody is awake
+  std::uint32_t head_slot = 0;
+  std::uint32_t ahead = 0;  // awake tickets before ours
+};
+
+line::scan_result line::scan() const noexcept {
+  scan_result r;
+  image& f = file_.get();
+  const std::uint32_t n = file_.capacity();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const std::uint64_t t = f.slots[i].ticket.load();
+    if (t == 0) continue;
+    if (r.head == 0 || t < r.head) {  // a dozing one is larger than any other
+      r.head = t;
+      r.head_slot = i;
+    }
+    if (is_awake(t) && (ticket_ == 0 || t < ticket_)) ++r.ahead;
+  }
+  return r;
+}
+
+void line::join(instant now) noexcept {
+  header& h = file_.get().header;
+  slot& own = file_.own();
+  own.waiting_since.store(now, std::memory_order_relaxed);
+  own.next_look.store(0, std::memory_order_relaxed);
+  ticket_ = number(h.tickets.fetch_add(1) + 1);
+  own.ticket.store(ticket_);
+  h.last_to_join.store(ticket_);
+}
+
+void line::leave() noexcept {
+  if (ticket_ == 0) return;
+  file_.own().ticket.store(0);
+  ticket_ = 0;
+}
+
+void line::wake_up() noexcept {
+  std::uint64_t t = ticket_ | dozing;
+  if (ticket_ != 0 && file_.own().ticket.load(std::memory_order_relaxed) == t) {
+    file_.own().ticket.compare_exchange_strong(t, ticket_);
+  }
+}
+
+std::uint32_t line::place() noexcept {
+  for (;;) {
+    const std::uint64_t hint = file_.get().header.last_to_join.load();
+    const scan_result r = scan();
+    if (r.head == 0) clear_hint(hint);
+    if (r.ahead == 0 || file_.is_alive(r.head_slot)) return r.ahead;
+    std::uint64_t dead = r.head;
+    file_.get().slots[r.head_slot].ticket.compare_exchange_strong(dead, 0);
+  }
+}
+
+void line::clear_hint(std::uint64_t seen) noexcept {
+  if (seen != 0) file_.get().header.last_to_join.compare_exchange_strong(seen, 0);
+}
+
+bool line::may_barge(instant now) const noexcept {
+  const instant until = file_.get().header.barge_until.load(std::memory_order_relaxed);
+  return now < until && until - now <= barging;
+}
+
+instant line::next_look_at(std::uint32_t place, instant now) noexcept {
+  return now + (place == 0 ? head_looks_every : others_look_every * place);
+}
+
+void line::pass_over() noexcept {
+  image& f = file_.get();
+  const std::uint32_t n = file_.capacity();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    std::uint64_t t = f.slots[i].ticket.load();
+    if (is_awake(t) && (ticket_ == 0 || t < ticket_)) {
+      f.slots[i].ticket.compare_exchange_strong(t, t | dozing);
+    }
+  }
+}
+
+void line::wake(slot& s) noexcept {
+  s.wake.fetch_add(1);
+  sys.futex_wake(reinterpret_cast<const std::uint32_t*>(&s.wake), 1);
+}
+
+void line::wake_head() noexcept {
+  header& h = file_.get().header;
+  for (;;) {
+    const std::uint64_t hint = h.last_to_join.load();
+    if (hint == 0) return;
+    const scan_result r = scan();
+    if (r.head == 0) return clear_hint(hint);
+    slot& head = file_.get().slots[r.head_slot];
+    const instant arrived = head.waiting_since.load(std::memory_order_relaxed);
+    h.barge_until.store(arrived + barging, std::memory_order_relaxed);
+    head.wake.fetch_add(1);
+    const auto* word = reinterpret_cast<const std::uint32_t*>(&head.wake);
+    if (sys.futex_wake(word, 1) > 0) return;
+    // Nobody slept there: it is awake and will look, or it has died.
+    if (r.head_slot == file_.own_slot() || file_.is_alive(r.head_slot)) return;
+    std::uint64_t dead = r.head;
+    head.ticket.compare_exchange_strong(dead, 0);
+  }
+}
+
+void line::hasten(instant now) noexcept {
+  image& f = file_.get();
+  const std::uint64_t hint = f.header.last_to_join.load();
+  if (hint == 0) return;
+  const scan_result r = scan();
+  if (r.head == 0) return clear_hint(hint);
+  const std::uint32_t n = file_.capacity();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const std::uint64_t t = f.slots[i].ticket.load();
+    if (!is_awake(t)) continue;
+    // The distance to the head is the place, or more where somebody left in between.
+    const instant slack = i == r.head_slot ? others_look_every : late * (t - number(r.head));
+    if (f.slots[i].next_look.load(std::memory_order_relaxed) > now + slack) wake(f.slots[i]);
+  }
+}
+
+void line::wake_all() noexcept {
+  const std::uint32_t n = file_.capacity();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    if (file_.get().slots[i].ticket.load() != 0) wake(file_.get().slots[i]);
+  }
+}
+
+void line::sleep(std::uint32_t seen, instant until) noexcept {
+  slot& own = file_.own();
+  own.next_look.store(until, std::memory_order_relaxed);
+  const auto t = to_timespec(until);
+  sys.futex_wait(reinterpret_cast<const std::uint32_t*>(&own.wake), seen, &t);
+  own.next_look.store(0, std::memory_order_relaxed);
+}
+
+}  // namespace lockbyfile::file

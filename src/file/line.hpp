@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// line: the waiters of a lock, and how it passes on.
+//
+// A waiter takes a ticket, publishes it in its slot, looks at the lock once more, and
+// sleeps on its slot's own futex word. A release frees the lock and wakes the waiter
+// with the smallest ticket, and only that one. Nobody is handed the lock: it is free
+// until somebody takes it by compare-exchange, so a waiter that dies or stops between
+// being woken and taking leaves a free lock, not a stuck one.
+//
+// A slot's ticket
+//     0            not waiting
+//     t            waiting; tickets are handed out in increasing order, never twice
+//     t | dozing   waiting, but it left an open lock untaken (it was stopped, most
+//                  likely); the others go past it until its owner clears the mark
+//
+// Invariants
+//   (L1) Only its owner sets a ticket. Others change it by compare-exchange on that
+//        very ticket: to 0 if its owner's lifeline is gone, to dozing if it was passed
+//        over. So nothing they do can hit a later ticket of the slot.
+//   (L2) last_to_join is 0 only if nobody is in line, but for waiters that have
+//        published their ticket and not yet looked again (L3). A waiter stores its
+//        ticket there after publishing it. It is cleared by compare-exchange from the
+//        value read before a scan that found no ticket: a waiter that the scan missed
+//        has stored another value since, or will. (Storing the larger of both tickets
+//        fails: a slow waiter with a small ticket would leave the value as it was.)
+//   (L3) No lost wake-up. Waiter: store ticket, store last_to_join, load word.
+//        Releaser: write word, load last_to_join. All seq_cst, so one of them sees
+//        the other's store: the waiter finds the lock free, or the releaser finds the
+//        waiter. (Dekker's pattern: acquire and release alone would let both miss.)
+//   (L4) A sleep is bounded. The head of the line, and its successor, look every few
+//        milliseconds; those behind less often, in proportion to their place
+//        (next_look_at). Whoever leaves the line with the lock wakes those for whom
+//        the line has moved on so far that their next look would come too late
+//        (hasten). So if a releaser dies between freeing and waking, or the head dies
+//        or stops, the next one finds out by itself.
+//   (L5) A place counts the tickets ahead that are not dozing. A waiter at place p may
+//        take a lock that has been open for p * untaken; then it marks those ahead of
+//        it as dozing, so that a stopped process costs its successors that delay once,
+//        not at each grant.
+//
+// last_to_join and barge_until are hints in one direction each: last_to_join other
+// than 0 costs a releaser a scan; barge_until is believed only up to `barging` ahead of
+// now. A newcomer may go before the line until barge_until, which a releaser sets to
+// the head's arrival + 1 ms (promise P7).
+//
+// Crashes. Killed after taking a ticket, before publishing: the number is never used.
+// Killed in line: its lifeline is gone; whoever finds the ticket in its way clears it.
+// Killed between freeing and waking: (L4). Killed between a grant and hasten: the head
+// still looks within its 8 ms.
+//
+// The simpler design that fails: a count of waiters in the header. A killed waiter
+// leaves it too high for ever, and every release pays for a scan, or worse.
+#pragma once
+
+#include <cstdint>
+
+#include "core/instant.hpp"
+#include "file/lockfile.hpp"
+
+namespace lockbyfile::file {
+
+/// A free lock that the head leaves for this long may be taken by the next. Promise P6
+/// allows 25 ms; the rest is for being scheduled.
+inline constexpr instant untaken = milliseconds(20);
+
+/// Promise P7: how long the head has to wait before newcomers queue behind it.
+inline constexpr instant barging = milliseconds(1);
+
+class line {
+ public:
+  explicit line(lockfile& file) noexcept : file_(file) {}
+
+  /// Joins at the end.
+  void join(instant now) noexcept;
+  /// Gives the place up.
+  void leave() noexcept;
+  /// Forgets a place that is not ours: after fork, or in a file that we left.
+  void forget() noexcept { ticket_ = 0; }
+  [[nodiscard]] bool is_in() const noexcept { return ticket_ != 0; }
+
+  /// Clears the dozing mark that somebody may have set on us (L5).
+  void wake_up() noexcept;
+
+  /// How many waiters go before this one, or before a newcomer if it is not in line.
+  /// Drops a head that has died.
+  [[nodiscard]] std::uint32_t place() noexcept;
+
+  /// Whether a newcomer may go before the line now.
+  [[nodiscard]] bool may_barge(instant now) const noexcept;
+
+  /// When a waiter at `place` has to look again (L4).
+  [[nodiscard]] static instant next_look_at(std::uint32_t place, instant now) noexcept;
+
+  /// Marks those ahead as dozing, after going past them (L5).
+  void pass_over() noexcept;
+
+  /// Wakes the head. For whoever has freed the lock or found it open.
+  void wake_head() noexcept;
+
+  /// Wakes those whose next look would come too late, after having left with the lock.
+  void hasten(instant now) noexcept;
+
+  /// Wakes everybody, for a look at a file that is being removed.
+  void wake_all() noexcept;
+
+  /// Ends the sleep of the waiter in `s`. Any thread.
+  static void wake(slot& s) noexcept;
+  /// Sleeps until woken after `seen` was read from the own slot's `wake`, or `until`.
+  void sleep(std::uint32_t seen, instant until) noexcept;
+
+ private:
+  struct scan_result;
+  [[nodiscard]] scan_result scan() const noexcept;
+  void clear_hint(std::uint64_t seen) noexcept;
+
+  lockfile& file_;
+  std::uint64_t ticket_ = 0;
+};
+
+}  // namespace lockbyfile::file

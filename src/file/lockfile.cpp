@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file/lockfile.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <lockbyfile/error.hpp>
+
+#include "file/initialise.hpp"
+#include "file/tokens.hpp"
+#include "linux/clock_identity.hpp"
+#include "linux/filesystem.hpp"
+
+namespace lockbyfile::file {
+
+namespace {
+
+constexpr std::chrono::nanoseconds patience_with_others = std::chrono::seconds(2);
+
+void pause(instant until) noexcept {
+  const std::uint32_t nobody_wakes = 0;
+  const auto t = to_timespec(until);
+  sys.futex_wait(&nobody_wakes, 0, &t);
+}
+
+const char* kind_of(mode_t mode) noexcept {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISLNK(mode)) return "a symbolic link, which is not followed";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  if (S_ISCHR(mode) || S_ISBLK(mode)) return "a device";
+  return "not a regular file";
+}
+
+}  // namespace
+
+maintenance::maintenance(int fd, const std::string& path) : fd_(fd) {
+  const instant deadline = after(now(), patience_with_others);
+  for (;;) {
+    switch (try_hold(fd, maintenance_byte)) {
+      case try_result::taken: return;
+      case try_result::failed:
+        throw lock_error({errno, std::system_category()}, "cannot lock a byte of " + path, path);
+      case try_result::busy: break;
+    }
+    if (now() >= deadline) {
+      throw lock_error(errc::stuck, "another process has been setting up " + path + " for 2 s",
+                       path);
+    }
+    pause(now() + milliseconds(1));
+  }
+}
+
+lockfile::lockfile(std::string path, const lock_options& options)
+    : path_(std::move(path)),
+      mode_(options.mode),
+      group_(options.group),
+      attachment_(options.on_truncation) {}
+
+void lockfile::fail(int error, const std::string& what) const {
+  throw lock_error({error, std::system_category()}, what + " " + path_, path_);
+}
+
+void lockfile::attach() {
+  try {
+    const instant deadline = after(now(), patience_with_others);
+    while (!attach_without_slot(access::read_write) || examine() != condition::ready ||
+           claim() == settled::try_again) {
+      if (fd() < 0) {
+        create();
+      } else {
+        mend();
+      }
+      if (now() >= deadline) {
+        throw lock_error(errc::stuck, path_ + " has been changing for 2 s", path_);
+      }
+    }
+  } catch (...) {
+    detach();
+    throw;
+  }
+}
+
+bool lockfile::attach_without_slot(access how) {
+  detach();
+  own_slot_.store(no_slot, std::memory_order_relaxed);
+  // Asked first, since opening a device or a FIFO may act on it.
+  struct stat s {};
+  if (sys.lstat(path_.c_str(), &s) == 0 && !S_ISREG(s.st_mode)) {
+    throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
+  }
+  const int flags = how == access::read_only ? O_RDONLY : O_RDWR;
+  const int fd = sys.open(path_.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+  if (fd < 0) {
+    if (errno == ENOENT) return false;
+    fail(errno, "cannot open the lockfile");
+  }
+  check_and_map(fd, how);
+  return how == access::read_write || examine() != condition::blank;
+}
+
+void lockfile::check_and_map(int fd, access how) {
+  struct stat s {};
+  if (sys.fstat(fd, &s) != 0) {
+    const int error = errno;
+    sys.close(fd);
+    fail(error, "cannot examine");
+  }
+  const char* network = network_filesystem_name(fd);
+  if (!S_ISREG(s.st_mode) || network != nullptr) {
+    sys.close(fd);
+    if (network == nullptr) {
+      throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
+    }
+    throw lock_error(errc::network_filesystem,
+                     path_ + " is on " + network + ", which other hosts may share", path_);
+  }
+  if (!attachment_.attach(fd, how, s)) fail(errno, "cannot map");
+}
+
+bool lockfile::is_current() const noexcept {
+  struct stat s {};
+  return sys.lstat(path_.c_str(), &s) == 0 && attachment_.is_same_file(s) && attachment_.is_ours();
+}
+
+std::uint32_t lockfile::capacity() const noexcept {
+  const std::uint32_t n = get().header.capacity.load(std::memory_order_acquire);
+  return n < slot_limit ? n : slot_limit;
+}
+
+void lockfile::throw_damaged() const {
+  throw lock_error(errc::damaged,
+                   path_ + (attachment_.was_truncated()
+                                ? " was truncated while it was in use"
+                                : " was overwritten while it was in use, or is damaged") +
+                       "; it is made anew once nobody has it open, or when it is deleted",
+                   path_);
+}
+
+// --- creating -----------------------------------------------------------------
+
+void lockfile::create() {
+  if (!create_nameless()) create_in_place();
+}
+
+bool lockfile::create_nameless() {
+  const std::string directory = path_.substr(0, path_.rfind('/') + 1);
+  const int fd = sys.open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode_);
+  if (fd < 0) {
+    if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) return false;
+    fail(errno, "cannot create the lockfile");
+  }
+  check_and_map(fd, access::read_write);
+  if (sys.fchmod(fd, mode_) != 0) fail(errno, "cannot set the mode of");
+  if (group_ && sys.fchown(fd, static_cast<uid_t>(-1), *group_) != 0) {
+    fail(errno, "cannot set the group of");
+  }
+  if (sys.fallocate(fd, 0, first_size) != 0) fail(errno, "cannot allocate room for");
+  initialise_blank(get(), first_capacity, this_clock(), first_counter(path_));
+
+  const std::string self = "/proc/self/fd/" + std::to_string(fd);
+  if (sys.linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) != 0 &&
+      errno != EEXIST) {
+    if (errno == ENOENT || errno == EOPNOTSUPP || errno == EPERM) return false;
+    fail(errno, "cannot link the lockfile to");
+  }
+  return true;
+}
+
+void lockfile::create_in_place() {
+  const int fd = sys.open(path_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) {
+    if (errno == EEXIST) return;
+    fail(errno, "cannot create the lockfile");
+  }
+  check_and_map(fd, access::read_write);
+  if (sys.fchmod(fd, mode_) != 0) fail(errno, "cannot set the mode of");
+  if (group_ && sys.fchown(fd, static_cast<uid_t>(-1), *group_) != 0) {
+    fail(errno, "cannot set the group of");
+  }
+}
+
+// --- examining and mending -------------------------------------------------------
+
+std::uint64_t lockfile::size_now() const {
+  struct stat s {};
+  if (sys.fstat(fd(), &s) != 0) fail(errno, "cannot examine");
+  return static_cast<std::uint64_t>(s.st_size);
+}
+
+condition lockfile::examine() const {
+  const std::uint64_t size = size_now();
+  if (size == 0) return condition::blank;
+
+  const header& h = get().header;
+  const auto foreign = [&](const std::string& why) {
+    throw lock_error(errc::wrong_engine, path_ + " " + why + "; it is left alone", path_);
+  };
+  if (!has_signature(h)) {
+    if (!is_half_made(fd(), size)) foreign("is another program's file, not a lockfile");
+    return condition::blank;
+  }
+  const std::uint32_t format = h.format.load(std::memory_order_relaxed);
+  const std::uint32_t flags = h.flags.load(std::memory_order_relaxed);
+  if (format != format_version || flags != 0) {
+    foreign("has format " + std::to_string(format) + ", flags " + std::to_string(flags) +
+            ", which this version does not know");
+  }
+  // In this order, since the file may be growing: room, capacity, a grant in it.
+  const word w(h.word.load());
+  const std::uint32_t slots = h.capacity.load(std::memory_order_acquire);
+  if (!w.is_sane() || (w.is_held() && w.slot() >= slots)) return condition::damaged;
+  if (slots < first_capacity || slots > slot_limit || size_now() < size_for(slots)) {
+    return condition::damaged;
+  }
+  if (recorded_clock(h) != this_clock()) return condition::other_clock;
+  return w.is_tombstone() ? condition::tombstone : condition::ready;
+}
+
+void lockfile::mend() {
+  const maintenance alone(fd(), path_);
+  if (!is_current()) return;
+  const condition why = examine();
+  if (why == condition::tombstone) {
+    // Whoever wrote it held the maintenance lock until the file was gone. It is not
+    // gone, and we have that lock: the remover died.
+    const word w(get().header.word.load());
+    std::uint64_t bits = w.bits();
+    if (w.is_tombstone()) get().header.word.compare_exchange_strong(bits, w.freed().bits());
+  } else if (why != condition::ready) {
+    reset(why);
+  }
+}
+
+void lockfile::reset(condition why) {
+  switch (try_hold(fd(), all_lifelines)) {
+    case try_result::taken: break;
+    case try_result::failed: fail(errno, "cannot lock a byte of");
+    case try_result::busy:
+      if (why == condition::other_clock) {
+        throw lock_error(errc::clock_mismatch,
+                         path_ + " is in use by processes in another time namespace, whose clock "
+                                 "cannot be compared with ours",
+                         path_);
+      }
+      throw_damaged();
+  }
+  if (sys.fallocate(fd(), 0, first_size) != 0) {
+    const int error = errno;
+    let_go(fd(), all_lifelines);
+    fail(error, "cannot allocate room for");
+  }
+  const word left(get().header.word.load());
+  const bool trusted = why == condition::other_clock && left.is_sane();
+  const std::uint64_t counter = std::max(trusted ? left.counter() + 1 : 0, first_counter(path_));
+  if (why == condition::blank) {
+    initialise_blank(get(), first_capacity, this_clock(), counter);
+  } else {
+    reinitialise(get(), first_capacity, this_clock(), counter);
+  }
+  let_go(fd(), all_lifelines);
+}
+
+// --- claiming a slot -----------------------------------------------------------------
+
+lockfile::settled lockfile::claim() {
+  header& h = get().header;
+  const std::uint32_t slots = capacity();
+  const std::uint32_t hint = h.slot_hint.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < slots; ++i) {
+    const std::uint32_t s = (hint % slots + i) % slots;
+    const auto names_it = [&] { return word(h.word.load()).is_held_by(s); };
+    if (names_it()) continue;  // (F1)
+    switch (try_hold(fd(), lifeline_of(s))) {
+      case try_result::busy: continue;
+      case try_result::failed: fail(errno, "cannot lock a byte of");
+      case try_result::taken: break;
+    }
+    if (examine() != condition::ready || !is_current()) {  // (F2)
+      let_go(fd(), lifeline_of(s));
+      return settled::try_again;
+    }
+    if (names_it()) {  // (F1)
+      let_go(fd(), lifeline_of(s));
+      continue;
+    }
+    h.slot_hint.store(s + 1 < slots ? s + 1 : 0, std::memory_order_relaxed);
+    own_slot_.store(s, std::memory_order_relaxed);
+    own().ticket.store(0);  // of the last owner, if it died in line
+    return settled::yes;
+  }
+  grow(slots);
+  return settled::try_again;
+}
+
+void lockfile::grow(std::uint32_t seen) {
+  const maintenance alone(fd(), path_);
+  header& h = get().header;
+  const std::uint32_t slots = h.capacity.load(std::memory_order_acquire);
+  if (slots != seen) return;  // somebody else was faster
+  if (slots >= slot_limit) {
+    throw lock_error(errc::too_many_sessions,
+                     path_ + " is open in " + std::to_string(slot_limit) + " sessions already",
+                     path_);
+  }
+  const std::uint32_t grown = std::min(slot_limit, capacity_in(2 * size_for(slots) + first_size - 1));
+  if (sys.fallocate(fd(), 0, static_cast<off_t>(size_for(grown))) != 0) {
+    fail(errno, "cannot allocate room for another session in");
+  }
+  h.capacity.store(grown, std::memory_order_release);
+}
+
+}  // namespace lockbyfile::file

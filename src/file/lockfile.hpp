@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lockfile: the file under a lock: opened or created, checked, mapped, and a slot in
+// it claimed.
+//
+// What a file can be when it is opened
+//
+//   ready        signature, format, clock and sizes are right          claim a slot
+//   blank        empty, or half made by a creator that died            initialise
+//   other clock  left by another boot, or another time namespace       reset
+//   tombstone    a remover died between tombstone and unlink           revive
+//   damaged      our signature, but numbers that make no sense         reset
+//   foreign      anything else: another program's file, a newer format,
+//                a directory, a FIFO, a symbolic link                  refuse
+//
+// Everything but the first and last is mended under the maintenance lock; initialise
+// and reset also need all lifelines, which proves that nobody has the file open, and
+// keeps newcomers out. While somebody has, `other clock` and `damaged` are errors.
+//
+// Creation. The file is made nameless (O_TMPFILE), given its mode and group, room on
+// disk and its first state, and only then linked to its name, which fails if the name
+// exists. So there is no half-made file, no moment with a wrong mode, and of two
+// creators one wins. Where the filesystem has no nameless files it is created with
+// O_EXCL and completed in place like any blank file; a creator that dies half-way
+// leaves a blank file, which the next opener completes.
+//
+// Order of stores in place: the signature's first eight bytes are written last when
+// the file was blank, the boot id last when it is reset. A crash at any point leaves
+// a file that is still blank, or still of another clock, and is mended again.
+//
+// Claiming slot i: hold its lifeline, then look again.
+//   (F1) A slot that the word names as holder is never claimed: its last owner died,
+//        and a new lifeline there would make the dead holder look alive. Before the
+//        claim we pass it over, after the claim we let go and pass it over. Who held
+//        the lock stays readable for the waiter that takes it over.
+//   (F2) After the claim the file must still be ready and still be the path's file,
+//        since a reset or a removal may have come between the first look and the
+//        claim. Afterwards none can: both respect lifelines, or leave a tombstone.
+#pragma once
+
+#include <lockbyfile/options.hpp>
+#include <string>
+
+#include "core/instant.hpp"
+#include "file/attachment.hpp"
+#include "file/layout.hpp"
+#include "file/lifeline.hpp"
+
+namespace lockbyfile::file {
+
+enum class condition { ready, blank, other_clock, tombstone, damaged };
+
+class lockfile {
+ public:
+  /// For `path` from resolve(). Opens nothing yet.
+  lockfile(std::string path, const lock_options& options);
+
+  /// Opens or creates the file and claims a slot; gives up what it had before.
+  /// Throws lock_error, with nothing held. Waits for other processes only while
+  /// they set up the same file, 2 seconds at the most.
+  void attach();
+
+  /// Opens an existing file without claiming anything. False if there is none, or
+  /// if it is blank. Throws for foreign files; leaves damage to the caller to notice.
+  bool attach_without_slot(access how);
+
+  /// Gives up the slot and the file.
+  void detach() noexcept { attachment_.detach(); }
+
+  /// What the attached file is. Throws wrong_engine if it is foreign.
+  [[nodiscard]] condition examine() const;
+
+  /// Whether the path still leads to this file and the lifeline is still ours. Any
+  /// thread may ask. Does not block.
+  [[nodiscard]] bool is_current() const noexcept;
+
+  /// Whether the session in `slot` lives. Not for the own slot.
+  [[nodiscard]] bool is_alive(std::uint32_t slot) const noexcept {
+    return is_held_elsewhere(attachment_.fd(), lifeline_of(slot));
+  }
+
+  /// Throws errc::damaged with what is known of the cause.
+  [[noreturn]] void throw_damaged() const;
+
+  [[nodiscard]] image& get() const noexcept { return attachment_.get(); }
+  [[nodiscard]] std::uint32_t own_slot() const noexcept {
+    return own_slot_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] slot& own() const noexcept { return get().slots[own_slot()]; }
+  [[nodiscard]] int fd() const noexcept { return attachment_.fd(); }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+  /// Slots that may be touched: what the file says, within what it can have.
+  [[nodiscard]] std::uint32_t capacity() const noexcept;
+
+ private:
+  enum class settled { yes, try_again };
+
+  void create();
+  bool create_nameless();
+  void create_in_place();
+  void check_and_map(int fd, access how);
+  [[nodiscard]] std::uint64_t size_now() const;
+  void mend();
+  void reset(condition why);
+  settled claim();
+  void grow(std::uint32_t seen);
+  [[noreturn]] void fail(int error, const std::string& what) const;
+
+  std::string path_;
+  unsigned mode_;
+  std::optional<unsigned> group_;
+  attachment attachment_;
+  static constexpr std::uint32_t no_slot = slot_limit;
+  std::atomic<std::uint32_t> own_slot_{no_slot};
+};
+
+/// The maintenance lock, held while this lives. Waits up to 2 seconds for it; throws
+/// errc::stuck with `path` if it is not to be had.
+class maintenance {
+ public:
+  maintenance(int fd, const std::string& path);
+  ~maintenance() { let_go(fd_, maintenance_byte); }
+  maintenance(const maintenance&) = delete;
+  maintenance& operator=(const maintenance&) = delete;
+
+ private:
+  int fd_;
+};
+
+}  // namespace lockbyfile::file

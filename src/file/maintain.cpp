@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// break, remove, prune: an operator's transitions of the word.
+//
+// Removal. Under the maintenance lock, and only if the path leads to the file that we
+// have open: word free -> tombstone, unlink, wake everybody in line. Whoever has the
+// file open finds the tombstone at its next look and goes to the path again; whoever
+// opened it a moment ago finds it after claiming a slot (lockfile.hpp, F2). A grant is
+// never removed: the compare-exchange is from a free word.
+//
+// A remover that dies between tombstone and unlink loses the maintenance lock, and the
+// next opener revives the file. One that is stopped there keeps it, and openers say
+// `stuck` after 2 seconds.
+//
+// The simpler design that fails: unlink a file that looks unused. Two processes that
+// wait for the same lock then hold one each, of an old and a new file.
+#include <cerrno>
+#include <lockbyfile/maintain.hpp>
+#include <lockbyfile/observe.hpp>
+
+#include "core/name.hpp"
+#include "file/line.hpp"
+#include "file/lockfile.hpp"
+#include "file/tokens.hpp"
+
+namespace lockbyfile {
+
+namespace {
+
+using namespace file;
+
+lock_error refused(errc code, const std::string& why, const std::string& path) {
+  return {code, why + path, path};
+}
+
+/// Opens an existing lockfile to change its state; the line is woken by its caller.
+void open_existing(lockfile& file) {
+  if (!file.attach_without_slot(access::read_write)) {
+    throw refused(errc::not_found, "there is no lockfile ", file.path());
+  }
+  switch (file.examine()) {
+    case condition::blank: throw refused(errc::not_found, "nobody has ever used ", file.path());
+    case condition::damaged: file.throw_damaged();
+    default: break;
+  }
+}
+
+/// The lock's tokens must stay below its successor's, also if they are ahead of the
+/// clock: the mark outlives the file.
+void keep_tokens(const lockfile& file, word last) {
+  (void)raise_ceiling(file.path(), file.fd(), last.counter() + 1);
+}
+
+void remove_file(lockfile& file) {
+  const maintenance alone(file.fd(), file.path());
+  if (!file.is_current()) throw refused(errc::not_found, "there is no lockfile ", file.path());
+  header& h = file.get().header;
+  const condition found = file.examine();
+  if (found == condition::ready || found == condition::tombstone) {
+    const word seen(h.word.load());
+    const bool abandoned =
+        seen.is_held() && seen.slot() < file.capacity() && !file.is_alive(seen.slot());
+    if (seen.is_held() && !abandoned) throw refused(errc::in_use, "somebody holds ", file.path());
+    keep_tokens(file, seen);
+    std::uint64_t expected = seen.bits();
+    if (!seen.is_tombstone() && !h.word.compare_exchange_strong(expected, seen.entombed().bits())) {
+      throw refused(errc::in_use, "somebody has just acquired ", file.path());
+    }
+  } else if (is_held_elsewhere(file.fd(), all_lifelines)) {
+    throw refused(errc::in_use, "somebody has open ", file.path());
+  }
+  if (sys.unlink(file.path().c_str()) != 0) {
+    const int error = errno;
+    const word w(h.word.load());
+    std::uint64_t expected = w.bits();
+    if (w.is_tombstone()) h.word.compare_exchange_strong(expected, w.freed().bits());
+    throw lock_error({error, std::system_category()}, "cannot remove " + file.path(), file.path());
+  }
+  remove_passed_mark(file.path());
+  if (found == condition::ready) line(file).wake_all();
+}
+
+template <class F>
+void caught(std::error_code& ec, F&& call) {
+  try {
+    ec.clear();
+    call();
+  } catch (const std::system_error& e) {
+    ec = e.code();
+  }
+}
+
+}  // namespace
+
+void break_lock(std::string_view name, fencing_token expected, const lock_options& options) {
+  lockfile file(resolve(name, options.directory), options);
+  open_existing(file);
+  header& h = file.get().header;
+  for (;;) {
+    const word seen(h.word.load());
+    const auto mismatch = [&](const std::string& why) {
+      return lock_error(errc::token_mismatch, file.path() + why, file.path());
+    };
+    if (!seen.is_held()) throw mismatch(" is not held by anybody");
+    if (seen.slot() >= file.capacity()) file.throw_damaged();
+    const fencing_token token(file.get().slots[seen.slot()].token.load());
+    std::uint64_t bits = h.word.load();
+    if (bits != seen.bits()) continue;  // the token may be another grant's
+    if (expected && token != expected) {
+      throw mismatch(" is held under token " + std::to_string(token.value()));
+    }
+    if (h.word.compare_exchange_strong(bits, seen.freed().bits())) break;
+  }
+  line(file).wake_head();
+}
+
+void break_lock(std::string_view name, fencing_token expected, const lock_options& options,
+                std::error_code& ec) {
+  caught(ec, [&] { break_lock(name, expected, options); });
+}
+
+void remove(std::string_view name, const lock_options& options) {
+  lockfile file(resolve(name, options.directory), options);
+  if (!file.attach_without_slot(access::read_write)) {
+    throw refused(errc::not_found, "there is no lockfile ", file.path());
+  }
+  remove_file(file);
+}
+
+void remove(std::string_view name, const lock_options& options, std::error_code& ec) {
+  caught(ec, [&] { remove(name, options); });
+}
+
+std::vector<std::string> prune(const std::string& directory) {
+  std::vector<std::string> removed;
+  for (const std::string& path : list(directory)) {
+    std::error_code passed_over;
+    caught(passed_over, [&] {
+      lockfile file(resolve(path.find('/') == std::string::npos ? "./" + path : path, {}), {});
+      if (!file.attach_without_slot(access::read_write)) return;
+      if (is_held_elsewhere(file.fd(), all_lifelines)) return;
+      remove_file(file);
+      removed.push_back(path);
+    });
+  }
+  return removed;
+}
+
+}  // namespace lockbyfile

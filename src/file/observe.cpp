@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reading a lockfile without taking part. Every field is read while others may write
+// it, so a holder counts only if the word is the same before and after, and a grant in
+// the list only if its token is.
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <lockbyfile/observe.hpp>
+
+#include "core/name.hpp"
+#include "file/initialise.hpp"
+#include "file/lockfile.hpp"
+#include "file/session.hpp"
+
+namespace lockbyfile {
+
+namespace {
+
+using namespace file;
+
+using wall_time = std::chrono::system_clock::time_point;
+
+wall_time wall_time_of(instant t) {
+  const auto ago = between(t, now());
+  return std::chrono::system_clock::now() -
+         std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
+}
+
+constexpr unsigned longest_try = 1000;  // of looks at a word that keeps changing
+
+std::optional<holder_info> read_holder(const lockfile& file) {
+  const image& f = file.get();
+  for (unsigned i = 0;; ++i) {
+    const word seen(f.header.word.load());
+    if (!seen.is_held()) return std::nullopt;
+    if (seen.slot() >= file.capacity()) file.throw_damaged();
+    const slot& s = f.slots[seen.slot()];
+    const instant deadline = s.lease_deadline.load();
+    const auto lease = static_cast<std::int64_t>(s.lease.load(std::memory_order_relaxed));
+    holder_info h{.who = described(s.pid, s.user, s.command, std::size(s.command)),
+                  .token = fencing_token(s.token.load(std::memory_order_relaxed)),
+                  .since = wall_time_of(s.since.load(std::memory_order_relaxed)),
+                  .lease = deadline == never ? no_lease : std::chrono::nanoseconds(lease),
+                  .lease_left = between(now(), deadline),
+                  .alive = file.is_alive(seen.slot())};
+    if (f.header.word.load() == seen.bits() || i == longest_try) return h;
+  }
+}
+
+std::vector<waiter_info> read_waiters(const lockfile& file) {
+  std::vector<std::pair<std::uint64_t, waiter_info>> found;
+  const std::uint32_t n = file.capacity();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const slot& s = file.get().slots[i];
+    const std::uint64_t ticket = s.ticket.load();
+    if (ticket == 0 || !file.is_alive(i)) continue;
+    found.emplace_back(ticket, waiter_info{described(s.pid, s.user, s.command, std::size(s.command)),
+                                           between(s.waiting_since.load(), now())});
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<waiter_info> waiters;
+  for (auto& f : found) waiters.push_back(std::move(f.second));
+  return waiters;
+}
+
+std::vector<grant_info> read_grants(const lockfile& file) {
+  std::vector<grant_info> grants;
+  for (const grant_entry& e : file.get().header.grants) {
+    const std::uint64_t token = e.token.load(std::memory_order_acquire);
+    const std::uint32_t how = e.how.load(std::memory_order_relaxed);
+    if (token == 0 || how > static_cast<std::uint32_t>(grant_kind::abandoned)) continue;
+    grant_info g{described(e.pid, e.user, e.command, std::size(e.command)), fencing_token(token),
+                 static_cast<grant_kind>(how),
+                 wall_time_of(e.since.load(std::memory_order_relaxed))};
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (e.token.load(std::memory_order_relaxed) == token) grants.push_back(std::move(g));
+  }
+  std::sort(grants.begin(), grants.end(),
+            [](const auto& a, const auto& b) { return a.token > b.token; });
+  return grants;
+}
+
+lock_error no_such_lock(const std::string& path) {
+  return {errc::not_found, "there is no lockfile " + path, path};
+}
+
+}  // namespace
+
+lock_state observe(std::string_view name, const lock_options& options) {
+  lock_state state;
+  state.path = resolve(name, options.directory);
+  lockfile file(state.path, options);
+  if (!file.attach_without_slot(access::read_only)) throw no_such_lock(state.path);
+  switch (file.examine()) {
+    case condition::ready:
+      state.holder = read_holder(file);
+      state.waiters = read_waiters(file);
+      state.grants = read_grants(file);
+      break;
+    case condition::damaged: file.throw_damaged();
+    case condition::other_clock:
+      // From another boot, unless somebody has it open: then its instants are not ours.
+      if (is_held_elsewhere(file.fd(), all_lifelines)) {
+        throw lock_error(errc::clock_mismatch,
+                         state.path + " is in use in another time namespace", state.path);
+      }
+      break;
+    case condition::blank:
+    case condition::tombstone: break;
+  }
+  return state;
+}
+
+std::optional<lock_state> observe(std::string_view name, const lock_options& options,
+                                  std::error_code& ec) {
+  try {
+    ec.clear();
+    return observe(name, options);
+  } catch (const std::system_error& e) {
+    ec = e.code();
+    return std::nullopt;
+  }
+}
+
+std::vector<std::string> list(const std::string& directory) {
+  std::error_code ec;
+  std::vector<std::string> found;
+  const std::string shown = directory.empty() ? "." : directory;
+  for (std::filesystem::directory_iterator i(shown, ec), end; !ec && i != end; i.increment(ec)) {
+    std::error_code ignored;
+    if (i->symlink_status(ignored).type() != std::filesystem::file_type::regular) continue;
+    if (is_lockfile(i->path().c_str())) found.push_back(i->path().string());
+  }
+  if (ec) throw lock_error(ec, "cannot read the directory " + shown, shown);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+}  // namespace lockbyfile

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file/session.hpp"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "file/tokens.hpp"
+#include "linux/process_epoch.hpp"
+
+namespace lockbyfile::file {
+
+namespace {
+
+/// Shorter leases are counted on the exact clock (options.hpp).
+constexpr std::chrono::nanoseconds coarse_from = std::chrono::seconds(1);
+
+}  // namespace
+
+file_session::file_session(const std::string& path, const lock_options& options)
+    : file_(path, options), line_(file_), lease_(options.lease) {
+  const std::string& shown =
+      options.description.empty() ? program_invocation_short_name : options.description;
+  char text[sizeof command_] = {};
+  shown.copy(text, sizeof text - 1);
+  std::memcpy(command_.data(), text, sizeof text);
+  attach();
+}
+
+file_session::~file_session() {
+  std::error_code ignored;
+  release(ignored);
+}
+
+void file_session::attach() {
+  current_.store(0);
+  file_.attach();
+  epoch_.store(process_epoch());
+  const word found(file_.get().header.word.load());
+  if (found.is_free() && found.counter() < highest_seen_) {  // (S5)
+    std::uint64_t expected = found.bits();
+    file_.get().header.word.compare_exchange_strong(expected,
+                                                    word::free_at(highest_seen_ + 1).bits());
+  }
+  highest_seen_ = 0;
+  slot& own = file_.own();
+  own.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
+  own.user.store(::geteuid(), std::memory_order_relaxed);
+  own.opened.store(read_clock(CLOCK_REALTIME) / 1000, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < command_.size(); ++i) {
+    own.command[i].store(command_[i], std::memory_order_relaxed);
+  }
+  next_check_.store(now_coarse() + path_check_interval, std::memory_order_relaxed);
+}
+
+std::optional<grant> file_session::acquire(instant deadline, const std::stop_token& stop,
+                                           std::error_code& ec) {
+  ec.clear();
+  if (acquiring_.exchange(true, std::memory_order_acquire) &&
+      epoch_.load(std::memory_order_relaxed) == process_epoch()) {
+    ec = errc::would_deadlock;
+    return std::nullopt;
+  }
+  struct at_exit {
+    std::atomic<bool>& flag;
+    ~at_exit() { flag.store(false, std::memory_order_release); }
+  } guard{acquiring_};
+
+  if (current_.load(std::memory_order_relaxed) != 0 && is_held()) {
+    ec = errc::would_deadlock;
+    return std::nullopt;
+  }
+  const instant start = now_coarse();
+  if (is_usable(start)) {
+    const header& h = file_.get().header;
+    const word seen(h.word.load(std::memory_order_acquire));
+    if (seen.is_free() && seen.is_sane() && seen.counter() >= highest_seen_ &&
+        h.last_to_join.load(std::memory_order_relaxed) == 0 && seen.counter() < ceiling_ &&
+        take(seen, start, grant_kind::free)) {
+      grant result;
+      result.token = token();
+      return result;
+    }
+  }
+  return acquire_slowly(deadline, stop, ec);
+}
+
+bool file_session::take(word seen, instant start, grant_kind how) {
+  const std::uint64_t token = seen.counter() + 1;
+  if (token > ceiling_) ceiling_ = raise_ceiling(file_.path(), file_.fd(), token);
+
+  const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
+  const instant deadline = after(lease < coarse_from ? now() : start, lease);
+  slot& own = file_.own();
+  own.lease_deadline.store(deadline, std::memory_order_relaxed);
+  own.token.store(token, std::memory_order_relaxed);
+  own.since.store(start, std::memory_order_relaxed);
+  own.lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
+
+  const word granted = seen.granted_to(file_.own_slot());
+  std::uint64_t expected = seen.bits();
+  // seq_cst: releases the stores above to whoever reads the word, and takes part in (L3).
+  if (!file_.get().header.word.compare_exchange_strong(expected, granted.bits())) return false;
+
+  deadline_.store(deadline, std::memory_order_relaxed);
+  token_.store(token, std::memory_order_relaxed);
+  current_.store(granted.bits(), std::memory_order_relaxed);
+  highest_seen_ = granted.counter();
+  record(how, start);
+  return true;
+}
+
+void file_session::record(grant_kind how, instant since) noexcept {
+  const std::uint64_t token = token_.load(std::memory_order_relaxed);
+  grant_entry& e = file_.get().header.grants[token % grant_entries];
+  const slot& own = file_.own();
+  e.token.store(0, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);  // an observer that sees what follows
+  e.since.store(since, std::memory_order_relaxed);      // sees no token
+  e.pid.store(own.pid.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  e.user.store(own.user.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  e.how.store(static_cast<std::uint32_t>(how), std::memory_order_relaxed);
+  for (std::size_t i = 0; i < std::size(e.command); ++i) {
+    e.command[i].store(command_[i], std::memory_order_relaxed);
+  }
+  e.token.store(token, std::memory_order_release);
+}
+
+void file_session::renew(std::error_code& ec) {
+  ec.clear();
+  if (!holds()) {
+    ec = errc::not_holder;
+    return;
+  }
+  const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
+  const instant deadline = after(now(), lease);
+  const word held(current_.load(std::memory_order_relaxed));
+  const word renewed = held.renewed();
+  if (!file_.is_current()) {
+    ec = errc::lease_lost;
+    return;
+  }
+  file_.own().lease_deadline.store(deadline, std::memory_order_relaxed);  // (S2)
+  file_.own().lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
+  std::uint64_t expected = held.bits();
+  if (!file_.get().header.word.compare_exchange_strong(expected, renewed.bits())) {
+    ec = errc::lease_lost;
+    return;
+  }
+  deadline_.store(deadline, std::memory_order_relaxed);
+  current_.store(renewed.bits(), std::memory_order_relaxed);
+}
+
+void file_session::release(std::error_code& ec) noexcept {
+  ec.clear();
+  if (!holds()) {
+    ec = errc::not_holder;
+    return;
+  }
+  const bool whole = is_in_time() && path_is_current(now_coarse());
+  const word held(current_.load(std::memory_order_relaxed));
+  const word freed = held.freed();
+  header& h = file_.get().header;
+  if (h.last_to_join.load(std::memory_order_relaxed) != 0) {
+    h.freed_at.store(now(), std::memory_order_relaxed);
+    h.freed_counter.store(freed.counter(), std::memory_order_relaxed);
+  }
+  current_.store(0, std::memory_order_relaxed);
+  std::uint64_t expected = held.bits();
+  if (!h.word.compare_exchange_strong(expected, freed.bits())) {
+    ec = errc::lease_lost;
+    return;
+  }
+  if (h.last_to_join.load() != 0) line_.wake_head();  // (L3)
+  if (!whole) ec = errc::lease_lost;
+}
+
+bool file_session::holds() const noexcept {
+  return current_.load(std::memory_order_relaxed) != 0 &&
+         epoch_.load(std::memory_order_relaxed) == process_epoch();
+}
+
+bool file_session::is_in_time() const noexcept {
+  const instant deadline = deadline_.load(std::memory_order_relaxed);
+  // The exact clock is asked only where the coarse one could be wrong.
+  return deadline == never || now_coarse() + longest_tick < deadline || now() < deadline;
+}
+
+bool file_session::is_held() const noexcept {
+  return holds() && file_.get().header.word.load() == current_.load(std::memory_order_relaxed) &&
+         is_in_time() && path_is_current(now_coarse());
+}
+
+bool file_session::is_usable(instant coarse_now) const noexcept {
+  return epoch_.load(std::memory_order_relaxed) == process_epoch() &&
+         coarse_now < next_check_.load(std::memory_order_relaxed);
+}
+
+bool file_session::path_is_current(instant coarse_now) const noexcept {
+  if (coarse_now < next_check_.load(std::memory_order_relaxed)) return true;
+  if (!file_.is_current()) return false;
+  next_check_.store(coarse_now + path_check_interval, std::memory_order_relaxed);
+  return true;
+}
+
+void file_session::set_lease(std::chrono::nanoseconds lease) noexcept { lease_.store(lease); }
+
+std::chrono::nanoseconds file_session::lease() const noexcept { return lease_.load(); }
+
+std::chrono::nanoseconds file_session::lease_remaining() const noexcept {
+  if (!holds()) return std::chrono::nanoseconds(0);
+  return between(now(), deadline_.load(std::memory_order_relaxed));
+}
+
+fencing_token file_session::token() const noexcept {
+  const bool ours = epoch_.load(std::memory_order_relaxed) == process_epoch();
+  return fencing_token(ours ? token_.load(std::memory_order_relaxed) : 0);
+}
+
+int file_session::lifeline() const noexcept {
+  return epoch_.load(std::memory_order_relaxed) == process_epoch() ? file_.fd() : -1;
+}
+
+party described(const shared<std::uint32_t>& pid, const shared<std::uint32_t>& user,
+                const shared<std::uint64_t>* command, std::size_t words) {
+  party p;
+  p.pid = pid.load(std::memory_order_relaxed);
+  p.user = user.load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < words; ++i) {
+    const std::uint64_t bytes = command[i].load(std::memory_order_relaxed);
+    char text[sizeof bytes];
+    std::memcpy(text, &bytes, sizeof bytes);
+    p.command.append(text, sizeof text);
+  }
+  p.command.resize(std::strlen(p.command.c_str()));
+  return p;
+}
+
+}  // namespace lockbyfile::file

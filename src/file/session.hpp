@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// file_session: the engine's session on one lockfile. Grant, renew, release here;
+// looking and waiting in acquire.cpp.
+//
+// What a grant is. The word names our slot (word.hpp). Before the compare-exchange
+// that makes it do so, our slot holds the deadline and the token of the grant, so
+// there is no instant at which the lock is held without them. If the
+// compare-exchange fails, what we wrote is in a slot that nobody looks at.
+//
+//   (S1) `current_` is the word that our last grant or renewal wrote, 0 before the
+//        first grant and after release. We hold the lock while the word equals it and
+//        the deadline has not passed. No other process can make the word equal to it
+//        again (W2).
+//   (S2) Renew: new deadline, then word -> renewed. A takeover that read the old
+//        deadline fails, since it compares the word it saw first. A renewal that comes
+//        after a takeover fails likewise, and the deadline it wrote is not looked at.
+//   (S3) Takeover: word, the holder's deadline and lifeline, then compare-exchange from
+//        that word. Success proves that it named that holder all the while (W2).
+//   (S4) Release frees the word, then wakes the head of the line. A crash between the
+//        two is made good by the head's own look (line.hpp, L4).
+//
+// A crash leaves, before the compare-exchange, nothing; after it, a holder without a
+// lifeline, which the next look takes over.
+//
+// The path is compared with the file at most once a millisecond of the coarse clock,
+// which ticks every 1 to 10 ms: a lockfile that was deleted, renamed or replaced is a
+// broken lock, and this is how its holder and its users learn of it.
+//
+//   (S5) A session that opens the path's next file takes its tokens along: it raises the
+//        new counter above the highest one it has seen.
+//
+// fork: the child's copy carries the parent's epoch. It holds nothing, its lifeline
+// was closed, and acquire attaches anew.
+#pragma once
+
+#include <array>
+
+#include "core/engine.hpp"
+#include "file/line.hpp"
+#include "file/lockfile.hpp"
+
+namespace lockbyfile::file {
+
+inline constexpr instant path_check_interval = milliseconds(1);
+
+class file_session final : public session {
+ public:
+  file_session(const std::string& path, const lock_options& options);
+  ~file_session() override;
+
+  std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
+                               std::error_code& ec) override;
+  void renew(std::error_code& ec) override;
+  void release(std::error_code& ec) noexcept override;
+  void set_lease(std::chrono::nanoseconds lease) noexcept override;
+
+  [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
+  [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;
+  [[nodiscard]] bool is_held() const noexcept override;
+  [[nodiscard]] fencing_token token() const noexcept override;
+  [[nodiscard]] const std::string& path() const noexcept override { return file_.path(); }
+  [[nodiscard]] int lifeline() const noexcept override;
+
+ private:
+  /// What a word says that can be taken.
+  struct opening {
+    instant since;  // how long it has been open
+    grant_kind how;
+    std::optional<party> previous;
+  };
+  enum class outlook { granted, wait, reopen };
+  struct waiting;
+
+  void attach();
+  [[nodiscard]] bool is_usable(instant coarse_now) const noexcept;
+  [[nodiscard]] bool holds() const noexcept;
+  [[nodiscard]] bool is_in_time() const noexcept;
+  [[nodiscard]] bool path_is_current(instant coarse_now) const noexcept;
+
+  std::optional<grant> acquire_slowly(instant deadline, const std::stop_token& stop,
+                                      std::error_code& ec);
+  outlook look(waiting& w, grant& result);
+  std::optional<opening> find_opening(word seen, waiting& w);
+  void reopen();
+  bool take(word seen, instant start, grant_kind how);
+  void record(grant_kind how, instant since) noexcept;
+
+  lockfile file_;
+  line line_;
+  std::array<std::uint64_t, 6> command_{};
+  std::atomic<std::chrono::nanoseconds> lease_;
+
+  std::atomic<bool> acquiring_{false};
+  std::atomic<std::uint64_t> epoch_{0};    // of the process that attached
+  std::atomic<std::uint64_t> current_{0};  // (S1)
+  std::atomic<std::uint64_t> token_{0};
+  std::atomic<instant> deadline_{0};
+  mutable std::atomic<instant> next_check_{0};  // of the path, on the coarse clock
+  std::uint64_t ceiling_ = 0;                   // of tokens (tokens.hpp)
+  std::uint64_t highest_seen_ = 0;              // counter; a smaller one is damage
+};
+
+/// Who a slot says its owner is.
+party described(const shared<std::uint32_t>& pid, const shared<std::uint32_t>& user,
+                const shared<std::uint64_t>* command, std::size_t words);
+
+}  // namespace lockbyfile::file

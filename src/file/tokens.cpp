@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "file/tokens.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <lockbyfile/error.hpp>
+#include <optional>
+
+#include "core/instant.hpp"
+#include "file/lifeline.hpp"
+#include "file/word.hpp"
+
+namespace lockbyfile::file {
+
+namespace {
+
+constexpr std::uint64_t reserve = std::uint64_t{1} << 26;
+constexpr std::uint64_t longest_wait_us = 1'000'000;
+constexpr std::string_view suffix = ".tokens";
+
+std::uint64_t wall_clock_us() noexcept { return read_clock(CLOCK_REALTIME) / 1000; }
+
+int open_mark(const std::string& path, int flags) noexcept {
+  return sys.open((path + std::string(suffix)).c_str(),
+                  flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+}
+
+/// 0 for an empty file, nothing for one that holds no number.
+std::optional<std::uint64_t> read_mark(int fd) noexcept {
+  char text[24] = {};
+  const ssize_t n = sys.pread(fd, text, sizeof text, 0);
+  if (n < 0) return std::nullopt;
+  if (n == 0) return 0;
+  std::uint64_t mark = 0;
+  const auto [end, error] = std::from_chars(text, text + n, mark);
+  if (error != std::errc{} || end == text + n || *end != '\n') return std::nullopt;
+  if (mark >= word::counter_end) return std::nullopt;
+  return mark;
+}
+
+bool write_mark(int fd, std::uint64_t mark) noexcept {
+  // The same width always, so that a mark never has the tail of another.
+  std::string text = std::to_string(mark);
+  text.insert(0, 16 - std::min<std::size_t>(16, text.size()), '0');
+  text += '\n';
+  return sys.pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+}
+
+/// The mark after raising it to `wanted` at least; nothing, with errno, on failure.
+std::optional<std::uint64_t> raise_mark(const std::string& path, int lockfile,
+                                        std::uint64_t wanted) noexcept {
+  int fd = open_mark(path, 0);
+  if (fd < 0 && errno == ENOENT) {
+    fd = open_mark(path, O_CREAT | O_EXCL);
+    struct stat like {};
+    if (fd >= 0 && sys.fstat(lockfile, &like) == 0) {
+      sys.fchown(fd, static_cast<uid_t>(-1), like.st_gid);
+      sys.fchmod(fd, like.st_mode & 0777);
+    }
+  }
+  if (fd < 0) return std::nullopt;
+
+  std::optional<std::uint64_t> mark;
+  struct stat s {};
+  if (sys.fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) {
+    errno = EINVAL;
+  } else if (try_hold(fd, {0, 1}) != try_result::taken) {
+    errno = EAGAIN;
+  } else {
+    mark = read_mark(fd);
+    if (!mark) {
+      errno = EINVAL;
+    } else if (*mark < wanted) {
+      mark = wanted;
+      if (!write_mark(fd, *mark)) mark.reset();
+    }
+  }
+  const int error = errno;
+  sys.close(fd);
+  errno = error;
+  return mark;
+}
+
+void wait_us(std::uint64_t us) noexcept {
+  const std::uint32_t nobody_wakes = 0;
+  const auto until = to_timespec(now() + us * 1000);
+  sys.futex_wait(&nobody_wakes, 0, &until);
+}
+
+}  // namespace
+
+std::uint64_t first_counter(const std::string& path) {
+  std::uint64_t mark = 0;
+  const int fd = open_mark(path, 0);
+  if (fd >= 0) {
+    const auto found = read_mark(fd);
+    sys.close(fd);
+    if (!found) {
+      throw lock_error(errc::damaged, path + std::string(suffix) + " holds no token", path);
+    }
+    mark = *found;
+  } else if (errno != ENOENT && errno != ENAMETOOLONG) {
+    throw lock_error({errno, std::system_category()},
+                     "cannot read the last tokens from " + path + std::string(suffix), path);
+  }
+  return std::max(mark, wall_clock_us()) + 1;
+}
+
+std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t token) {
+  const std::uint64_t clock = wall_clock_us();
+  if (token <= clock) return clock;
+  if (const auto mark = raise_mark(path, lockfile, token + reserve)) {
+    if (token <= *mark) return *mark;
+  }
+  const int error = errno;
+  const std::uint64_t ahead = token - clock;
+  if (ahead > longest_wait_us) {
+    throw lock_error({error, std::system_category()},
+                     "tokens are ahead of the clock, and cannot be kept in " + path +
+                         std::string(suffix),
+                     path);
+  }
+  while (wall_clock_us() < token) wait_us(token - std::min(token, wall_clock_us()));
+  return token;
+}
+
+void remove_passed_mark(const std::string& path) noexcept {
+  const int fd = open_mark(path, 0);
+  if (fd < 0) return;
+  const auto mark = read_mark(fd);
+  sys.close(fd);
+  if (mark && *mark < wall_clock_us()) sys.unlink((path + std::string(suffix)).c_str());
+}
+
+bool is_mark(const std::string& path) noexcept { return path.ends_with(suffix); }
+
+}  // namespace lockbyfile::file

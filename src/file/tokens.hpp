@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Why tokens grow even across a deleted lockfile.
+//
+// A new file cannot know what tokens a deleted one has handed out. It starts at the
+// microseconds of the wall clock since 1970, which is enough as long as counters do
+// not run ahead of that clock. Two things make them run ahead: more than a grant per
+// microsecond on the average (an empty critical section takes 20 ns), and a wall
+// clock that was set back. So there is a rule:
+//
+//   (T1) A token is handed out only if it is at most the wall clock's microseconds,
+//        or at most the high-water mark of the name.
+//   (T2) The high-water mark never falls. It is kept beside the lockfile, as a line of
+//        text in PATH.tokens, and only once it is needed: for most locks never.
+//   (T3) A new file starts above both.
+//
+// A session knows a ceiling that satisfies (T1) and compares each token with it; only
+// a token above it comes here. The mark is raised by a reserve that lasts for about a
+// second of the fastest possible grants, so this is rare.
+//
+// If the mark cannot be written the grant waits until the clock has caught up, which
+// is a microsecond for each grant; if that would take longer than a second, acquire
+// fails with the cause. remove and prune leave the mark in place until the clock has
+// passed it; a person who deletes both files by hand deletes the memory of the tokens.
+//
+// The simpler rule, "start at the wall clock", is refuted by
+// tests: Tokens.GrowAcrossADeletedFileThatWasAheadOfTheClock.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace lockbyfile::file {
+
+/// Where a new or reset lockfile at `path` starts counting (T3). Throws lock_error if
+/// there is a mark that cannot be read.
+std::uint64_t first_counter(const std::string& path);
+
+/// A ceiling of at least `token` (T1). `lockfile` lends the mark its mode and group.
+/// May wait, see above. Throws lock_error.
+std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t token);
+
+/// Removes the mark of `path` if the clock has passed it.
+void remove_passed_mark(const std::string& path) noexcept;
+
+/// Whether `path` is the name of a mark.
+[[nodiscard]] bool is_mark(const std::string& path) noexcept;
+
+}  // namespace lockbyfile::file

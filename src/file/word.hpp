@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The state of a lock is one 64-bit word, and this is its transition function.
+//
+//   63                                   12 11           0
+//   +--------------------------------------+-------------+
+//   | counter                              | holder      |
+//   +--------------------------------------+-------------+
+//
+//   holder   0           free
+//            1..4000     held by the session in slot holder - 1
+//            4001..4094  reserved (later: readers, N holders, held without a process)
+//            4095        tombstone: the file is being removed, go to the path again
+//
+//   from         to           by          counter
+//   free         held(s)      grant       + 1, and that is the grant's token
+//   held(s)      held(s)      renew       + 1
+//   held(s)      free         release,    + 1
+//                             break
+//   held(r)      held(s)      takeover    + 1, and that is the grant's token
+//   free, or     tombstone    remove      + 1
+//    abandoned
+//   tombstone    free         revive      + 1
+//
+// (W1) Every transition is ONE compare-exchange on the whole word.
+// (W2) Every transition adds one to the counter. So the word never returns to an
+//      old value, and a compare-exchange by a process that slept through a change
+//      fails. Of any number of processes that saw the same expired or abandoned
+//      grant, exactly one takes it over.
+// (W3) The counter is never 0 in an initialised file. A word of 0 is what a
+//      truncated file reads as, and is no state at all.
+#pragma once
+
+#include <cstdint>
+
+namespace lockbyfile::file {
+
+inline constexpr std::uint32_t slot_limit = 4000;
+
+class word {
+ public:
+  constexpr word() noexcept = default;
+  explicit constexpr word(std::uint64_t bits) noexcept : bits_(bits) {}
+
+  /// A free lock whose next grant has a token above `counter`.
+  static constexpr word free_at(std::uint64_t counter) noexcept { return make(counter, 0); }
+
+  [[nodiscard]] constexpr std::uint64_t bits() const noexcept { return bits_; }
+  [[nodiscard]] constexpr std::uint64_t counter() const noexcept { return bits_ >> holder_bits; }
+
+  [[nodiscard]] constexpr bool is_free() const noexcept { return holder() == 0; }
+  [[nodiscard]] constexpr bool is_tombstone() const noexcept { return holder() == tomb; }
+  [[nodiscard]] constexpr bool is_held() const noexcept {
+    return holder() >= 1 && holder() <= slot_limit;
+  }
+  [[nodiscard]] constexpr bool is_held_by(std::uint32_t slot) const noexcept {
+    return holder() == slot + 1;
+  }
+  /// The holder's slot. Only if is_held().
+  [[nodiscard]] constexpr std::uint32_t slot() const noexcept {
+    return static_cast<std::uint32_t>(holder() - 1);
+  }
+
+  /// Whether this is a state at all (W3), with room for more transitions.
+  [[nodiscard]] constexpr bool is_sane() const noexcept {
+    return counter() != 0 && counter() < counter_end && (is_free() || is_held() || is_tombstone());
+  }
+
+  [[nodiscard]] constexpr word granted_to(std::uint32_t slot) const noexcept {
+    return make(counter() + 1, slot + 1);
+  }
+  [[nodiscard]] constexpr word renewed() const noexcept { return make(counter() + 1, holder()); }
+  [[nodiscard]] constexpr word freed() const noexcept { return make(counter() + 1, 0); }
+  [[nodiscard]] constexpr word entombed() const noexcept { return make(counter() + 1, tomb); }
+
+  friend constexpr bool operator==(word, word) noexcept = default;
+
+  /// Counters stay below; the rest of the 52 bits is never reached.
+  static constexpr std::uint64_t counter_end = (std::uint64_t{1} << 52) - 16;
+
+ private:
+  static constexpr unsigned holder_bits = 12;
+  static constexpr std::uint64_t tomb = 4095;
+
+  [[nodiscard]] constexpr std::uint64_t holder() const noexcept {
+    return bits_ & ((1U << holder_bits) - 1);
+  }
+  static constexpr word make(std::uint64_t counter, std::uint64_t holder) noexcept {
+    return word((counter << holder_bits) | holder);
+  }
+
+  std::uint64_t bits_ = 0;
+};
+
+}  // namespace lockbyfile::file

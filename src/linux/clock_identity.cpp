@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "linux/clock_identity.hpp"
+
+#include <cctype>
+#include <cerrno>
+#include <lockbyfile/error.hpp>
+#include <mutex>
+
+#include "linux/process_epoch.hpp"
+#include "linux/system_calls.hpp"
+
+namespace lockbyfile {
+
+namespace {
+
+constexpr const char* boot_id_path = "/proc/sys/kernel/random/boot_id";
+constexpr const char* time_namespace_path = "/proc/self/ns/time";
+
+std::mutex cache_mutex;
+clock_identity cached;
+std::uint64_t cached_for = 0;  // process epoch: unshare changes the namespace of children
+
+void read_boot_id(std::uint64_t (&id)[2]) {
+  char text[40] = {};
+  const int fd = sys.open(boot_id_path, O_RDONLY | O_CLOEXEC, 0);
+  const ssize_t n = fd < 0 ? -1 : sys.pread(fd, text, sizeof text - 1, 0);
+  const int error = errno;
+  if (fd >= 0) sys.close(fd);
+
+  unsigned digits = 0;
+  for (ssize_t i = 0; i < n; ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (std::isxdigit(c) == 0) continue;
+    const unsigned value =
+        std::isdigit(c) != 0 ? c - '0' : static_cast<unsigned>(std::tolower(c)) - 'a' + 10;
+    if (digits < 32) id[digits / 16] = id[digits / 16] << 4 | value;
+    ++digits;
+  }
+  if (digits != 32) {
+    throw lock_error(n < 0 ? std::error_code(error, std::system_category())
+                           : make_error_code(std::errc::protocol_error),
+                     "cannot tell this boot from the last one", boot_id_path);
+  }
+}
+
+std::uint64_t read_time_namespace() noexcept {
+  const int fd = sys.open(time_namespace_path, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return 0;
+  struct stat s {};
+  const int r = sys.fstat(fd, &s);
+  sys.close(fd);
+  return r == 0 ? s.st_ino : 0;
+}
+
+}  // namespace
+
+clock_identity this_clock() {
+  const std::uint64_t epoch = process_epoch();
+  const std::lock_guard guard(cache_mutex);
+  if (cached_for != epoch) {
+    clock_identity fresh;
+    read_boot_id(fresh.boot_id);
+    fresh.time_namespace = read_time_namespace();
+    cached = fresh;
+    cached_for = epoch;
+  }
+  return cached;
+}
+
+void forget_this_clock() noexcept {
+  const std::lock_guard guard(cache_mutex);
+  cached_for = 0;
+}
+
+}  // namespace lockbyfile

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whose CLOCK_MONOTONIC is it? Two processes may compare instants only if they run
+// on the same boot of the same kernel and in the same time namespace.
+#pragma once
+
+#include <cstdint>
+
+namespace lockbyfile {
+
+struct clock_identity {
+  std::uint64_t boot_id[2] = {0, 0};
+  std::uint64_t time_namespace = 0;  // its inode; 0 where the kernel has none
+  friend bool operator==(const clock_identity&, const clock_identity&) = default;
+};
+
+/// Of this process; read from /proc once per process. Throws lock_error if /proc
+/// does not tell the boot id.
+clock_identity this_clock();
+
+/// Makes the next this_clock() read again. For tests.
+void forget_this_clock() noexcept;
+
+}  // namespace lockbyfile

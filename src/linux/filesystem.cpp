@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "linux/filesystem.hpp"
+
+#include <cstdint>
+
+#include "linux/system_calls.hpp"
+
+namespace lockbyfile {
+
+const char* network_filesystem_name(int fd) noexcept {
+  struct statfs s {};
+  if (sys.fstatfs(fd, &s) != 0) return nullptr;
+  switch (static_cast<std::uint32_t>(s.f_type)) {
+    case 0x6969: return "NFS";
+    case 0xFF534D42:
+    case 0xFE534D42:
+    case 0x517B: return "SMB";
+    case 0x65735546: return "FUSE";
+    case 0x01021997: return "9P";
+    case 0x00C36400: return "Ceph";
+    case 0x0BD00BD0: return "Lustre";
+    case 0x47504653: return "GPFS";
+    case 0x7461636F: return "OCFS2";
+    case 0x01161970: return "GFS2";
+    case 0x5346414F: return "AFS";
+    case 0x73757245: return "Coda";
+    default: return nullptr;
+  }
+}
+
+}  // namespace lockbyfile

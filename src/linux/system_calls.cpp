@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "linux/system_calls.hpp"
+
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <climits>
+
+namespace lockbyfile {
+
+namespace {
+
+int real_open(const char* path, int flags, mode_t mode) {
+  return ::open(path, flags, mode);
+}
+
+int real_fcntl_lock(int fd, int command, struct flock* lock) {
+  return ::fcntl(fd, command, lock);
+}
+
+int real_fallocate(int fd, off_t offset, off_t length) {
+  return ::fallocate(fd, 0, offset, length);
+}
+
+int real_futex_wait(const std::uint32_t* word, std::uint32_t expected,
+                    const struct timespec* deadline) {
+  return static_cast<int>(::syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, deadline, nullptr,
+                                    FUTEX_BITSET_MATCH_ANY));
+}
+
+int real_futex_wake(const std::uint32_t* word, int count) {
+  return static_cast<int>(::syscall(SYS_futex, word, FUTEX_WAKE, count, nullptr, nullptr, 0));
+}
+
+}  // namespace
+
+constinit system_calls sys{
+    .open = real_open,
+    .close = ::close,
+    .fstat = ::fstat,
+    .lstat = ::lstat,
+    .fstatfs = ::fstatfs,
+    .fcntl_lock = real_fcntl_lock,
+    .fallocate = real_fallocate,
+    .fchmod = ::fchmod,
+    .fchown = ::fchown,
+    .linkat = ::linkat,
+    .unlink = ::unlink,
+    .mmap = ::mmap,
+    .munmap = ::munmap,
+    .pread = ::pread,
+    .pwrite = ::pwrite,
+    .clock_gettime = ::clock_gettime,
+    .futex_wait = real_futex_wait,
+    .futex_wake = real_futex_wake,
+};
+
+}  // namespace lockbyfile

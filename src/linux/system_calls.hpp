@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The seam to the operating system: every call that the engine makes, in one
+// table that a test may replace entry by entry, to drive time and to inject
+// faults. Each entry behaves as the call of its name: -1 and errno on failure.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lockbyfile {
+
+struct system_calls {
+  int (*open)(const char* path, int flags, mode_t mode);
+  int (*close)(int fd);
+  int (*fstat)(int fd, struct stat* result);
+  int (*lstat)(const char* path, struct stat* result);
+  int (*fstatfs)(int fd, struct statfs* result);
+  int (*fcntl_lock)(int fd, int command, struct flock* lock);  // F_OFD_SETLK, F_OFD_GETLK
+  int (*fallocate)(int fd, off_t offset, off_t length);
+  int (*fchmod)(int fd, mode_t mode);
+  int (*fchown)(int fd, uid_t user, gid_t group);
+  int (*linkat)(int old_dir, const char* old_path, int new_dir, const char* new_path, int flags);
+  int (*unlink)(const char* path);
+  void* (*mmap)(void* address, std::size_t size, int protection, int flags, int fd, off_t offset);
+  int (*munmap)(void* address, std::size_t size);
+  ssize_t (*pread)(int fd, void* buffer, std::size_t size, off_t offset);
+  ssize_t (*pwrite)(int fd, const void* buffer, std::size_t size, off_t offset);
+  int (*clock_gettime)(clockid_t clock, struct timespec* result);
+
+  // FUTEX_WAIT_BITSET on a shared word until the absolute `deadline` on
+  // CLOCK_MONOTONIC (null: for ever), and FUTEX_WAKE of up to `count` waiters.
+  int (*futex_wait)(const std::uint32_t* word, std::uint32_t expected, const struct timespec* deadline);
+  int (*futex_wake)(const std::uint32_t* word, int count);
+};
+
+extern system_calls sys;
+
+}  // namespace lockbyfile
