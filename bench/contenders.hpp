@@ -33,6 +33,8 @@ inline std::string path_of(const std::string& name) {
       if (::mkdtemp(path.data()) == nullptr) throw std::system_error(errno, std::system_category());
     }
     ~directory() { std::filesystem::remove_all(path); }
+    directory(const directory&) = delete;
+    directory& operator=(const directory&) = delete;
     std::string path = std::filesystem::temp_directory_path() / "lockbyfile-bench-XXXXXX";
   };
   static const directory here;
@@ -59,8 +61,8 @@ struct lease_of_10s : without_lease {
 };
 
 struct robust_mutex {
-  void acquire() const { ::pthread_mutex_lock(&mutex()); }
-  void release() const { ::pthread_mutex_unlock(&mutex()); }
+  static void acquire() { ::pthread_mutex_lock(&mutex()); }
+  static void release() { ::pthread_mutex_unlock(&mutex()); }
   static pthread_mutex_t& mutex() {
     static pthread_mutex_t& the_one = make_shared_mutex();
     return the_one;

@@ -69,13 +69,13 @@ void tell_of_no_grant(const named_lock& lock, const run_request& request) {
   const std::string patience = request.patience <= std::chrono::nanoseconds(0)
                                    ? "did not wait"
                                    : "gave up after " + duration_text(request.patience);
-  say("could not get " + quoted(request.lock.name) + ", " + patience +
+  say("could not get " + in_quotes(request.lock.name) + ", " + patience +
       (state ? ": " + holder_text(*state) : ""));
 }
 
 void tell_of_grant(const grant& got, const run_request& request) {
   if (request.chatter != chattiness::verbose) return;
-  std::string text = "got " + quoted(request.lock.name) + " after " + duration_text(got.waited) +
+  std::string text = "got " + in_quotes(request.lock.name) + " after " + duration_text(got.waited) +
                      ", token " + std::to_string(got.token.value());
   if (got.how != grant_kind::free) {
     const std::string who = got.previous ? party_text(*got.previous) : "the last holder";
@@ -92,14 +92,13 @@ supervision supervision_of(const named_lock& lock, const run_request& request) {
   plan.kill_after = request.kill_after.value_or(std::chrono::seconds(5));
   if (request.lease == no_lease) return plan;
   if (request.at_lease_end == lease_policy::renew) {
-    plan.renew_every = std::max<std::chrono::nanoseconds>(request.lease / 3,
-                                                          std::chrono::microseconds(100));
+    plan.renew_every =
+        std::max<std::chrono::nanoseconds>(request.lease / 3, std::chrono::microseconds(100));
     return plan;
   }
   const auto now = clock::now();  // before the look at the lease: early rather than late
   const auto lease_end = now + lock.lease_remaining();
   const lease_plan times = plan_for(request.lease, request.kill_after);
-  plan.kill_after = times.term_before_end - times.kill_before_end;
   plan.term_at = lease_end - times.term_before_end;
   plan.kill_at = lease_end - times.kill_before_end;
   return plan;
@@ -120,12 +119,15 @@ command_start start_of(const named_lock& lock, const signal_gate& gate,
 int exit_code_of_failed_start(const std::error_code& ec) {
   switch (ec.value()) {
     case ENOENT:
-    case ENOTDIR: return exit_not_found;
+    case ENOTDIR:
+      return exit_not_found;
     case EAGAIN:
     case EMFILE:
     case ENFILE:
-    case ENOMEM: return exit_other;
-    default: return exit_not_executable;
+    case ENOMEM:
+      return exit_other;
+    default:
+      return exit_not_executable;
   }
 }
 
@@ -154,11 +156,11 @@ int conclude(named_lock& lock, const run_request& request, const command_end& en
   if (was_ended_for_the_lock) return exit_grant_lost;
   const int code = exit_code_of_status(end.status);
   if (released) {
-    say("lost " + quoted(request.lock.name) + " before " + quoted(request.description) +
+    say("lost " + in_quotes(request.lock.name) + " before " + in_quotes(request.description) +
         " ended (with " + std::to_string(code) + "): " + why_lost(lock));
     return exit_grant_lost;
   }
-  if (request.chatter == chattiness::verbose) say("released " + quoted(request.lock.name));
+  if (request.chatter == chattiness::verbose) say("released " + in_quotes(request.lock.name));
   end_as_the_command(end);
   return code;
 }
@@ -168,15 +170,15 @@ int run_the_command(named_lock& lock, const run_request& request) {
   const process_tree tree;
   supervision plan = supervision_of(lock, request);
   if (plan.term_at <= clock::now()) {
-    say("the lease of " + quoted(request.lock.name) + " ended before " +
-        quoted(request.description) + " could start");
+    say("the lease of " + in_quotes(request.lock.name) + " ended before " +
+        in_quotes(request.description) + " could start");
     return exit_grant_lost;
   }
 
   std::error_code ec;
   const pid_t command = spawn(start_of(lock, gate, request), ec);
   if (ec) {
-    say("cannot start " + quoted(request.command.front()) + ": " + ec.message());
+    say("cannot start " + in_quotes(request.command.front()) + ": " + ec.message());
     return exit_code_of_failed_start(ec);
   }
 

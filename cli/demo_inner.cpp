@@ -87,7 +87,7 @@ class inner_workings {
     L2_.TIMEOUT = 0.1;
     log("L2.TIMEOUT = 0.1");
     tell("L2.locking", L2_.locking(), false, "(cannot: locked by L, and L's TIMEOUT rules)");
-    const fencing_token token_of_L = token();
+    const fencing_token earlier = token();
     log("L2.TIMEOUT = 10");
     L2_.TIMEOUT = 10;
     log("L2.LoopWhileLocked_ThenLocking() ... (waits for L's lease)");
@@ -96,10 +96,9 @@ class inner_workings {
     tell("L.isLocked", L_.isLocked(), true, "(also: only the name decides)");
 
     example("tokens grow, and who is late is told");
-    const fencing_token token_of_L2 = token();
-    tell("token of L2 > token of L", token_of_L2 > token_of_L, true,
-         "(" + std::to_string(token_of_L2.value()) + " > " + std::to_string(token_of_L.value()) +
-             ")");
+    const fencing_token later = token();
+    tell("token of L2 > token of L", later > earlier, true,
+         "(" + std::to_string(later.value()) + " > " + std::to_string(earlier.value()) + ")");
     tell("L.unlocking", L_.unlocking(), false, "(too late: it is L2's now)");
     tell("L2.isLocked", L2_.isLocked(), true, "(not disturbed by that)");
     tell("L2.unlocking", L2_.unlocking(), true);

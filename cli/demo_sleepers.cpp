@@ -6,6 +6,7 @@
 // There each sleeper forgot to unlock with a probability of one in four. Here
 // exactly one of the four does, the first, so that every run shows the lease. And it
 // lives on until its lease is over: a process that ends opens the lock at once.
+#include <algorithm>
 #include <atomic>
 #include <lockbyfile/flock.hpp>
 #include <lockbyfile/observe.hpp>
@@ -107,14 +108,15 @@ bool compete(std::size_t number, const times& t, bedroom& room) {
 
 /// Tells how it went, and whether it went as it must.
 verdict sum_up(const bedroom& room, bool all_ended_well) {
-  const lock_state bed = observe(lock_name);
+  std::vector<grant_info> grants = observe(lock_name).grants;
+  std::reverse(grants.begin(), grants.end());  // oldest first
   bool lease_showed = false;
   print("");
   print(room.ever_in_bed.load(), " slept, ", room.gave_up.load(), " gave up. Who slept:");
-  for (auto got = bed.grants.rbegin(); got != bed.grants.rend(); ++got) {
-    print("  pId=", got->who.pid, " token ", got->token.value(),
-          ", got the lock: ", text_of_kind(got->how));
-    lease_showed = lease_showed || got->how == grant_kind::expired;
+  for (const grant_info& got : grants) {
+    print("  pId=", got.who.pid, " token ", got.token.value(),
+          ", got the lock: ", text_of_kind(got.how));
+    lease_showed = lease_showed || got.how == grant_kind::expired;
   }
   const bool empty = !FLock(lock_name).isLocked();
   print("Two in the bed at once: ", room.collisions.load() == 0 ? "never" : "YES, THE LOCK FAILED");

@@ -36,7 +36,8 @@ std::string make_directory(const std::string& parent) {
 int play_in(const std::string& directory, const std::function<verdict()>& play) {
   try {
     std::filesystem::current_path(directory);
-    ::unsetenv("LOCKBYFILE_DIR");  // the play's names live in its own directory
+    // The play's names live in its own directory. It has one thread:
+    ::unsetenv("LOCKBYFILE_DIR");  // NOLINT(concurrency-mt-unsafe)
     return play() == verdict::held ? 0 : 1;
   } catch (const std::exception& error) {
     print("lockbyfile demo: ", error.what());

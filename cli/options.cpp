@@ -2,6 +2,7 @@
 #include "options.hpp"
 
 #include <charconv>
+#include <cstdlib>
 #include <stdexcept>
 
 #include "duration.hpp"
@@ -37,6 +38,17 @@ void add_lock_address(CLI::App& verb, lock_address& target) {
       ->type_name("DIR");
 }
 
+void add_directory(CLI::App& verb, std::string& target) {
+  verb.add_option("DIR", target,
+                  "the directory (default: $LOCKBYFILE_DIR, or else the current one)")
+      ->type_name("");
+}
+
+std::string default_directory() {
+  const char* variable = std::getenv("LOCKBYFILE_DIR");
+  return variable != nullptr && *variable != '\0' ? variable : ".";
+}
+
 CLI::Option* add_mode(CLI::App& verb, unsigned& target) {
   return verb
       .add_option_function<std::string>(
@@ -46,8 +58,8 @@ CLI::Option* add_mode(CLI::App& verb, unsigned& target) {
             unsigned mode = 0;
             const auto [parsed, error] = std::from_chars(text.data(), end, mode, 8);
             if (error != std::errc{} || parsed != end || mode > 0777) {
-              throw CLI::ValidationError("--mode", "'" + printable(text) +
-                                                       "' is no octal number up to 777");
+              throw CLI::ValidationError("--mode",
+                                         "'" + printable(text) + "' is no octal number up to 777");
             }
             target = mode;
           },

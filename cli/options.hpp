@@ -23,6 +23,12 @@ struct lock_address {
 };
 void add_lock_address(CLI::App& verb, lock_address& target);
 
+/// DIR, the directory whose locks are meant. `target` holds its default.
+void add_directory(CLI::App& verb, std::string& target);
+
+/// Where names without a slash live if nobody says otherwise.
+[[nodiscard]] std::string default_directory();
+
 /// --mode, permission bits in octal.
 CLI::Option* add_mode(CLI::App& verb, unsigned& target);
 

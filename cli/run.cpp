@@ -108,8 +108,8 @@ run_request request_from(const run_options& given, const std::vector<std::string
 }
 
 void add_time_options(CLI::App& run, run_options& given) {
-  CLI::Option* patience =
-      add_duration(run, "-w,--patience", given.patience, "give up after this long (default: never)");
+  CLI::Option* patience = add_duration(run, "-w,--patience", given.patience,
+                                       "give up after this long (default: never)");
   run.add_flag("-n,--no-wait", given.no_wait, "give up at once if the lock is held")
       ->excludes(patience);
   run.add_option("-E,--conflict-exit-code", given.conflict_exit_code,

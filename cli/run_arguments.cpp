@@ -34,8 +34,7 @@ bool value_follows(const CLI::App& run, const std::string& argument) {
 
 }  // namespace
 
-std::vector<std::string> cut_after_name(const CLI::App& run,
-                                        std::vector<std::string>& arguments) {
+std::vector<std::string> cut_after_name(const CLI::App& run, std::vector<std::string>& arguments) {
   std::size_t i = 0;
   while (i < arguments.size() && arguments[i].size() > 1 && arguments[i].starts_with('-')) {
     if (arguments[i++] == "--") break;

@@ -20,6 +20,6 @@ enum class chattiness {
 void say(std::string_view message);
 
 /// `name` in single quotes.
-[[nodiscard]] std::string quoted(std::string_view name);
+[[nodiscard]] std::string in_quotes(std::string_view name);
 
 }  // namespace lockbyfile::cli

@@ -22,8 +22,8 @@ signal_gate::~signal_gate() { ::sigprocmask(SIG_SETMASK, &outer_mask_, nullptr);
 std::optional<received_signal> signal_gate::next(
     std::chrono::steady_clock::time_point until) const {
   using namespace std::chrono_literals;
-  const auto left = std::clamp<std::chrono::nanoseconds>(
-      until - std::chrono::steady_clock::now(), 0ns, 1h);
+  const auto left =
+      std::clamp<std::chrono::nanoseconds>(until - std::chrono::steady_clock::now(), 0ns, 1h);
   const auto whole = std::chrono::floor<std::chrono::seconds>(left);
   timespec timeout{};
   timeout.tv_sec = whole.count();

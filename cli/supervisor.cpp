@@ -64,11 +64,10 @@ void supervisor::keep_grant() {
   renew_if_due();
   const auto now = clock::now();
   if (now >= plan_.term_at && reason_ == end_reason::none) {
-    end_command(end_reason::lease_ends,
-                "the lease of " + quoted(plan_.name) + " ends in " +
-                    duration_text(lock_.lease_remaining()));
+    end_command(end_reason::lease_ends, "the lease of " + in_quotes(plan_.name) + " ends in " +
+                                            duration_text(lock_.lease_remaining()));
   } else if (!lock_.is_held()) {
-    end_command(end_reason::grant_lost, "lost " + quoted(plan_.name) + ": " + why_lost(lock_));
+    end_command(end_reason::grant_lost, "lost " + in_quotes(plan_.name) + ": " + why_lost(lock_));
   }
 }
 
@@ -84,7 +83,7 @@ void supervisor::end_command(end_reason reason, const std::string& why) {
   reason_ = reason;
   kill_at_ = std::min({kill_at_, plan_.kill_at, from_now(plan_.kill_after)});
   if (!why.empty()) {
-    say(why + "; ending " + quoted(plan_.command) + " by SIGTERM, and by SIGKILL after " +
+    say(why + "; ending " + in_quotes(plan_.command) + " by SIGTERM, and by SIGKILL after " +
         duration_text(kill_at_ - clock::now()));
   }
   const std::vector<pid_t> refused = tree_.signal_all(SIGTERM);

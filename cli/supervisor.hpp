@@ -35,11 +35,11 @@ namespace lockbyfile::cli {
 struct supervision {
   using time_point = std::chrono::steady_clock::time_point;
 
-  std::string name;                                    // of the lock, for messages
-  std::string command;                                 // likewise
-  std::chrono::nanoseconds kill_after{0};              // from SIGTERM to SIGKILL
-  time_point term_at = time_point::max();              // because the lease ends
-  time_point kill_at = time_point::max();              // likewise, whatever happens
+  std::string name;                        // of the lock, for messages
+  std::string command;                     // likewise
+  std::chrono::nanoseconds kill_after{0};  // from SIGTERM to SIGKILL
+  time_point term_at = time_point::max();  // because the lease ends
+  time_point kill_at = time_point::max();  // likewise, whatever happens
   std::optional<std::chrono::nanoseconds> renew_every;
 };
 
@@ -54,8 +54,7 @@ struct command_end {
 
 class supervisor {
  public:
-  supervisor(named_lock& lock, const signal_gate& gate, const process_tree& tree,
-             supervision plan);
+  supervisor(named_lock& lock, const signal_gate& gate, const process_tree& tree, supervision plan);
 
   /// Returns when `command`, a child of ours, has ended; if it had to be ended, when
   /// its whole tree has.

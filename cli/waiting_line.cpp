@@ -95,7 +95,7 @@ void tell(const std::stop_token& stop, place& where, const std::string& name,
       where.show(waiting_text(name, *state, steady_clock::now() - begin,
                               static_cast<unsigned>(::getpid())));
     } else {
-      where.show("waiting for " + quoted(printable(name)));
+      where.show("waiting for " + in_quotes(printable(name)));
     }
     pause = where.pause();
   }
@@ -108,15 +108,16 @@ std::jthread start_without_signals(std::string name, std::string path) {
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::jthread thread([name = std::move(name), path = std::move(path)](const std::stop_token& stop) {
-    if (::isatty(STDERR_FILENO) == 1) {
-      terminal_place where;
-      tell(stop, where, name, path);
-    } else {
-      log_place where;
-      tell(stop, where, name, path);
-    }
-  });
+  std::jthread thread(
+      [name = std::move(name), path = std::move(path)](const std::stop_token& stop) {
+        if (::isatty(STDERR_FILENO) == 1) {
+          terminal_place where;
+          tell(stop, where, name, path);
+        } else {
+          log_place where;
+          tell(stop, where, name, path);
+        }
+      });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return thread;
 }
@@ -158,7 +159,7 @@ std::string waiting_text(const std::string& name, const lock_state& state,
   const auto us = std::find_if(state.waiters.begin(), state.waiters.end(),
                                [self](const waiter_info& w) { return w.who.pid == self; });
   const auto ahead = static_cast<std::size_t>(us - state.waiters.begin());
-  return "waiting for " + quoted(printable(name)) + " (" + duration_text(waited) +
+  return "waiting for " + in_quotes(printable(name)) + " (" + duration_text(waited) +
          "): " + holder_text(state) + "; " +
          (us == state.waiters.end() ? count_text(ahead, "in line")
                                     : count_text(ahead, "ahead of us"));

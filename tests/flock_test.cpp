@@ -3,7 +3,6 @@
 // The claims of FLock, the API of 2015. Leases run in real time here, since nothing
 // but time ends them; they are short, and no claim needs a busy machine to be quick.
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,17 +99,15 @@ TEST_F(FLockTest, BadNamesAreRefusedByTheConstructor) {
   expect_error(errc::wrong_engine, [] { FLock{"etcd://host/name"}; });
 }
 
-TEST(FLockName, BareNameIsALockfileInTheDirectoryOfItsConstruction) {
-  const temporary_directory first;
-  const temporary_directory second;
-  ASSERT_EQ(::setenv("LOCKBYFILE_DIR", first.path().c_str(), 1), 0);
+TEST_F(FLockTest, BareNameIsALockfileInTheCurrentDirectoryOfItsConstruction) {
+  const temporary_directory here;
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(here.path());
   FLock L("bed");
-  ASSERT_EQ(::setenv("LOCKBYFILE_DIR", second.path().c_str(), 1), 0);
+  std::filesystem::current_path(before);
   ASSERT_TRUE(L.locking());
-  ::unsetenv("LOCKBYFILE_DIR");
-  EXPECT_EQ(L.filename(), std::filesystem::canonical(first.path()) / "bed.lockfile");
-  EXPECT_TRUE(std::filesystem::exists(first.path() + "/bed.lockfile"));
-  EXPECT_FALSE(std::filesystem::exists(second.path() + "/bed.lockfile"));
+  EXPECT_EQ(L.filename(), std::filesystem::canonical(here.path()) / "bed.lockfile");
+  EXPECT_TRUE(std::filesystem::exists(L.filename()));
 }
 
 TEST_F(FLockTest, TheNameDecidesAndNotTheInstance) {

@@ -16,7 +16,8 @@
 //   last_to_join .. barge_until  see line.hpp
 //   capacity                      grows only, under the maintenance lock
 //   slot_hint                     anyone; only speeds up the search for a free slot
-//   grants                        the holder of the token that selects the entry
+//   grants, next_grant_entry      the holder; two that overlap (one has lost the lock)
+//                                 can spoil an entry, which is only shown
 //   a slot                        the session that holds its lifeline, but for
 //                                 `wake` (anyone adds to it) and `ticket` (a finder
 //                                 may clear a dead one or mark a dozing one)
@@ -39,7 +40,7 @@ inline constexpr char signature[64] = "lockbyfile lockfile, format 1. See lockby
 inline constexpr std::size_t signature_kind = 20;  // "lockbyfile lockfile,", any format
 inline constexpr std::uint32_t format_version = 1;
 
-/// One of the last grants, for observers. Entry token % grant_entries.
+/// One of the last grants, for observers.
 struct grant_entry {
   shared<std::uint64_t> token;  // written last; 0 while the entry is being written
   shared<std::uint64_t> since;  // instant
@@ -90,7 +91,8 @@ struct header {
   shared<std::uint64_t> barge_until;    // instant; a newcomer may go first until then
   shared<std::uint32_t> capacity;       // slots that the file has room for
   shared<std::uint32_t> slot_hint;
-  shared<std::uint64_t> reserved_line[3];
+  shared<std::uint32_t> next_grant_entry;
+  shared<std::uint32_t> reserved_line[5];
 
   shared<std::uint64_t> reserved[32];
   grant_entry grants[grant_entries];

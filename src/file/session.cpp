@@ -113,7 +113,10 @@ bool file_session::take(word seen, instant start, grant_kind how) {
 
 void file_session::record(grant_kind how, instant since) noexcept {
   const std::uint64_t token = token_.load(std::memory_order_relaxed);
-  grant_entry& e = file_.get().header.grants[token % grant_entries];
+  header& h = file_.get().header;
+  const std::uint32_t entry = h.next_grant_entry.load(std::memory_order_relaxed);
+  h.next_grant_entry.store(entry + 1, std::memory_order_relaxed);
+  grant_entry& e = h.grants[entry % grant_entries];
   const slot& own = file_.own();
   e.token.store(0, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);  // an observer that sees what follows

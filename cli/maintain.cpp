@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "maintain.hpp"
+
+#include <cstdint>
+#include <lockbyfile/maintain.hpp>
+#include <memory>
+#include <string>
+
+#include "exit_codes.hpp"
+#include "options.hpp"
+#include "print.hpp"
+#include "printable.hpp"
+
+namespace lockbyfile::cli {
+
+namespace {
+
+struct maintain_options {
+  lock_address lock;
+  std::uint64_t token = 0;  // zero: whichever
+  std::string directory = default_directory();
+  bool quiet = false;
+};
+
+lock_options options_of(const maintain_options& given) {
+  lock_options options;
+  options.directory = given.lock.directory;
+  return options;
+}
+
+int break_it(const maintain_options& given) {
+  break_lock(given.lock.name, fencing_token(given.token), options_of(given));
+  return exit_ok;
+}
+
+int remove_it(const maintain_options& given) {
+  remove(given.lock.name, options_of(given));
+  return exit_ok;
+}
+
+int prune_it(const maintain_options& given) {
+  for (const std::string& path : prune(given.directory)) {
+    if (!given.quiet) print(printable(path) + '\n');
+  }
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_break(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand("break", "Force a lock open, whoever holds it");
+  const auto given = std::make_shared<maintain_options>();
+  add_lock_address(*verb, given->lock);
+  verb->add_option("--token", given->token, "only if it is held under this token, as in status")
+      ->check(CLI::PositiveNumber)
+      ->type_name("TOKEN");
+  verb->footer(
+      "The holder learns that its grant is lost (run ends its command then), and the next in\n"
+      "line gets the lock. Exit codes: 0 broken; 1 no such lock, not held, or under another\n"
+      "token");
+  verb->callback([given, &exit_code] { exit_code = break_it(*given); });
+}
+
+void add_rm(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand("rm", "Remove the lockfile of a lock that nobody holds");
+  const auto given = std::make_shared<maintain_options>();
+  add_lock_address(*verb, given->lock);
+  verb->footer(
+      "Those who have it open, waiting or not, move on to the next file by themselves.\n"
+      "Exit codes: 0 removed; 1 no such lock; 75 it is held");
+  verb->callback([given, &exit_code] { exit_code = remove_it(*given); });
+}
+
+void add_prune(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand("prune", "Remove all lockfiles that no process has open");
+  const auto given = std::make_shared<maintain_options>();
+  add_directory(*verb, given->directory);
+  verb->add_flag("-q,--quiet", given->quiet, "do not print what was removed");
+  verb->callback([given, &exit_code] { exit_code = prune_it(*given); });
+}
+
+}  // namespace lockbyfile::cli

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lockbyfile wait: waits until a lock is open, without taking it.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace lockbyfile::cli {
+
+void add_wait(CLI::App& app, int& exit_code);
+
+}  // namespace lockbyfile::cli
