@@ -42,6 +42,11 @@ struct outcome {
   bool all_ended_well = false;
 };
 
+/// Enough to fork so many and to open their databases.
+std::int64_t time_to_get_ready(std::size_t processes) {
+  return 50'000'000 + static_cast<std::int64_t>(processes) * 3'000'000;
+}
+
 enum class pause { none, between_read_and_write };
 
 void step_without_lock(counter_table& table, pause p) {
@@ -72,14 +77,24 @@ bool step_with_lock(counter_table& table, named_lock& lock, note& noted) {
   return grows && !ec;
 }
 
-/// Runs the processes; each calls `make_step` for its step function, once it has a
-/// database of its own.
+struct report {
+  std::atomic<std::size_t> steps;
+  std::int64_t ended;
+};
+
+/// Runs the processes, all from the same instant on. Each calls `make_step` for its
+/// step function, once it has a database of its own.
 template <class MakeStep>
 outcome run(const std::string& label, const counter_options& options, MakeStep make_step) {
   const std::string database = label + ".db";
   (void)counter_table(database);  // made before the processes need it
-  shared_array<std::atomic<std::size_t>> done(1);
-  const std::int64_t start = monotonic_now();
+  shared_array<report> reports(options.processes);
+  const auto steps_done = [&] {
+    std::size_t sum = 0;
+    for (const report& r : reports) sum += r.steps.load(std::memory_order_relaxed);
+    return sum;
+  };
+  const std::int64_t start = monotonic_now() + time_to_get_ready(options.processes);
   outcome result;
   {
     cli::progress bar(label, options.processes * options.steps);
@@ -88,16 +103,19 @@ outcome run(const std::string& label, const counter_options& options, MakeStep m
       all.start([&, i] {
         counter_table table(database);
         auto step = make_step(i);
+        sleep_until(start);
         for (std::size_t n = 0; n < options.steps; ++n) {
           if (!step(table, n)) return false;
-          done[0].fetch_add(1, std::memory_order_relaxed);
+          reports[i].steps.store(n + 1, std::memory_order_relaxed);
         }
+        reports[i].ended = monotonic_now();
         return true;
       });
     }
-    result.all_ended_well = all.wait([&] { bar.update(done[0].load(std::memory_order_relaxed)); });
+    result.all_ended_well = all.wait([&] { bar.update(steps_done()); });
   }
-  result.seconds = seconds_of(monotonic_now() - start);
+  for (const report& r : reports)
+    result.seconds = std::max(result.seconds, seconds_of(r.ended - start));
   result.counter = counter_table(database).read().value;
   return result;
 }

@@ -80,10 +80,10 @@ verdict sum_up(const std::vector<use>& uses, const hammer_options& options, doub
   print(uses.size(), " of ", options.consumers, " consumers used the lock for ", fixed(nap, 0),
         " ms each, in ", fixed(seconds, 2), " s.");
   print("Differences between their sorted end times; none may be below ", fixed(nap, 0), " ms:");
-  print_figures("difference  ", figures_of(differences));
-  print_figures("overhead    ", figures_of(overheads));
-  print_figures("  of it the handoff", figures_of(handoffs));
-  print("  (the lock of 2015: median overhead ", fixed(median_of_2015, 0), " ms)");
+  print_figures("difference      ", figures_of(differences));
+  print_figures("overhead        ", figures_of(overheads));
+  print_figures("of which handoff", figures_of(handoffs));
+  print("  (the lock of 2015: a median overhead of ", fixed(median_of_2015, 0), " ms)");
   print(overlaps == 0 ? "No two overlapped."
                       : "THE LOCK FAILED: " + std::to_string(overlaps) + " overlapped.");
   return overlaps == 0 && all_came ? verdict::held : verdict::failed;

@@ -11,10 +11,11 @@ namespace lockbyfile::cli {
 namespace {
 
 constexpr std::size_t bar_width = 32;
+constexpr auto too_short_to_show = std::chrono::milliseconds(500);
 
 std::string percent(std::size_t done, std::size_t total) {
   std::string text = std::to_string(done * 100 / total) + " %";
-  return std::string(text.size() < 5 ? 5 - text.size() : 0, ' ') + text;
+  return std::string(text.size() < 6 ? 6 - text.size() : 0, ' ') + text;
 }
 
 void write_error(const std::string& text) {
@@ -28,18 +29,16 @@ progress::progress(std::string label, std::size_t total)
     : label_(std::move(label)),
       total_(total > 0 ? total : 1),
       on_terminal_(::isatty(STDERR_FILENO) == 1),
-      start_(std::chrono::steady_clock::now()) {
-  if (on_terminal_) draw_bar(0);
-}
+      start_(std::chrono::steady_clock::now()) {}
 
 progress::~progress() {
-  if (on_terminal_) write_error("\r\033[K");
+  if (on_terminal_ && shown_ > 0) write_error("\r\033[K");
 }
 
 void progress::update(std::size_t done) {
   if (done > total_) done = total_;
   const std::size_t step = done * (on_terminal_ ? 100 : 10) / total_;
-  if (step == shown_) return;
+  if (step == shown_ || std::chrono::steady_clock::now() - start_ < too_short_to_show) return;
   shown_ = step;
   if (on_terminal_) {
     draw_bar(done);

@@ -25,7 +25,9 @@ class named_lock::impl {
   std::optional<grant> acquire(std::chrono::nanoseconds p, const std::stop_token& stop,
                                std::error_code& ec) {
     end_grant();
-    return session->acquire(p <= std::chrono::nanoseconds(0) ? 0 : after(now(), p), stop, ec);
+    const bool waits_for_long = p == forever;  // then the clock need not be read
+    const instant deadline = p <= std::chrono::nanoseconds(0) ? 0 : waits_for_long ? never : after(now(), p);
+    return session->acquire(deadline, stop, ec);
   }
   void renew(std::error_code& ec) noexcept {
     const auto guard = alone();

@@ -6,12 +6,22 @@
 // would be a system call, and pthread_atfork alone misses a raw clone().
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 namespace lockbyfile {
 
+namespace detail {
+extern std::atomic<std::atomic<std::uint64_t>*> epoch_cell;
+std::uint64_t begin_epoch() noexcept;
+}  // namespace detail
+
 /// Never 0. Async-signal-safe after the first call in the process.
-std::uint64_t process_epoch() noexcept;
+inline std::uint64_t process_epoch() noexcept {
+  const auto* cell = detail::epoch_cell.load(std::memory_order_acquire);
+  const std::uint64_t epoch = cell == nullptr ? 0 : cell->load(std::memory_order_relaxed);
+  return epoch != 0 ? epoch : detail::begin_epoch();
+}
 
 /// Runs `handler` in every child of fork(), before fork returns there.
 void on_fork_in_child(void (*handler)() noexcept);
