@@ -17,6 +17,7 @@
 #include "duration.hpp"
 #include "lease_plan.hpp"
 #include "lost.hpp"
+#include "printable.hpp"
 #include "process_tree.hpp"
 #include "say.hpp"
 #include "signals.hpp"

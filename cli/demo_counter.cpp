@@ -191,8 +191,12 @@ verdict sum_up(shared_array<note>& notes) {
               : ": THEIR HISTORY DOES NOT FIT THE COUNTER, THE LOCK FAILED");
   print("  longest wait  ", fixed(milliseconds_of(longest_wait), 1), " ms");
   print("  longest line  ", longest_line);
-  print("  handoff       median ", fixed(handoff.median * 1000, 0), " µs, max ",
-        fixed(handoff.max, 2), " ms, of ", handoffs.size(), " to somebody who waited");
+  if (handoffs.empty()) {
+    print("  handoff       none: nobody had to wait");
+  } else {
+    print("  handoff       median ", fixed(handoff.median * 1000, 0), " µs, max ",
+          fixed(handoff.max, 2), " ms, of ", handoffs.size(), " to somebody who waited");
+  }
   return exact ? verdict::held : verdict::failed;
 }
 

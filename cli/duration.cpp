@@ -56,7 +56,7 @@ class reader {
   };
 
   [[noreturn]] void refuse(const std::string& why) const {
-    throw std::invalid_argument("'" + printable(text_) + "' is no duration: " + why +
+    throw std::invalid_argument(in_quotes(text_) + " is no duration: " + why +
                                 " (write 10s, 250ms, 1h30m, or plain seconds like 1.5)");
   }
 
@@ -83,7 +83,7 @@ class reader {
       if (n.fraction.empty()) refuse("digits are missing after the point");
     }
     if (n.whole.empty() && n.fraction.empty()) {
-      refuse("a number is missing at '" + printable(rest_) + "'");
+      refuse("a number is missing at " + in_quotes(rest_));
     }
     return n;
   }
@@ -96,7 +96,7 @@ class reader {
     if (name.empty()) {
       if (rest_.empty() && first_allowed == 0) return seconds_unit;
       if (rest_.empty()) refuse("the last number has no unit");
-      refuse("'" + printable(rest_) + "' is out of place");
+      refuse(in_quotes(rest_) + " is out of place");
     }
     for (std::size_t u = 0; u < units.size(); ++u) {
       if (units[u].name != name) continue;
@@ -104,7 +104,7 @@ class reader {
       rest_.remove_prefix(n);
       return u;
     }
-    refuse("'" + printable(name) + "' is none of the units d, h, m, s, ms, us, ns");
+    refuse(in_quotes(name) + " is none of the units d, h, m, s, ms, us, ns");
   }
 
   void add(const number& n, std::int64_t scale) {

@@ -18,6 +18,7 @@
 #include "demo.hpp"
 #include "exit_codes.hpp"
 #include "maintain.hpp"
+#include "printable.hpp"
 #include "run.hpp"
 #include "run_arguments.hpp"
 #include "say.hpp"
@@ -84,6 +85,7 @@ int lockbyfile_main(std::vector<std::string> arguments) {
   CLI::App app("A named lock between processes, kept in a file", "lockbyfile");
   app.set_version_flag("--version", "lockbyfile " LOCKBYFILE_VERSION);
   app.require_subcommand(1);
+  app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.footer(exit_codes_help());
   const CLI::App* run = add_run(app, after_name, exit_code);
   add_status(app, exit_code);

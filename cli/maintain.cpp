@@ -51,9 +51,9 @@ void add_break(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("break", "Force a lock open, whoever holds it");
   const auto given = std::make_shared<maintain_options>();
   add_lock_address(*verb, given->lock);
-  verb->add_option("--token", given->token, "only if it is held under this token, as in status")
+  verb->add_option("--token", given->token, "only if it is held under this token")
       ->check(CLI::PositiveNumber)
-      ->type_name("TOKEN");
+      ->option_text("TOKEN");
   verb->footer(
       "The holder learns that its grant is lost (run ends its command then), and the next in\n"
       "line gets the lock. Exit codes: 0 broken; 1 no such lock, not held, or under another\n"

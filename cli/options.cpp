@@ -25,22 +25,19 @@ CLI::Option* add_duration(CLI::App& verb, const std::string& names,
             }
           },
           about)
-      ->type_name("DURATION");
+      ->option_text("DURATION");
 }
 
 void add_lock_address(CLI::App& verb, lock_address& target) {
-  verb.add_option("NAME", target.name,
-                  "the lock: NAME.lockfile in the directory of locks, or with a slash a path")
+  verb.add_option("NAME", target.name, "the lock: a name, or with a slash a path")
       ->required()
       ->type_name("");
-  verb.add_option("--dir", target.directory,
-                  "the directory of locks (default: $LOCKBYFILE_DIR, or else the current one)")
-      ->type_name("DIR");
+  verb.add_option("--dir", target.directory, "where names live (default: $LOCKBYFILE_DIR, or here)")
+      ->option_text("DIR");
 }
 
 void add_directory(CLI::App& verb, std::string& target) {
-  verb.add_option("DIR", target,
-                  "the directory (default: $LOCKBYFILE_DIR, or else the current one)")
+  verb.add_option("DIR", target, "the directory (default: $LOCKBYFILE_DIR, or here)")
       ->type_name("");
 }
 
@@ -59,13 +56,12 @@ CLI::Option* add_mode(CLI::App& verb, unsigned& target) {
             const auto [parsed, error] = std::from_chars(text.data(), end, mode, 8);
             if (error != std::errc{} || parsed != end || mode > 0777) {
               throw CLI::ValidationError("--mode",
-                                         "'" + printable(text) + "' is no octal number up to 777");
+                                         in_quotes(text) + " is no octal number up to 777");
             }
             target = mode;
           },
-          "permissions of the lockfile, if this creates it (default: 600); exactly these, "
-          "whatever the umask")
-      ->type_name("OCTAL");
+          "permissions of a new lockfile (default: 600)")
+      ->option_text("OCTAL");
 }
 
 }  // namespace lockbyfile::cli

@@ -58,4 +58,10 @@ std::string printable(std::string_view text) {
   return result;
 }
 
+std::string in_quotes(std::string_view text) {
+  std::string result(1, '\'');
+  result.append(printable(text)).append(1, '\'');
+  return result;
+}
+
 }  // namespace lockbyfile::cli

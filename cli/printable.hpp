@@ -14,4 +14,7 @@ namespace lockbyfile::cli {
 
 [[nodiscard]] std::string printable(std::string_view text);
 
+/// `text`, made printable, in single quotes.
+[[nodiscard]] std::string in_quotes(std::string_view text);
+
 }  // namespace lockbyfile::cli

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "carry_out.hpp"
+#include "printable.hpp"
 #include "run_request.hpp"
 
 namespace lockbyfile::cli {
@@ -68,8 +69,8 @@ void set_command(run_request& request, const run_options& given,
   if (!after_name.empty() && after_name[0] == "--") {
     after_name.erase(after_name.begin());
   } else if (!after_name.empty() && after_name[0].starts_with('-')) {
-    refuse("COMMAND", "'" + after_name[0] +
-                          "' stands where the command should: options go before NAME, and a "
+    refuse("COMMAND", in_quotes(after_name[0]) +
+                          " stands where the command should: options go before NAME, and a "
                           "command of that name after --");
   }
   if (after_name.empty()) refuse("COMMAND", "is missing: what shall be run?");
@@ -111,31 +112,49 @@ void add_time_options(CLI::App& run, run_options& given) {
   CLI::Option* patience = add_duration(run, "-w,--patience", given.patience,
                                        "give up after this long (default: never)");
   run.add_flag("-n,--no-wait", given.no_wait, "give up at once if the lock is held")
-      ->excludes(patience);
+      ->excludes(patience)
+      ->option_text(" ");
   run.add_option("-E,--conflict-exit-code", given.conflict_exit_code,
-                 "the exit code for having given up (default: 75)")
+                 "exit code for having given up (default: 75)")
       ->check(CLI::Range(0, 255))
-      ->type_name("CODE");
-  add_duration(run, "--timeout,--lease", given.lease,
-               "the lock opens after this long, and the command is ended (SIGTERM, then "
-               "SIGKILL) before that (default: no lease)");
-  run.add_flag("--renew", given.renew,
-               "renew the lease as long as the command runs; it is 10s unless --lease is given");
-  add_duration(run, "--kill-after", given.kill_after,
-               "from SIGTERM to SIGKILL (default: 5s, or a tenth of the lease if that is less)");
+      ->option_text("CODE");
+  add_duration(run, "--timeout,--lease", given.lease, "the lock opens after this long, see below");
+  run.add_flag("--renew", given.renew, "keep renewing a short lease (default: of 10s)");
+  add_duration(run, "--kill-after", given.kill_after, "from SIGTERM to SIGKILL (default: 5s)");
 }
 
 void add_other_options(CLI::App& run, run_options& given) {
-  run.add_option("-c,--command", given.shell_text, "run this with /bin/sh in place of COMMAND")
-      ->type_name("TEXT");
-  run.add_flag("-o,--no-share", given.no_share,
-               "do not share the lifeline with the command: if lockbyfile is killed, the lock "
-               "opens although the command runs on");
+  run.add_option("-c,--command", given.shell_text, "run this with /bin/sh, in place of COMMAND")
+      ->option_text("TEXT");
+  run.add_flag("-o,--no-share", given.no_share, "do not share the lifeline with the command");
   add_mode(run, given.mode);
-  CLI::Option* quiet =
-      run.add_flag("-q,--quiet", given.quiet, "do not say whom it waits for, nor that it gave up");
-  run.add_flag("-v,--verbose", given.verbose, "say when the lock was got and released")
-      ->excludes(quiet);
+  CLI::Option* quiet = run.add_flag("-q,--quiet", given.quiet, "do not tell of waiting");
+  run.add_flag("-v,--verbose", given.verbose, "tell of the grant and the release")
+      ->excludes(quiet)
+      ->option_text(" ");
+  quiet->option_text(" ");
+}
+
+/// What the one-line descriptions leave out.
+std::string run_footer() {
+  return "Durations: 10s, 250ms, 1h30m, or plain seconds like 1.5.\n"
+         "\n"
+         "All that follows NAME belongs to the command; the options of run go before NAME.\n"
+         "The command's input, output, terminal and exit code pass through untouched, and\n"
+         "signals are passed on to it. It finds LOCKBYFILE_NAME, LOCKBYFILE_TOKEN and\n"
+         "LOCKBYFILE_FILE in its environment.\n"
+         "\n"
+         "The lock is released when the command ends. If lockbyfile is killed, the command\n"
+         "keeps the lock until it ends, because it shares the lifeline (not with -o).\n"
+         "\n"
+         "With --lease the command is ended before the lock opens: SIGTERM comes a tenth of\n"
+         "the lease before its end, 5s at the most (or --kill-after before its end), and\n"
+         "SIGKILL just before the end. With --renew it may run for as long as it likes.\n"
+         "\n"
+         "If the grant is lost (the lock was broken, or its file deleted), the command is\n"
+         "ended: SIGTERM, and SIGKILL after --kill-after. So is all that it has started.\n"
+         "\n" +
+         run_exit_codes_help();
 }
 
 }  // namespace
@@ -144,18 +163,11 @@ CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, int
   CLI::App* run = app.add_subcommand("run", "Run a command while holding a lock");
   const auto given = std::make_shared<run_options>();
   add_lock_address(*run, given->lock);
-  run->add_option("COMMAND", given->command_for_help,
-                  "what to run, with its arguments: all that follows NAME is its own, and the "
-                  "options of run go before NAME")
+  run->add_option("COMMAND", given->command_for_help, "what to run, with its own arguments")
       ->type_name("");
   add_time_options(*run, *given);
   add_other_options(*run, *given);
-  run->footer(
-      "Durations: 10s, 250ms, 1h30m, or plain seconds like 1.5\n\n"
-      "The command has LOCKBYFILE_NAME, LOCKBYFILE_TOKEN and LOCKBYFILE_FILE in its\n"
-      "environment. If the grant is lost (broken, file deleted), it is ended: SIGTERM,\n"
-      "then SIGKILL, and so is everything that it has started.\n\n" +
-      run_exit_codes_help());
+  run->footer(run_footer());
   run->callback([given, &after_name, &exit_code] {
     exit_code = carry_out(request_from(*given, after_name));
   });

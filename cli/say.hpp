@@ -4,7 +4,6 @@
 // that several processes can share a log, and fit for a terminal.
 #pragma once
 
-#include <string>
 #include <string_view>
 
 namespace lockbyfile::cli {
@@ -18,8 +17,5 @@ enum class chattiness {
 
 /// Writes "lockbyfile: MESSAGE" and a new line to stderr.
 void say(std::string_view message);
-
-/// `name` in single quotes.
-[[nodiscard]] std::string in_quotes(std::string_view name);
 
 }  // namespace lockbyfile::cli

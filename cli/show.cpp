@@ -135,14 +135,15 @@ void add_status(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("status", "Show who holds a lock and who waits for it");
   const auto given = std::make_shared<show_options>();
   add_lock_address(*verb, given->lock);
-  verb->add_flag("--json", given->json, "as JSON; times in seconds, tokens exact, null for none");
+  verb->add_flag("--json", given->json, "as JSON, see below");
   verb->footer(
       "It takes nothing and disturbs nobody. Exit code: 0 if there is such a lock, be it\n"
       "held or free; 1 if there is none.\n\n"
-      "--json: {name, path, state: free|held|expired|abandoned, error,\n"
-      "  holder: {pid, command, uid, user, token, since, lease, lease_left, alive},\n"
-      "  waiters: [{pid, command, uid, user, waiting}],\n"
-      "  grants: [{pid, command, uid, user, token, since, how: free|expired|abandoned}]}");
+      "--json (times in seconds, null for none):\n"
+      "  {name, path, state: free|held|expired|abandoned, error,\n"
+      "   holder: {pid, command, uid, user, token, since, lease, lease_left, alive},\n"
+      "   waiters: [{pid, command, uid, user, waiting}],\n"
+      "   grants: [{pid, command, uid, user, token, since, how: free|expired|abandoned}]}");
   verb->callback([given, &exit_code] { exit_code = status(*given); });
 }
 
@@ -150,7 +151,7 @@ void add_list(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("list", "Show the locks of a directory, a line each");
   const auto given = std::make_shared<show_options>();
   add_directory(*verb, given->directory);
-  verb->add_flag("--json", given->json, "as JSON: an array of what status --json shows");
+  verb->add_flag("--json", given->json, "as JSON: an array of what status shows");
   verb->callback([given, &exit_code] { exit_code = list_all(*given); });
 }
 

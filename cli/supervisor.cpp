@@ -12,6 +12,7 @@
 #include "duration.hpp"
 #include "from_now.hpp"
 #include "lost.hpp"
+#include "printable.hpp"
 #include "say.hpp"
 
 namespace lockbyfile::cli {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wait.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <lockbyfile/observe.hpp>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "exit_codes.hpp"
 #include "from_now.hpp"
 #include "options.hpp"
+#include "printable.hpp"
 #include "say.hpp"
 #include "waiting_line.hpp"
 
@@ -70,7 +72,7 @@ void add_wait(CLI::App& app, int& exit_code) {
   const auto given = std::make_shared<wait_options>();
   add_lock_address(*verb, given->lock);
   add_duration(*verb, "-w,--patience", given->patience, "give up after this long (default: never)");
-  verb->add_flag("-q,--quiet", given->quiet, "do not say whom it waits for, nor that it gave up");
+  verb->add_flag("-q,--quiet", given->quiet, "do not tell of waiting");
   verb->footer(
       "It looks every 10 ms. A lock that does not exist is free. Another process may take\n"
       "the lock at any time: to use it, use run.\n\n"

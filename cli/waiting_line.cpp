@@ -95,7 +95,7 @@ void tell(const std::stop_token& stop, place& where, const std::string& name,
       where.show(waiting_text(name, *state, steady_clock::now() - begin,
                               static_cast<unsigned>(::getpid())));
     } else {
-      where.show("waiting for " + in_quotes(printable(name)));
+      where.show("waiting for " + in_quotes(name));
     }
     pause = where.pause();
   }
@@ -159,7 +159,7 @@ std::string waiting_text(const std::string& name, const lock_state& state,
   const auto us = std::find_if(state.waiters.begin(), state.waiters.end(),
                                [self](const waiter_info& w) { return w.who.pid == self; });
   const auto ahead = static_cast<std::size_t>(us - state.waiters.begin());
-  return "waiting for " + in_quotes(printable(name)) + " (" + duration_text(waited) +
+  return "waiting for " + in_quotes(name) + " (" + duration_text(waited) +
          "): " + holder_text(state) + "; " +
          (us == state.waiters.end() ? count_text(ahead, "in line")
                                     : count_text(ahead, "ahead of us"));
