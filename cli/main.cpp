@@ -50,10 +50,11 @@ bool has_verb(const CLI::App& app, const std::string& name) {
   return !named.empty();
 }
 
-/// CLI11 alone would only say that a verb is missing.
+/// CLI11 alone would only say that a subcommand is required.
 void refuse_unknown_verb(const CLI::App& app, const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments[0].starts_with('-') || has_verb(app, arguments[0])) return;
-  throw CLI::ValidationError("VERB", "there is none called " + in_quotes(arguments[0]));
+  if (arguments.empty()) throw CLI::ValidationError("which verb?");
+  if (arguments[0].starts_with('-') || has_verb(app, arguments[0])) return;
+  throw CLI::ValidationError("there is no verb " + in_quotes(arguments[0]));
 }
 
 /// `arguments` as the parser wants them: the last one first, and the command that
@@ -71,11 +72,10 @@ void parse(CLI::App& app, const CLI::App& run, std::vector<std::string> argument
 }
 
 /// Help and version are no errors; everything else that the parser throws is the user's.
-int end_of_parsing(const CLI::App& app, const CLI::ParseError& error) {
+int end_of_parsing(const CLI::App& app, const CLI::ParseError& error, const std::string& verb) {
   if (error.get_exit_code() == 0) return app.exit(error);
-  const auto verbs = app.get_subcommands();
   say(error.what());
-  say("try 'lockbyfile " + (verbs.empty() ? "" : verbs.front()->get_name() + ' ') + "--help'");
+  say("try 'lockbyfile " + (has_verb(app, verb) ? verb + ' ' : "") + "--help'");
   return exit_usage;
 }
 
@@ -95,11 +95,12 @@ int lockbyfile_main(std::vector<std::string> arguments) {
   add_rm(app, exit_code);
   add_prune(app, exit_code);
   add_demo(app, exit_code);
+  const std::string verb = arguments.empty() ? "" : arguments[0];
   try {
     parse(app, *run, std::move(arguments), after_name);
     return exit_code;
   } catch (const CLI::ParseError& error) {
-    return end_of_parsing(app, error);
+    return end_of_parsing(app, error, verb);
   }
 }
 

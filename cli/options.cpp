@@ -13,7 +13,8 @@ namespace lockbyfile::cli {
 CLI::Option* add_duration(CLI::App& verb, const std::string& names,
                           std::optional<std::chrono::nanoseconds>& target,
                           const std::string& about) {
-  const std::string shown = names.substr(names.rfind("--"));
+  const auto name = names.find("--");
+  const std::string shown = names.substr(name, names.find(',', name) - name);
   return verb
       .add_option_function<std::string>(
           names,

@@ -29,9 +29,7 @@ struct run_options {
   std::vector<std::string> command_for_help;  // never filled: cut off before
 };
 
-[[noreturn]] void refuse(const std::string& option, const std::string& why) {
-  throw CLI::ValidationError(option, why);
-}
+[[noreturn]] void refuse(const std::string& why) { throw CLI::ValidationError(why); }
 
 std::string base_name(std::string_view path) {
   const auto slash = path.rfind('/');
@@ -60,7 +58,7 @@ void set_command(run_request& request, const run_options& given,
                  std::vector<std::string> after_name) {
   const bool has_shell_text = !given.shell_text.empty();
   if (has_shell_text && !after_name.empty()) {
-    refuse("--command", "takes the place of COMMAND: give one of them");
+    refuse("-c takes the place of the command: give one of them");
   }
   if (has_shell_text) return set_shell_command(request, given.shell_text);
   if (after_name.size() == 2 && after_name[0] == "-c") {
@@ -69,18 +67,18 @@ void set_command(run_request& request, const run_options& given,
   if (!after_name.empty() && after_name[0] == "--") {
     after_name.erase(after_name.begin());
   } else if (!after_name.empty() && after_name[0].starts_with('-')) {
-    refuse("COMMAND", in_quotes(after_name[0]) +
-                          " stands where the command should: options go before NAME, and a "
-                          "command of that name after --");
+    refuse(in_quotes(after_name[0]) +
+           " stands where the command should: options go before the "
+           "name, and a command of that name after --");
   }
-  if (after_name.empty()) refuse("COMMAND", "is missing: what shall be run?");
+  if (after_name.empty()) refuse("the command is missing");
   request.description = base_name(after_name[0]);
   request.command = std::move(after_name);
 }
 
 void set_lease(run_request& request, const run_options& given) {
   using std::chrono::nanoseconds;
-  if (given.lease && *given.lease == nanoseconds(0)) refuse("--lease", "must be above zero");
+  if (given.lease && *given.lease == nanoseconds(0)) refuse("--lease must be above zero");
   request.kill_after = given.kill_after;
   if (given.renew) {
     request.at_lease_end = lease_policy::renew;
@@ -89,7 +87,7 @@ void set_lease(run_request& request, const run_options& given) {
   }
   request.lease = given.lease.value_or(no_lease);
   if (given.lease && given.kill_after && *given.kill_after >= *given.lease) {
-    refuse("--kill-after", "must be shorter than the lease, of which it is the end");
+    refuse("--kill-after must be shorter than --lease, of which it is the end");
   }
 }
 
@@ -118,7 +116,7 @@ void add_time_options(CLI::App& run, run_options& given) {
                  "exit code for having given up (default: 75)")
       ->check(CLI::Range(0, 255))
       ->option_text("CODE");
-  add_duration(run, "--timeout,--lease", given.lease, "the lock opens after this long, see below");
+  add_duration(run, "--lease,--timeout", given.lease, "the lock opens after this long, see below");
   run.add_flag("--renew", given.renew, "keep renewing a short lease (default: of 10s)");
   add_duration(run, "--kill-after", given.kill_after, "from SIGTERM to SIGKILL (default: 5s)");
 }

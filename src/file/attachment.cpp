@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "file/attachment.hpp"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 
 #include <cerrno>
 #include <lockbyfile/error.hpp>
-#include <mutex>
 
-#include "linux/process_epoch.hpp"
 #include "linux/system_calls.hpp"
 
 namespace lockbyfile::file {
@@ -26,6 +25,7 @@ namespace {
 using record = attachment::record;
 
 constinit std::atomic<record*> records{nullptr};
+constinit std::mutex fork_mutex;
 struct sigaction previous_action;
 
 record* take_record(std::uintptr_t base) {
@@ -46,7 +46,10 @@ void* map_zeros(void* where, int fixed) noexcept {
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
 }
 
-void close_lifelines_in_child() noexcept {
+void before_fork() { fork_mutex.lock(); }
+void after_fork_in_parent() { fork_mutex.unlock(); }
+void after_fork_in_child() {
+  fork_mutex.unlock();
   for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
     const int fd = r->fd.exchange(-1);
     if (fd >= 0) sys.close(fd);
@@ -81,7 +84,9 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
 
 void install_handlers(truncation_guard guard) {
   static std::once_flag fork_handler;
-  std::call_once(fork_handler, [] { on_fork_in_child(close_lifelines_in_child); });
+  std::call_once(fork_handler, [] {
+    ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  });
   if (guard == truncation_guard::leave_out) return;
   static std::once_flag bus_handler;
   std::call_once(bus_handler, [] {
@@ -95,6 +100,8 @@ void install_handlers(truncation_guard guard) {
 }
 
 }  // namespace
+
+std::unique_lock<std::mutex> hold_off_fork() { return std::unique_lock(fork_mutex); }
 
 attachment::attachment(truncation_guard guard) {
   install_handlers(guard);

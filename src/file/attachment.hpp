@@ -7,7 +7,8 @@
 //   fork        The child inherits the mapping and, in the descriptor, a share of
 //               the lifeline: a surviving child would keep a dead parent's lock
 //               alive. So the child closes it before fork() returns there. (A child
-//               made by a raw clone() closes it when it first uses the lock.)
+//               made by a raw clone() closes it when it first uses the lock.) fork waits
+//               while a descriptor is open that no record knows yet: hold_off_fork().
 //   truncation  Touching a mapped page past the file's end raises SIGBUS. A chained
 //               handler replaces our mapping by zeros, which reads as "no state at
 //               all" (word.hpp, W3), and hands every other SIGBUS on.
@@ -26,12 +27,16 @@
 #include <atomic>
 #include <cstdint>
 #include <lockbyfile/options.hpp>
+#include <mutex>
 
 #include "file/layout.hpp"
 
 namespace lockbyfile::file {
 
 enum class access { read_only, read_write };
+
+/// Between open() and attach(): no thread of this process forks while this is held.
+[[nodiscard]] std::unique_lock<std::mutex> hold_off_fork();
 
 class attachment {
  public:

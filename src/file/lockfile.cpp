@@ -89,6 +89,7 @@ bool lockfile::attach_without_slot(access how) {
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
   }
   const int flags = how == access::read_only ? O_RDONLY : O_RDWR;
+  const auto no_fork = hold_off_fork();
   const int fd = sys.open(path_.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
   if (fd < 0) {
     if (errno == ENOENT) return false;
@@ -144,16 +145,15 @@ void lockfile::create() {
 
 bool lockfile::create_nameless() {
   const std::string directory = path_.substr(0, path_.rfind('/') + 1);
+  auto no_fork = hold_off_fork();
   const int fd = sys.open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode_);
   if (fd < 0) {
     if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) return false;
     fail(errno, "cannot create the lockfile");
   }
   check_and_map(fd, access::read_write);
-  if (sys.fchmod(fd, mode_) != 0) fail(errno, "cannot set the mode of");
-  if (group_ && sys.fchown(fd, static_cast<uid_t>(-1), *group_) != 0) {
-    fail(errno, "cannot set the group of");
-  }
+  no_fork.unlock();
+  set_permissions();
   if (sys.fallocate(fd, 0, first_size) != 0) fail(errno, "cannot allocate room for");
   initialise_blank(get(), first_capacity, this_clock(), first_counter(path_));
 
@@ -167,14 +167,19 @@ bool lockfile::create_nameless() {
 }
 
 void lockfile::create_in_place() {
+  const auto no_fork = hold_off_fork();
   const int fd = sys.open(path_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) {
     if (errno == EEXIST) return;
     fail(errno, "cannot create the lockfile");
   }
   check_and_map(fd, access::read_write);
-  if (sys.fchmod(fd, mode_) != 0) fail(errno, "cannot set the mode of");
-  if (group_ && sys.fchown(fd, static_cast<uid_t>(-1), *group_) != 0) {
+  set_permissions();
+}
+
+void lockfile::set_permissions() {
+  if (sys.fchmod(fd(), mode_) != 0) fail(errno, "cannot set the mode of");
+  if (group_ && sys.fchown(fd(), static_cast<uid_t>(-1), *group_) != 0) {
     fail(errno, "cannot set the group of");
   }
 }

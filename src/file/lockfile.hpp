@@ -99,6 +99,7 @@ class lockfile {
   void create();
   bool create_nameless();
   void create_in_place();
+  void set_permissions();
   void check_and_map(int fd, access how);
   [[nodiscard]] std::uint64_t size_now() const;
   void mend();

@@ -143,6 +143,7 @@ std::vector<std::string> prune(const std::string& directory) {
       removed.push_back(path);
     });
   }
+  remove_passed_marks(directory.empty() ? "." : directory);
   return removed;
 }
 

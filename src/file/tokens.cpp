@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <filesystem>
 #include <lockbyfile/error.hpp>
 #include <optional>
 
@@ -17,9 +18,16 @@ namespace {
 
 constexpr std::uint64_t reserve = std::uint64_t{1} << 26;
 constexpr std::uint64_t longest_wait_us = 1'000'000;
+constexpr unsigned most_tries = 10'000;  // of 100 us at least
 constexpr std::string_view suffix = ".tokens";
 
 std::uint64_t wall_clock_us() noexcept { return read_clock(CLOCK_REALTIME) / 1000; }
+
+void wait_us(std::uint64_t us) noexcept {
+  const std::uint32_t nobody_wakes = 0;
+  const auto until = to_timespec(now() + us * 1000);
+  sys.futex_wait(&nobody_wakes, 0, &until);
+}
 
 int open_mark(const std::string& path, int flags) noexcept {
   return sys.open((path + std::string(suffix)).c_str(),
@@ -47,45 +55,61 @@ bool write_mark(int fd, std::uint64_t mark) noexcept {
   return sys.pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
 }
 
-/// The mark after raising it to `wanted` at least; nothing, with errno, on failure.
-std::optional<std::uint64_t> raise_mark(const std::string& path, int lockfile,
-                                        std::uint64_t wanted) noexcept {
-  int fd = open_mark(path, 0);
-  if (fd < 0 && errno == ENOENT) {
-    fd = open_mark(path, O_CREAT | O_EXCL);
-    struct stat like {};
-    if (fd >= 0 && sys.fstat(lockfile, &like) == 0) {
-      sys.fchown(fd, static_cast<uid_t>(-1), like.st_gid);
-      sys.fchmod(fd, like.st_mode & 0777);
-    }
+int create_mark(const std::string& path, int lockfile) noexcept {
+  const int fd = open_mark(path, O_CREAT | O_EXCL);
+  struct stat like {};
+  if (fd >= 0 && sys.fstat(lockfile, &like) == 0) {
+    sys.fchown(fd, static_cast<uid_t>(-1), like.st_gid);
+    sys.fchmod(fd, like.st_mode & 0777);
   }
-  if (fd < 0) return std::nullopt;
-
-  std::optional<std::uint64_t> mark;
-  struct stat s {};
-  if (sys.fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) {
-    errno = EINVAL;
-  } else if (try_hold(fd, {0, 1}) != try_result::taken) {
-    errno = EAGAIN;
-  } else {
-    mark = read_mark(fd);
-    if (!mark) {
-      errno = EINVAL;
-    } else if (*mark < wanted) {
-      mark = wanted;
-      if (!write_mark(fd, *mark)) mark.reset();
-    }
-  }
-  const int error = errno;
-  sys.close(fd);
-  errno = error;
-  return mark;
+  return fd;
 }
 
-void wait_us(std::uint64_t us) noexcept {
-  const std::uint32_t nobody_wakes = 0;
-  const auto until = to_timespec(now() + us * 1000);
-  sys.futex_wait(&nobody_wakes, 0, &until);
+enum class raised { yes, busy, failed };
+
+raised raise_mark_in(int fd, std::uint64_t token, std::uint64_t& mark) noexcept {
+  struct stat s {};
+  if (sys.fstat(fd, &s) != 0) return raised::failed;
+  if (!S_ISREG(s.st_mode)) {
+    errno = EINVAL;
+    return raised::failed;
+  }
+  switch (try_hold(fd, {0, 1})) {
+    case try_result::failed: return raised::failed;
+    case try_result::busy: return raised::busy;
+    case try_result::taken: break;
+  }
+  const auto found = read_mark(fd);
+  if (!found) {
+    errno = EINVAL;
+    return raised::failed;
+  }
+  mark = *found;
+  if (mark >= token) return raised::yes;  // somebody else was faster
+  if (sys.fstat(fd, &s) != 0) return raised::failed;
+  if (s.st_nlink == 0) return raised::busy;  // removed before we had it
+  mark = token + reserve;
+  return write_mark(fd, mark) ? raised::yes : raised::failed;
+}
+
+/// A mark of at least `token`; nothing, with errno, on failure.
+std::optional<std::uint64_t> raise_mark(const std::string& path, int lockfile,
+                                        std::uint64_t token) noexcept {
+  for (unsigned tries = 0; tries < most_tries; ++tries) {
+    int fd = open_mark(path, 0);
+    if (fd < 0 && errno == ENOENT) fd = create_mark(path, lockfile);
+    if (fd < 0 && errno != EEXIST) return std::nullopt;
+    std::uint64_t mark = 0;
+    const raised done = fd < 0 ? raised::busy : raise_mark_in(fd, token, mark);
+    const int error = errno;
+    if (fd >= 0) sys.close(fd);
+    if (done == raised::yes) return mark;
+    errno = error;
+    if (done == raised::failed) return std::nullopt;
+    wait_us(100);
+  }
+  errno = EBUSY;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -110,9 +134,7 @@ std::uint64_t first_counter(const std::string& path) {
 std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t token) {
   const std::uint64_t clock = wall_clock_us();
   if (token <= clock) return clock;
-  if (const auto mark = raise_mark(path, lockfile, token + reserve)) {
-    if (token <= *mark) return *mark;
-  }
+  if (const auto mark = raise_mark(path, lockfile, token)) return *mark;
   const int error = errno;
   const std::uint64_t ahead = token - clock;
   if (ahead > longest_wait_us) {
@@ -128,11 +150,22 @@ std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t
 void remove_passed_mark(const std::string& path) noexcept {
   const int fd = open_mark(path, 0);
   if (fd < 0) return;
-  const auto mark = read_mark(fd);
+  if (try_hold(fd, {0, 1}) == try_result::taken) {
+    const auto mark = read_mark(fd);
+    if (mark && *mark < wall_clock_us()) sys.unlink((path + std::string(suffix)).c_str());
+  }
   sys.close(fd);
-  if (mark && *mark < wall_clock_us()) sys.unlink((path + std::string(suffix)).c_str());
 }
 
-bool is_mark(const std::string& path) noexcept { return path.ends_with(suffix); }
+void remove_passed_marks(const std::string& directory) noexcept {
+  std::error_code ec;
+  for (std::filesystem::directory_iterator i(directory, ec), end; !ec && i != end; i.increment(ec)) {
+    std::string path = i->path().string();
+    if (!path.ends_with(suffix)) continue;
+    path.resize(path.size() - suffix.size());
+    struct stat s {};
+    if (sys.lstat(path.c_str(), &s) != 0 && errno == ENOENT) remove_passed_mark(path);
+  }
+}
 
 }  // namespace lockbyfile::file

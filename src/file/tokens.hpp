@@ -23,6 +23,9 @@
 // fails with the cause. remove and prune leave the mark in place until the clock has
 // passed it; a person who deletes both files by hand deletes the memory of the tokens.
 //
+// The mark is written and removed under a lock on its first byte, and only while its
+// path leads to it (st_nlink), so that a raised mark is never the one being removed.
+//
 // The simpler rule, "start at the wall clock", is refuted by
 // tests: Tokens.GrowAcrossADeletedFileThatWasAheadOfTheClock.
 #pragma once
@@ -40,10 +43,10 @@ std::uint64_t first_counter(const std::string& path);
 /// May wait, see above. Throws lock_error.
 std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t token);
 
-/// Removes the mark of `path` if the clock has passed it.
+/// Removes the mark of the removed lockfile `path` if the clock has passed it.
 void remove_passed_mark(const std::string& path) noexcept;
 
-/// Whether `path` is the name of a mark.
-[[nodiscard]] bool is_mark(const std::string& path) noexcept;
+/// Does so for all marks in `directory` whose lockfile is gone.
+void remove_passed_marks(const std::string& directory) noexcept;
 
 }  // namespace lockbyfile::file

@@ -32,7 +32,7 @@ cell* make_cell() noexcept {
 
 std::uint64_t detail::begin_epoch() noexcept {
   static cell* const c = [] {
-    on_fork_in_child([]() noexcept { unwiped.store(0, std::memory_order_relaxed); });
+    ::pthread_atfork(nullptr, nullptr, [] { unwiped.store(0, std::memory_order_relaxed); });
     return make_cell();
   }();
   epoch_cell.store(c, std::memory_order_release);
@@ -42,7 +42,5 @@ std::uint64_t detail::begin_epoch() noexcept {
   const std::uint64_t fresh = last_epoch.fetch_add(1, std::memory_order_relaxed) + 1;
   return c->compare_exchange_strong(epoch, fresh, std::memory_order_relaxed) ? fresh : epoch;
 }
-
-void on_fork_in_child(void (*handler)() noexcept) { ::pthread_atfork(nullptr, nullptr, handler); }
 
 }  // namespace lockbyfile

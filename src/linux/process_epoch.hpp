@@ -23,7 +23,4 @@ inline std::uint64_t process_epoch() noexcept {
   return epoch != 0 ? epoch : detail::begin_epoch();
 }
 
-/// Runs `handler` in every child of fork(), before fork returns there.
-void on_fork_in_child(void (*handler)() noexcept);
-
 }  // namespace lockbyfile
