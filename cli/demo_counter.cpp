@@ -78,8 +78,8 @@ bool step_with_lock(counter_table& table, named_lock& lock, note& noted) {
 }
 
 struct report {
-  std::atomic<std::size_t> steps;
-  std::int64_t ended;
+  std::atomic<std::size_t> steps = 0;
+  std::int64_t ended = 0;
 };
 
 /// Runs the processes, all from the same instant on. Each calls `make_step` for its

@@ -3,14 +3,15 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <system_error>
+#include <cstring>
+#include <stdexcept>
 
 namespace lockbyfile::cli {
 
 void print(const std::string& text) {
   std::fputs(text.c_str(), stdout);
   if (std::fflush(stdout) != 0) {
-    throw std::system_error(errno, std::generic_category(), "cannot write the output");
+    throw std::runtime_error(std::string("cannot write the output: ") + std::strerror(errno));
   }
 }
 

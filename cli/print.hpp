@@ -7,7 +7,7 @@
 
 namespace lockbyfile::cli {
 
-/// Writes `text` to stdout. Throws std::system_error if that fails, as on a full disk.
+/// Writes `text` to stdout. Throws std::runtime_error if that fails, as on a full disk.
 void print(const std::string& text);
 
 }  // namespace lockbyfile::cli

@@ -143,7 +143,7 @@ std::string run_footer() {
          "LOCKBYFILE_FILE in its environment.\n"
          "\n"
          "The lock is released when the command ends. If lockbyfile is killed, the command\n"
-         "keeps the lock until it ends, because it shares the lifeline (not with -o).\n"
+         "keeps the lock until it or the lease ends: it shares the lifeline (not with -o).\n"
          "\n"
          "With --lease the command is ended before the lock opens: SIGTERM comes a tenth of\n"
          "the lease before its end, 5s at the most (or --kill-after before its end), and\n"

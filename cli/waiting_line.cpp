@@ -32,14 +32,21 @@ void write_all(std::string_view text) {
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
 }
 
-/// Cuts `text`, which is well-formed UTF-8, to `columns` characters.
-std::string cut(std::string_view text, std::size_t columns) {
+/// The number of bytes that the first `columns` characters of `text`, which is
+/// well-formed UTF-8, take.
+std::size_t bytes_of(std::string_view text, std::size_t columns) {
   std::size_t characters = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const bool begins_one = (static_cast<unsigned char>(text[i]) & 0xC0) != 0x80;
-    if (begins_one && ++characters > columns) return std::string(text.substr(0, i));
+    if (begins_one && ++characters > columns) return i;
   }
-  return std::string(text);
+  return text.size();
+}
+
+/// What fits into `columns`: all, or else the beginning of the brief text.
+std::string fit(const waiting_text& text, std::size_t columns) {
+  if (bytes_of(text.full, columns) == text.full.size()) return text.full;
+  return text.brief.substr(0, bytes_of(text.brief, columns));
 }
 
 std::size_t terminal_columns() {
@@ -52,16 +59,16 @@ std::size_t terminal_columns() {
 class place {
  public:
   virtual ~place() = default;
-  virtual void show(const std::string& text) = 0;
+  virtual void show(const waiting_text& text) = 0;
   virtual void erase() = 0;
   [[nodiscard]] virtual std::chrono::seconds pause() const = 0;
 };
 
 class terminal_place final : public place {
  public:
-  void show(const std::string& text) override {
+  void show(const waiting_text& text) override {
     if (::tcgetpgrp(STDERR_FILENO) != ::getpgrp()) return;
-    write_all("\r\x1b[K" + cut("lockbyfile: " + text, terminal_columns()));
+    write_all("\r\x1b[K" + fit(text, terminal_columns()));
     is_drawn_ = true;
   }
   void erase() override {
@@ -76,7 +83,7 @@ class terminal_place final : public place {
 
 class log_place final : public place {
  public:
-  void show(const std::string& text) override { say(text); }
+  void show(const waiting_text& text) override { say(text.full); }
   void erase() override {}
   [[nodiscard]] std::chrono::seconds pause() const override { return between_log_lines; }
 };
@@ -91,12 +98,8 @@ void tell(const std::stop_token& stop, place& where, const std::string& name,
   while (!stopped.wait_for(lock, stop, pause, [&stop] { return stop.stop_requested(); })) {
     std::error_code ec;
     const auto state = observe(path, {}, ec);
-    if (state) {
-      where.show(waiting_text(name, *state, steady_clock::now() - begin,
-                              static_cast<unsigned>(::getpid())));
-    } else {
-      where.show("waiting for " + in_quotes(name));
-    }
+    where.show(describe_waiting(name, state.value_or(lock_state{}), steady_clock::now() - begin,
+                                static_cast<unsigned>(::getpid())));
     pause = where.pause();
   }
   where.erase();
@@ -122,10 +125,6 @@ std::jthread start_without_signals(std::string name, std::string path) {
   return thread;
 }
 
-std::string count_text(std::size_t n, const char* what) {
-  return n == 0 ? std::string("nobody ") + what : std::to_string(n) + ' ' + what;
-}
-
 /// Only the time of day, if it was today.
 std::string short_time_text(std::chrono::system_clock::time_point time) {
   constexpr std::size_t date_length = 11;  // "2015-06-30 "
@@ -144,7 +143,7 @@ waiting_line::waiting_line(std::string name, std::string path)
 waiting_line::~waiting_line() = default;
 
 std::string holder_text(const lock_state& state) {
-  if (!state.holder) return "free, being passed on";
+  if (!state.holder) return "it is free and being passed on";
   const holder_info& holder = *state.holder;
   if (!holder.alive) return party_text(holder.who) + " died holding it";
   if (state.is_open()) return "the lease of " + party_text(holder.who) + " has run out";
@@ -154,15 +153,17 @@ std::string holder_text(const lock_state& state) {
   return text;
 }
 
-std::string waiting_text(const std::string& name, const lock_state& state,
-                         std::chrono::nanoseconds waited, unsigned self) {
+waiting_text describe_waiting(const std::string& name, const lock_state& state,
+                              std::chrono::nanoseconds waited, unsigned self) {
   const auto us = std::find_if(state.waiters.begin(), state.waiters.end(),
                                [self](const waiter_info& w) { return w.who.pid == self; });
-  const auto ahead = static_cast<std::size_t>(us - state.waiters.begin());
-  return "waiting for " + in_quotes(name) + " (" + duration_text(waited) +
-         "): " + holder_text(state) + "; " +
-         (us == state.waiters.end() ? count_text(ahead, "in line")
-                                    : count_text(ahead, "ahead of us"));
+  const auto before_us = us - state.waiters.begin();
+  const std::string ahead = (before_us == 0 ? "nobody" : std::to_string(before_us)) +
+                            (us == state.waiters.end() ? " in line" : " ahead");
+  const std::string holder = holder_text(state);
+  const std::string lock = in_quotes(name);
+  return {"waiting for " + lock + " (" + duration_text(waited) + "), " + ahead + ": " + holder,
+          lock + ", " + ahead + ": " + holder};
 }
 
 }  // namespace lockbyfile::cli

@@ -2,13 +2,13 @@
 //
 // waiting_line: tells people, while the command waits, whom it waits for.
 //
-//   waiting for 'backup' (12 s): held by rsync (pid 4711, anna) since 14:03:12,
-//   lease left 48 s; 2 ahead of us
+//   waiting for 'backup' (12 s), 2 ahead: held by rsync (pid 4711, anna) since
+//   14:03:12, lease left 48 s
 //
-// On a terminal it is one live line, drawn anew every second and erased at the end;
-// not while we are in the background, where it would disturb others. In a log it is
-// one line, then one a minute. Both begin after a tenth of a second, so that a short
-// wait says nothing.
+// On a terminal it is one live line, drawn anew every second and erased at the end,
+// and shorter if it does not fit; not while we are in the background, where it would
+// disturb others. In a log it is one line, then one a minute. Both begin after a tenth of a second,
+// so that a short wait says nothing.
 //
 // It looks with observe(), which disturbs nobody, from a thread of its own that
 // blocks every signal: those go to the thread that waits.
@@ -38,8 +38,12 @@ class waiting_line {
 /// "held by rsync (pid 4711, anna) since 14:03:12, lease left 48 s"
 [[nodiscard]] std::string holder_text(const lock_state& state);
 
-/// The whole line, as process `self` sees it after having waited for `waited`.
-[[nodiscard]] std::string waiting_text(const std::string& name, const lock_state& state,
-                                       std::chrono::nanoseconds waited, unsigned self);
+/// What there is to tell about a lock that process `self` waits for.
+struct waiting_text {
+  std::string full;
+  std::string brief;
+};
+[[nodiscard]] waiting_text describe_waiting(const std::string& name, const lock_state& state,
+                                            std::chrono::nanoseconds waited, unsigned self);
 
 }  // namespace lockbyfile::cli

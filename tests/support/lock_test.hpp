@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The fixture of tests with a lock in a directory of its own.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <lockbyfile/lockbyfile.hpp>
+#include <string>
+#include <thread>
+
+#include "support/lock_process.hpp"
+#include "support/temporary_directory.hpp"
+
+/// Looks again and again until `event` has happened, for a minute at the most.
+template <class Event>
+bool eventually(Event event) {
+  const auto limit = steady_now() + std::chrono::minutes(1);
+  while (!event()) {
+    if (steady_now() > limit) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  return true;
+}
+
+class LockTest : public ::testing::Test {
+ protected:
+  /// A path, so that it is the same in every directory and environment.
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const std::string& directory() const { return directory_.path(); }
+
+  [[nodiscard]] lockbyfile::lock_state look() const { return lockbyfile::observe(name_); }
+
+  /// Waits until exactly `count` wait for the lock.
+  void wait_for_line_of(std::size_t count) const {
+    if (!eventually([&] { return look().waiters.size() == count; }))
+      throw std::runtime_error("the line does not become " + std::to_string(count) + " long");
+  }
+
+  /// Has `waiter` join the line, after those who are in it.
+  void queue(lock_process& waiter,
+             std::chrono::nanoseconds patience = lockbyfile::forever) const {
+    const std::size_t before = look().waiters.size();
+    waiter.begin_acquire(patience);
+    wait_for_line_of(before + 1);
+  }
+
+ private:
+  temporary_directory directory_;
+  std::string name_ = directory_.path() + "/bed.lockfile";
+};

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A lockfile's bytes, to look at and to spoil behind everybody's back.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+#include "file/layout.hpp"
+
+class mapped_lockfile {
+ public:
+  explicit mapped_lockfile(const std::string& path) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    if (fd < 0) throw std::system_error(errno, std::system_category(), path);
+    void* p = ::mmap(nullptr, lockbyfile::file::map_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    const int error = errno;
+    ::close(fd);
+    if (p == MAP_FAILED) throw std::system_error(error, std::system_category(), path);
+    image_ = static_cast<lockbyfile::file::image*>(p);
+  }
+  ~mapped_lockfile() { ::munmap(image_, lockbyfile::file::map_size); }
+  mapped_lockfile(const mapped_lockfile&) = delete;
+  mapped_lockfile& operator=(const mapped_lockfile&) = delete;
+
+  [[nodiscard]] lockbyfile::file::word word() const {
+    return lockbyfile::file::word(image_->header.word.load());
+  }
+
+  /// The slot of the holder. Throws if there is none.
+  [[nodiscard]] lockbyfile::file::slot& holder() const {
+    if (!word().is_held()) throw std::runtime_error("nobody holds the lock");
+    return image_->slots[word().slot()];
+  }
+
+  lockbyfile::file::image* operator->() const { return image_; }
+
+ private:
+  lockbyfile::file::image* image_;
+};
