@@ -71,6 +71,12 @@ void add_counter(CLI::App& app, int& exit_code) {
 void add_demo(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand("demo", "Show the lock at work, with real processes");
   verb->require_subcommand(1);
+  verb->footer(
+      "Exit codes:\n"
+      "  0    what it shows held\n"
+      "  1    it did not\n"
+      "  64   wrong usage\n"
+      "  else 128 + N if signal N ended it\n");
   add_inner(*verb, exit_code);
   add_sleepers(*verb, exit_code);
   add_hammer(*verb, exit_code);

@@ -43,7 +43,7 @@ class inner_workings {
     log("sleep a bit ...");
     sleep(0.5);
     const double age = L_.age();
-    tell("L.age >= 0.5", age >= 0.5, true, "(" + fixed(age, 3) + " s)");
+    tell("L.age >= 0.5", age >= 0.5, true, text_of("(", fixed(age, 3), " s)"));
     tell("L.isLocked", L_.isLocked(), true);
     tell("L.exists", L_.exists(), true);
   }
@@ -98,7 +98,7 @@ class inner_workings {
     example("tokens grow, and who is late is told");
     const fencing_token later = token();
     tell("token of L2 > token of L", later > earlier, true,
-         "(" + std::to_string(later.value()) + " > " + std::to_string(earlier.value()) + ")");
+         text_of("(", later.value(), " > ", earlier.value(), ")"));
     tell("L.unlocking", L_.unlocking(), false, "(too late: it is L2's now)");
     tell("L2.isLocked", L2_.isLocked(), true, "(not disturbed by that)");
     tell("L2.unlocking", L2_.unlocking(), true);

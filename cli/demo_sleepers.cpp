@@ -79,7 +79,7 @@ void forget_to_unlock(const std::string& who, bed_lock& L, const times& t) {
 }
 
 bool compete(std::size_t number, const times& t, bedroom& room) {
-  const std::string who = "(" + std::to_string(number);
+  const std::string who = text_of("(", number);
   bed_lock L(t);
   log(who, ".A ) created lock instance  FLock L(\"", lock_name, "\")");
 

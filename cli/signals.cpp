@@ -10,14 +10,15 @@ signal_gate::signal_gate() {
   // If SIGCHLD was ignored when we were started, the status of the command would be lost.
   ::signal(SIGCHLD, SIG_DFL);
 
-  ::sigemptyset(&gated_);
+  ::sigemptyset(&taken_);
   for (const int s : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2}) {
-    ::sigaddset(&gated_, s);
+    ::sigaddset(&taken_, s);
   }
-  ::sigprocmask(SIG_BLOCK, &gated_, &outer_mask_);
+  sigset_t blocked = taken_;
+  ::sigaddset(&blocked, SIGPIPE);
+  ::sigaddset(&blocked, SIGTTOU);
+  ::sigprocmask(SIG_BLOCK, &blocked, &outer_mask_);
 }
-
-signal_gate::~signal_gate() { ::sigprocmask(SIG_SETMASK, &outer_mask_, nullptr); }
 
 std::optional<received_signal> signal_gate::next(
     std::chrono::steady_clock::time_point until) const {
@@ -30,7 +31,7 @@ std::optional<received_signal> signal_gate::next(
   timeout.tv_nsec = static_cast<long>((left - whole).count());
 
   siginfo_t info{};
-  const int number = ::sigtimedwait(&gated_, &info, &timeout);
+  const int number = ::sigtimedwait(&taken_, &info, &timeout);
   if (number < 0) return {};  // time is up, or interrupted: the caller looks around either way
   if (info.si_code == SI_KERNEL) return received_signal{number, signal_origin::kernel, 0};
   return received_signal{number, signal_origin::process, info.si_pid};

@@ -7,6 +7,10 @@
 // next() one at a time. There are no handlers: nothing runs between two instructions,
 // and the command inherits no disposition but those we were started with, so that
 // what nohup ignores stays ignored.
+//
+// They stay blocked until we exit: a signal that comes when the command has just ended
+// must not take its exit code away. SIGPIPE and SIGTTOU are blocked too: a message that
+// nobody can read must neither end nor stop us while we look after the command.
 #pragma once
 
 #include <signal.h>
@@ -33,11 +37,6 @@ class signal_gate {
  public:
   signal_gate();
 
-  /// Restores the signal mask. What is still pending takes effect then.
-  ~signal_gate();
-  signal_gate(const signal_gate&) = delete;
-  signal_gate& operator=(const signal_gate&) = delete;
-
   /// Waits for the next signal, until `until` at the latest.
   [[nodiscard]] std::optional<received_signal> next(
       std::chrono::steady_clock::time_point until) const;
@@ -46,7 +45,7 @@ class signal_gate {
   [[nodiscard]] const sigset_t& outer_mask() const noexcept { return outer_mask_; }
 
  private:
-  sigset_t gated_{};
+  sigset_t taken_{};
   sigset_t outer_mask_{};
 };
 
