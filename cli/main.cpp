@@ -25,10 +25,6 @@
 #include "show.hpp"
 #include "wait.hpp"
 
-#ifndef LOCKBYFILE_VERSION
-#define LOCKBYFILE_VERSION "unknown"
-#endif
-
 namespace lockbyfile::cli {
 
 namespace {

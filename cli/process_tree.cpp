@@ -12,8 +12,6 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,16 +34,17 @@ std::optional<process> read_process(pid_t pid) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return {};
   std::array<char, 512> buffer{};
-  const auto n = ::read(fd, buffer.data(), buffer.size() - 1);
+  const auto n = ::read(fd, buffer.data(), buffer.size());
   ::close(fd);
   if (n <= 0) return {};
 
-  const char* after_name = std::strrchr(buffer.data(), ')');
-  process result{pid, 0, 0};
-  if (after_name == nullptr ||
-      std::sscanf(after_name, ") %c %d", &result.state, &result.parent) != 2) {
-    return {};
-  }
+  const std::string_view text(buffer.data(), static_cast<std::size_t>(n));
+  const auto after_name = text.rfind(") ");
+  if (after_name == std::string_view::npos || after_name + 4 >= text.size()) return {};
+  process result{pid, 0, text[after_name + 2]};
+  const char* parent = text.data() + after_name + 4;
+  const auto [end, error] = std::from_chars(parent, text.data() + text.size(), result.parent);
+  if (error != std::errc{}) return {};
   return result;
 }
 

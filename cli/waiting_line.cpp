@@ -128,7 +128,7 @@ std::jthread start_without_signals(std::string name, std::string path) {
 /// Only the time of day, if it was today.
 std::string short_time_text(std::chrono::system_clock::time_point time) {
   constexpr std::size_t date_length = 11;  // "2015-06-30 "
-  const std::string then = time_text(time);
+  std::string then = time_text(time);
   const std::string now = time_text(std::chrono::system_clock::now());
   if (then.substr(0, date_length) != now.substr(0, date_length)) return then;
   return then.substr(date_length);

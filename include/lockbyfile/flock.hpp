@@ -27,10 +27,12 @@ namespace lockbyfile {
 class LOCKBYFILE_EXPORT FLock {
  public:
   /// Throws lock_error as named_lock does. Creates no lockfile yet.
-  explicit FLock(std::string name);
+  explicit FLock(const std::string& name);
   virtual ~FLock();
   FLock(FLock&&) noexcept;
   FLock& operator=(FLock&&) noexcept;
+  FLock(const FLock&) = delete;
+  FLock& operator=(const FLock&) = delete;
 
   double TIMEOUT = 10;   // seconds after which the lock opens by itself
   double PATIENCE = 30;  // seconds after which a waiter gives up

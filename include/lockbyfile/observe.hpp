@@ -20,20 +20,20 @@ struct holder_info {
   party who;
   fencing_token token;
   std::chrono::system_clock::time_point since;  // of this grant
-  std::chrono::nanoseconds lease;               // as granted or last renewed; no_lease
-  std::chrono::nanoseconds lease_left;          // zero: expired; no_lease: unlimited
-  bool alive;  // its lifeline is held; false: the next acquire takes the lock over
+  std::chrono::nanoseconds lease{0};            // as granted or last renewed; no_lease
+  std::chrono::nanoseconds lease_left{0};       // zero: expired; no_lease: unlimited
+  bool alive = false;  // its lifeline is held; false: the next acquire takes the lock over
 };
 
 struct waiter_info {
   party who;
-  std::chrono::nanoseconds waiting;
+  std::chrono::nanoseconds waiting{0};
 };
 
 struct grant_info {
   party who;
   fencing_token token;
-  grant_kind how;
+  grant_kind how = grant_kind::free;
   std::chrono::system_clock::time_point since;
 };
 

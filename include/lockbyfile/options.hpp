@@ -33,18 +33,18 @@ struct lock_options {
 
   /// Where names without a slash live. Empty: $LOCKBYFILE_DIR, or else the
   /// current directory at the time of opening. Must exist.
-  std::string directory;
+  std::string directory = {};
 
   /// Permission bits of a lockfile that this open creates, exactly these
   /// whatever the umask. An existing file keeps its own.
   unsigned mode = 0600;
 
   /// Group of a lockfile that this open creates.
-  std::optional<unsigned> group;
+  std::optional<unsigned> group = {};
 
   /// What observers see as the command, cut to 47 bytes. Empty: the program's
   /// short name. Arguments are left out since they may hold secrets.
-  std::string description;
+  std::string description = {};
 
   truncation_guard on_truncation = truncation_guard::install;
 };

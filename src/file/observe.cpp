@@ -69,12 +69,11 @@ std::vector<grant_info> read_grants(const lockfile& file) {
   std::vector<grant_info> grants;
   for (const grant_entry& e : file.get().header.grants) {
     const std::uint64_t token = e.token.load(std::memory_order_acquire);
-    const std::uint32_t how = e.how.load(std::memory_order_relaxed);
+    const std::uint32_t how = e.how.load(std::memory_order_acquire);
     if (token == 0 || how > static_cast<std::uint32_t>(grant_kind::abandoned)) continue;
     grant_info g{described(e.pid, e.user, e.command, std::size(e.command)), fencing_token(token),
                  static_cast<grant_kind>(how),
-                 wall_time_of(e.since.load(std::memory_order_relaxed))};
-    std::atomic_thread_fence(std::memory_order_acquire);
+                 wall_time_of(e.since.load(std::memory_order_acquire))};
     if (e.token.load(std::memory_order_relaxed) == token) grants.push_back(std::move(g));
   }
   std::sort(grants.begin(), grants.end(),

@@ -118,14 +118,14 @@ void file_session::record(grant_kind how, instant since) noexcept {
   h.next_grant_entry.store(entry + 1, std::memory_order_relaxed);
   grant_entry& e = h.grants[entry % grant_entries];
   const slot& own = file_.own();
+  // An observer that sees one of these stores sees no token, or the new one.
   e.token.store(0, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);  // an observer that sees what follows
-  e.since.store(since, std::memory_order_relaxed);      // sees no token
-  e.pid.store(own.pid.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  e.user.store(own.user.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  e.how.store(static_cast<std::uint32_t>(how), std::memory_order_relaxed);
+  e.since.store(since, std::memory_order_release);
+  e.pid.store(own.pid.load(std::memory_order_relaxed), std::memory_order_release);
+  e.user.store(own.user.load(std::memory_order_relaxed), std::memory_order_release);
+  e.how.store(static_cast<std::uint32_t>(how), std::memory_order_release);
   for (std::size_t i = 0; i < std::size(e.command); ++i) {
-    e.command[i].store(command_[i], std::memory_order_relaxed);
+    e.command[i].store(command_[i], std::memory_order_release);
   }
   e.token.store(token, std::memory_order_release);
 }
@@ -228,10 +228,10 @@ int file_session::lifeline() const noexcept {
 party described(const shared<std::uint32_t>& pid, const shared<std::uint32_t>& user,
                 const shared<std::uint64_t>* command, std::size_t words) {
   party p;
-  p.pid = pid.load(std::memory_order_relaxed);
-  p.user = user.load(std::memory_order_relaxed);
+  p.pid = pid.load(std::memory_order_acquire);
+  p.user = user.load(std::memory_order_acquire);
   for (std::size_t i = 0; i < words; ++i) {
-    const std::uint64_t bytes = command[i].load(std::memory_order_relaxed);
+    const std::uint64_t bytes = command[i].load(std::memory_order_acquire);
     char text[sizeof bytes];
     std::memcpy(text, &bytes, sizeof bytes);
     p.command.append(text, sizeof text);

@@ -96,7 +96,7 @@ class FLock::impl {
   std::optional<named_lock> lock_;
 };
 
-FLock::FLock(std::string name) : impl_(std::make_unique<impl>(name)) {}
+FLock::FLock(const std::string& name) : impl_(std::make_unique<impl>(name)) {}
 FLock::~FLock() = default;
 FLock::FLock(FLock&&) noexcept = default;
 FLock& FLock::operator=(FLock&&) noexcept = default;
