@@ -59,6 +59,8 @@ class talk {
       throw std::runtime_error("expected \"" + line + "\", heard \"" + heard + "\"");
   }
 
+  [[nodiscard]] int descriptor() const { return fd_; }
+
   void close() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
@@ -94,7 +96,9 @@ class child {
 
   [[nodiscard]] pid_t pid() const { return pid_; }
 
-  void signal(int number) const { ::kill(pid_, number); }
+  void signal(int number) const {
+    if (pid_ > 0) ::kill(pid_, number);
+  }
 
   /// SIGSTOP, and waits until it has taken effect.
   void stop() const {
@@ -109,6 +113,13 @@ class child {
   void kill() {
     signal(SIGKILL);
     (void)wait();
+  }
+
+  void wait_at_most_a_second() {
+    for (int i = 0; i < 100 && pid_ > 0; ++i) {
+      if (::waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = 0;
+      if (pid_ > 0) ::usleep(10'000);
+    }
   }
 
   /// Waits for the end: the exit code, or 128 + the signal.

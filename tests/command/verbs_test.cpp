@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// status, list, wait, break, rm and prune.
+#include <nlohmann/json.hpp>
+
+#include "command/shell.hpp"
+
+namespace {
+
+using Verbs = Command;
+using nlohmann::json;
+
+TEST_F(Verbs, StatusOfAnUnknownLockIsAMessageAndOne) {
+  const auto r = shell("$lockbyfile status x");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_NE(r.err.find("x.lockfile"), std::string::npos) << r.err;
+  EXPECT_EQ(shell("ls").out.find("x.lockfile"), std::string::npos) << "it created one";
+}
+
+TEST_F(Verbs, StatusAsJsonIsExact) {
+  auto holder = start("exec $lockbyfile run --lease 1h x -- sh -c 'echo $LOCKBYFILE_TOKEN; sleep 60'");
+  const std::string token = holder.hear();
+  const auto status = json::parse(shell("$lockbyfile status --json x").out);
+  EXPECT_EQ(status.at("state"), "held");
+  EXPECT_EQ(status.at("holder").at("token").dump(), token);
+  EXPECT_EQ(status.at("holder").at("command"), "sh");
+  EXPECT_EQ(status.at("holder").at("uid"), ::getuid());
+  EXPECT_EQ(status.at("holder").at("alive"), true);
+  EXPECT_GT(status.at("holder").at("lease_left"), 3500);
+  EXPECT_EQ(status.at("grants").at(0).at("token").dump(), token);
+  EXPECT_TRUE(status.at("waiters").empty());
+}
+
+TEST_F(Verbs, StatusShowsWaitersFirstInLineFirst) {
+  auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  const auto waiting = [&](std::size_t n) {
+    until("test $($lockbyfile status --json x | grep -c waiting\\\") = " + std::to_string(n));
+  };
+  auto first = start("exec $lockbyfile run -q x -- true 1");
+  waiting(1);
+  auto second = start("exec $lockbyfile run -q x -- cat");
+  waiting(2);
+  const auto status = json::parse(shell("$lockbyfile status --json x").out);
+  EXPECT_EQ(status.at("waiters").at(0).at("command"), "true");
+  EXPECT_EQ(status.at("waiters").at(1).at("command"), "cat");
+}
+
+TEST_F(Verbs, ListShowsLockfilesAndPassesOverOtherFiles) {
+  shell("$lockbyfile run a true; $lockbyfile run ./b true; echo text >c.lockfile; mkdir d.lockfile");
+  const auto r = json::parse(shell("$lockbyfile list --json").out);
+  ASSERT_EQ(r.size(), 2U);
+  EXPECT_EQ(r.at(0).at("name"), "a");
+  EXPECT_EQ(r.at(0).at("state"), "free");
+}
+
+TEST_F(Verbs, WaitTakesNothingAndEndsWhenTheLockIsFree) {
+  EXPECT_EQ(shell("$lockbyfile wait x").code, 0);
+  auto holder = start("exec $lockbyfile run x -- sh -c 'echo $LOCKBYFILE_TOKEN; sleep 60'");
+  const std::string token = holder.hear();
+  EXPECT_EQ(shell("$lockbyfile wait -q -w 50ms x").code, 75);
+  auto waiter = start("$lockbyfile wait -q x; echo over");
+  EXPECT_EQ(shell("$lockbyfile break x --token " + token).code, 0);
+  waiter.expect("over");
+}
+
+TEST_F(Verbs, BreakNeedsTheRightToken) {
+  auto holder = start("exec $lockbyfile run x -- sh -c 'echo $LOCKBYFILE_TOKEN; sleep 60'");
+  const std::string token = holder.hear();
+  EXPECT_NE(shell("$lockbyfile break x --token 1").code, 0);
+  EXPECT_EQ(shell("$lockbyfile run -n x true").code, 75);
+  EXPECT_EQ(shell("$lockbyfile break x --token " + token).code, 0);
+  EXPECT_EQ(shell("$lockbyfile run -n x true").code, 0);
+  EXPECT_EQ(holder.wait(), 76);
+}
+
+TEST_F(Verbs, RmRefusesAHeldLockAndRemovesAFreeOne) {
+  auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  EXPECT_NE(shell("$lockbyfile rm x").code, 0);
+  holder.signal(SIGTERM);
+  until("$lockbyfile rm x");
+  EXPECT_EQ(shell("test -e x.lockfile").code, 1);
+}
+
+TEST_F(Verbs, PruneRemovesWhatNobodyHasOpen) {
+  shell("$lockbyfile run a true; $lockbyfile run b true; echo text >c.lockfile");
+  auto holder = start("exec $lockbyfile run used -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  EXPECT_EQ(shell("$lockbyfile prune").code, 0);
+  EXPECT_EQ(shell("ls *.lockfile").out, "c.lockfile\nused.lockfile\n");
+}
+
+TEST_F(Verbs, EveryVerbHasHelp) {
+  for (const char* verb : {"run", "status", "list", "wait", "break", "rm", "prune", "demo"}) {
+    const auto r = shell(std::string("$lockbyfile ") + verb + " --help");
+    EXPECT_EQ(r.code, 0) << verb;
+    EXPECT_NE(r.out.find("--help"), std::string::npos) << verb;
+  }
+}
+
+}  // namespace

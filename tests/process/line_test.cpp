@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The line: who is served when.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <deque>
+#include <lockbyfile/lockbyfile.hpp>
+#include <system_error>
+#include <vector>
+
+#include "support/lock_process.hpp"
+#include "support/lock_test.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Line : public LockTest {
+ protected:
+  Line() { EXPECT_TRUE(holder_.acquire(0ns)); }
+
+  /// `count` processes in line, one behind the other.
+  void queue_up(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      waiters_.emplace_back(name());
+      queue(waiters_.back());
+    }
+  }
+
+  /// Waits until the head has waited for longer than newcomers may go before it.
+  void wait_until_the_head_is_entitled() const {
+    ASSERT_TRUE(eventually([&] { return look().waiters.at(0).waiting > 2ms; }));
+  }
+
+  lock_process holder_{name()};
+  std::deque<lock_process> waiters_;
+};
+
+// P7, TORTURE 46
+
+TEST_F(Line, IsServedInOrderOfArrival) {
+  queue_up(10);
+  ASSERT_EQ(holder_.release(), std::error_code());
+  fencing_token last;
+  for (std::size_t i = 0; i < waiters_.size(); ++i) {
+    const outcome o = waiters_[i].end_acquire();
+    ASSERT_TRUE(o) << o;
+    EXPECT_GT(o.granted.token, last) << "waiter " << i;
+    EXPECT_EQ(o.granted.place, i);
+    EXPECT_EQ(o.granted.how, grant_kind::free);
+    EXPECT_EQ(look().waiters.size(), waiters_.size() - i - 1) << "more than one was served";
+    last = o.granted.token;
+    ASSERT_EQ(waiters_[i].release(), std::error_code());
+  }
+}
+
+TEST_F(Line, IsServedInOrderOfArrivalWhenEachOneDies) {
+  queue_up(5);
+  holder_.kill();
+  for (lock_process& waiter : waiters_) {
+    const outcome o = waiter.end_acquire();
+    ASSERT_TRUE(o) << o;
+    EXPECT_EQ(o.granted.how, grant_kind::abandoned);
+    waiter.kill();
+  }
+}
+
+TEST_F(Line, IsServedInOrderOfArrivalWhenEachLeaseRunsOut) {
+  for (int i = 0; i < 5; ++i) {
+    waiters_.emplace_back(name(), lock_options{.lease = 20ms});
+    queue(waiters_.back());
+  }
+  holder_.kill();
+  fencing_token last;
+  for (lock_process& waiter : waiters_) {
+    const outcome o = waiter.end_acquire();
+    ASSERT_TRUE(o) << o;
+    EXPECT_GT(o.granted.token, last);
+    last = o.granted.token;
+  }
+}
+
+TEST_F(Line, WhoGivesUpIsSkippedAndTheRestKeepTheirOrder) {
+  lock_process first(name());
+  lock_process impatient(name());
+  lock_process last(name());
+  queue(first);
+  queue(impatient, 50ms);
+  queue(last);
+  EXPECT_EQ(impatient.end_acquire().error, errc::timed_out);
+  const lock_state state = look();
+  ASSERT_EQ(state.waiters.size(), 2U);
+  EXPECT_EQ(state.waiters[0].who.pid, first.pid());
+  EXPECT_EQ(state.waiters[1].who.pid, last.pid());
+  queue(impatient);  // anew, and so at the end
+  ASSERT_EQ(holder_.release(), std::error_code());
+  for (lock_process* p : {&first, &last, &impatient}) {
+    ASSERT_TRUE(p->end_acquire());
+    ASSERT_EQ(p->release(), std::error_code());
+  }
+}
+
+TEST_F(Line, WhoReleasesAndComesAgainJoinsAtTheEnd) {
+  queue_up(3);
+  wait_until_the_head_is_entitled();
+  ASSERT_EQ(holder_.release(), std::error_code());
+  holder_.begin_acquire(forever);
+  for (lock_process& waiter : waiters_) {
+    ASSERT_TRUE(waiter.end_acquire());
+    ASSERT_TRUE(eventually([&] { return !look().waiters.empty(); }));
+    ASSERT_EQ(waiter.release(), std::error_code());
+  }
+  EXPECT_TRUE(holder_.end_acquire());
+}
+
+TEST_F(Line, ANewcomerMayNotGoBeforeAHeadThatHasWaitedAMillisecond) {
+  // The head is stopped, so the lock stays open while the newcomer tries; it may be passed
+  // over only after 20 ms. If we were not that fast, nothing was learnt.
+  named_lock newcomer(name());
+  bool learnt = false;
+  for (int round = 0; round < 200 && !learnt; ++round) {
+    lock_process head(name());
+    queue(head);
+    wait_until_the_head_is_entitled();
+    head.stop();
+    const auto start = steady_now();
+    ASSERT_EQ(holder_.release(), std::error_code());
+    const bool went_first = newcomer.try_lock();
+    learnt = steady_now() - start < 15ms;
+    if (learnt) {
+      EXPECT_FALSE(went_first);
+    }
+    newcomer.unlock();
+    head.kill();
+    ASSERT_TRUE(holder_.acquire(forever));
+  }
+  EXPECT_TRUE(learnt) << "this machine is too slow";
+}
+
+TEST_F(Line, SaysHowManyWereAheadAndHowLongItTook) {
+  queue_up(2);
+  ASSERT_EQ(holder_.release(), std::error_code());
+  const outcome first = waiters_[0].end_acquire();
+  ASSERT_EQ(waiters_[0].release(), std::error_code());
+  const outcome second = waiters_[1].end_acquire();
+  EXPECT_EQ(first.granted.place, 0U);
+  EXPECT_EQ(second.granted.place, 1U);
+  for (const outcome& o : {first, second}) {
+    EXPECT_GT(o.granted.waited, 0ns);
+    EXPECT_LE(o.granted.waited, o.ended - o.begun);
+  }
+  ASSERT_EQ(waiters_[1].release(), std::error_code());
+  EXPECT_EQ(waiters_[1].acquire(0ns).granted.place, 0U);
+}
+
+TEST_F(Line, OfManyWaitersNobodyIsForgotten) {  // P6: all wake-ups go to the one who needs it
+  queue_up(30);
+  ASSERT_EQ(holder_.release(), std::error_code());
+  for (lock_process& waiter : waiters_) {
+    ASSERT_TRUE(waiter.end_acquire());
+    ASSERT_EQ(waiter.release(), std::error_code());
+  }
+  EXPECT_TRUE(look().waiters.empty());
+}
+
+}  // namespace
+}  // namespace lockbyfile

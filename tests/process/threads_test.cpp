@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One process: many objects of one name, and many threads on one object.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <lockbyfile/lockbyfile.hpp>
+#include <optional>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "support/lock_process.hpp"
+#include "support/lock_test.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+
+// TORTURE 40, P1
+
+using Threads = LockTest;
+
+TEST_F(Threads, WithAnObjectEachExcludeEachOther) {
+  constexpr unsigned threads = 8;
+  constexpr unsigned rounds = 200;
+  std::atomic<unsigned> overlaps{0};
+  std::atomic<unsigned> inside{0};
+  std::atomic<unsigned> counter{0};
+  {
+    std::vector<std::jthread> all;
+    for (unsigned i = 0; i < threads; ++i) {
+      all.emplace_back([&] {
+        named_lock lock(name());
+        for (unsigned r = 0; r < rounds; ++r) {
+          lock.lock();
+          if (inside.fetch_add(1, std::memory_order_relaxed) != 0) ++overlaps;
+          const unsigned seen = counter.load(std::memory_order_relaxed);
+          if (r % 16 == 0) std::this_thread::yield();
+          counter.store(seen + 1, std::memory_order_relaxed);
+          inside.fetch_sub(1, std::memory_order_relaxed);
+          lock.unlock();
+        }
+      });
+    }
+  }
+  EXPECT_EQ(overlaps, 0U);
+  EXPECT_EQ(counter, threads * rounds);
+}
+
+TEST_F(Threads, ManyObjectsOfOneThreadExcludeEachOther) {
+  std::vector<named_lock> objects;
+  for (int i = 0; i < 30; ++i) objects.emplace_back(name());
+  for (named_lock& holder : objects) {
+    ASSERT_TRUE(holder.try_lock());
+    for (named_lock& other : objects) {
+      if (&other == &holder) continue;
+      EXPECT_FALSE(other.try_lock());
+      EXPECT_FALSE(other.is_held());
+    }
+    EXPECT_TRUE(holder.is_held());
+    holder.unlock();
+  }
+}
+
+TEST_F(Threads, ASecondOneThatAcquiresWithAnObjectInUseIsRefused) {
+  lock_process holder(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  named_lock lock(name());
+  std::thread waiting([&] { (void)lock.acquire(forever); });
+  wait_for_line_of(1);
+  std::error_code ec;
+  for (const std::chrono::nanoseconds patience : {std::chrono::nanoseconds(0), forever}) {
+    EXPECT_FALSE(lock.acquire(patience, {}, ec));
+    EXPECT_EQ(ec, errc::would_deadlock);
+    EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
+  }
+  EXPECT_EQ(look().waiters.size(), 1U) << "the refusal took the other's place away";
+  ASSERT_EQ(holder.release(), std::error_code());
+  waiting.join();
+  EXPECT_TRUE(lock.is_held());
+}
+
+TEST_F(Threads, ThatAcquireWithOneObjectAtOnceAreRefusedOrServedButNeverBoth) {
+  named_lock lock(name());
+  std::atomic<unsigned> inside{0};
+  std::atomic<unsigned> overlaps{0};
+  std::atomic<unsigned> served{0};
+  {
+    std::vector<std::jthread> all;
+    for (int i = 0; i < 4; ++i) {
+      all.emplace_back([&] {
+        for (int r = 0; r < 500; ++r) {
+          std::error_code ec;
+          if (!lock.acquire(0ns, {}, ec)) {
+            EXPECT_EQ(ec, errc::would_deadlock);
+            continue;
+          }
+          if (inside.fetch_add(1) != 0) ++overlaps;
+          ++served;
+          --inside;
+          lock.unlock();
+        }
+      });
+    }
+  }
+  EXPECT_EQ(overlaps, 0U);
+  EXPECT_GT(served, 0U);
+}
+
+TEST_F(Threads, MayLookAtAnObjectThatAnotherOneUses) {
+  named_lock lock(name(), {.lease = 1h});
+  std::jthread looking([&](const std::stop_token& over) {
+    fencing_token last;
+    while (!over.stop_requested()) {
+      (void)lock.is_held();
+      EXPECT_LE(lock.lease_remaining(), 1h);
+      const fencing_token seen = lock.token();
+      EXPECT_GE(seen, last);
+      last = seen;
+    }
+  });
+  for (int i = 0; i < 2000; ++i) {
+    (void)lock.acquire(0ns);
+    if (i % 3 == 0) lock.renew();
+    lock.unlock();
+  }
+}
+
+// TORTURE 41
+
+using SelfDeadlock = LockTest;
+
+TEST_F(SelfDeadlock, IsRefusedAtOnceWhateverThePatience) {
+  named_lock lock(name());
+  const grant granted = lock.acquire(0ns);
+  std::error_code ec;
+  for (const std::chrono::nanoseconds patience : {std::chrono::nanoseconds(0), forever}) {
+    EXPECT_FALSE(lock.acquire(patience, {}, ec));
+    EXPECT_EQ(ec, errc::would_deadlock);
+  }
+  EXPECT_THROW(lock.lock(), lock_error);
+  EXPECT_THROW((void)lock.try_lock(), lock_error);
+  EXPECT_THROW((void)lock.try_lock_for(1h), lock_error);
+  EXPECT_TRUE(lock.is_held());
+  EXPECT_EQ(lock.token(), granted.token);
+  lock.release(ec);
+  EXPECT_EQ(ec, std::error_code()) << "the grant was spoiled";
+}
+
+TEST_F(SelfDeadlock, WithAnotherObjectOfTheNameLastsAsLongAsPatience) {
+  named_lock lock(name());
+  named_lock other(name());
+  (void)lock.acquire(0ns);
+  std::error_code ec;
+  EXPECT_FALSE(other.acquire(10ms, {}, ec));
+  EXPECT_EQ(ec, errc::timed_out);
+}
+
+TEST_F(SelfDeadlock, IsNotSeenInAGrantThatIsOver) {
+  named_lock lock(name(), {.lease = 1ns});
+  const fencing_token first = lock.acquire(0ns).token;
+  const grant again = lock.acquire(0ns);
+  EXPECT_GT(again.token, first);
+  EXPECT_EQ(again.how, grant_kind::expired);
+}
+
+}  // namespace
+}  // namespace lockbyfile

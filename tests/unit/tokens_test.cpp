@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Promise P2: tokens grow, whatever happens to the file and to the wall clock
+// (src/file/tokens.hpp, T1 to T3).
+#include "file/tokens.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <lockbyfile/lockbyfile.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "core/instant.hpp"
+#include "file/word.hpp"
+#include "support/in_child.hpp"
+#include "support/lock_test.hpp"
+#include "support/mapped_lockfile.hpp"
+#include "support/seam.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+/// No mark can be made or opened, as in a directory of another user.
+class no_marks {
+ public:
+  no_marks() {
+    real_ = std::exchange(sys.open, [](const char* path, int flags, mode_t mode) {
+      if (std::string_view(path).ends_with(".tokens") && (flags & O_CREAT) != 0) {
+        errno = EACCES;
+        return -1;
+      }
+      return real_(path, flags, mode);
+    });
+  }
+  ~no_marks() { sys.open = real_; }
+  no_marks(const no_marks&) = delete;
+  no_marks& operator=(const no_marks&) = delete;
+
+ private:
+  static inline int (*real_)(const char*, int, mode_t) = nullptr;
+};
+
+std::uint64_t wall_clock_us() { return read_clock(CLOCK_REALTIME) / 1000; }
+
+class Tokens : public LockTest {
+ protected:
+  [[nodiscard]] std::string mark() const { return name() + ".tokens"; }
+
+  [[nodiscard]] static std::string content_of(const std::string& path) {
+    std::ifstream in(path);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  [[nodiscard]] std::string content_of_the_mark() const { return content_of(mark()); }
+
+  /// Acquires and releases until a token is ahead of the wall clock.
+  static fencing_token hammer_ahead_of_the_clock(named_lock& lock) {
+    do {
+      for (int i = 0; i < 10'000; ++i) {
+        lock.lock();
+        lock.unlock();
+      }
+    } while (lock.token().value() < wall_clock_us() + 10'000);
+    return lock.token();
+  }
+
+  /// One grant of a session of its own.
+  [[nodiscard]] fencing_token next_token() const {
+    named_lock lock(name());
+    return lock.acquire(0ns).token;
+  }
+
+  /// The counter as it would be after `ahead` more transitions than the clock.
+  void put_ahead_of_the_clock(std::chrono::microseconds ahead) const {
+    { const named_lock lock(name()); }
+    const mapped_lockfile bytes(name());
+    const auto counter = wall_clock_us() + static_cast<std::uint64_t>(ahead.count());
+    bytes->header.word.store(file::word::free_at(counter).bits());
+  }
+};
+
+TEST_F(Tokens, GrowFromGrantToGrantAndAcrossSessions) {
+  fencing_token last;
+  for (int session = 0; session < 5; ++session) {
+    named_lock lock(name());
+    for (int i = 0; i < 100; ++i) {
+      const grant g = lock.acquire(0ns);
+      ASSERT_GT(g.token, last);
+      last = g.token;
+      if (i % 3 == 0) lock.renew();
+      EXPECT_EQ(lock.token(), g.token) << "a renewal keeps the token";
+      lock.unlock();
+    }
+  }
+}
+
+TEST_F(Tokens, StartAtTheMicrosecondsOfTheWallClock) {  // DESIGN 4
+  const auto before = wall_clock_us();
+  const fencing_token first = next_token();
+  EXPECT_GT(first.value(), before);
+  EXPECT_LE(first.value(), wall_clock_us() + 10);
+}
+
+TEST_F(Tokens, GrowAcrossADeletedFile) {  // TORTURE 9
+  const fencing_token last = next_token();
+  fs::remove(name());
+  EXPECT_GT(next_token(), last);
+}
+
+TEST_F(Tokens, GrowAcrossADeletedFileThatWasAheadOfTheClock) {
+  fencing_token last;
+  {
+    named_lock lock(name());
+    last = hammer_ahead_of_the_clock(lock);
+  }
+  ASSERT_TRUE(fs::exists(mark())) << "nothing can remember them";
+  fs::remove(name());
+  EXPECT_GT(next_token(), last);
+}
+
+TEST_F(Tokens, GrowAcrossARemovedFileThatWasAheadOfTheClock) {
+  named_lock lock(name());
+  const fencing_token last = hammer_ahead_of_the_clock(lock);
+  lockbyfile::remove(name());
+  EXPECT_GT(next_token(), last);
+
+  const fencing_token more = hammer_ahead_of_the_clock(lock);
+  { const named_lock gone = std::move(lock); }
+  prune(directory());
+  ASSERT_FALSE(fs::exists(name()));
+  EXPECT_GT(next_token(), more);
+}
+
+TEST_F(Tokens, GrowForASessionThatMovesToANewFile) {  // S5
+  named_lock lock(name());
+  for (int generation = 0; generation < 3; ++generation) {
+    const fencing_token last = hammer_ahead_of_the_clock(lock);
+    fs::remove(name());
+    fs::remove(mark());  // even so: the session itself remembers
+    wait_for_a_look_at_the_path();
+    lock.lock();
+    EXPECT_GT(lock.token(), last);
+    lock.unlock();
+  }
+}
+
+TEST_F(Tokens, StayAtOrBelowTheMarkOrTheClock) {  // T1
+  named_lock lock(name());
+  for (int i = 0; i < 50'000; ++i) {
+    lock.lock();
+    lock.unlock();
+  }
+  const fencing_token last = lock.token();
+  const std::uint64_t clock = wall_clock_us();
+  EXPECT_LE(last.value(), fs::exists(mark()) ? std::max(clock, std::stoull(content_of_the_mark()))
+                                             : clock);
+}
+
+// The mark
+
+TEST_F(Tokens, LeaveNoMarkAsLongAsTheClockIsAhead) {
+  { const named_lock lock(name()); }
+  for (int i = 0; i < 20; ++i) (void)next_token();
+  EXPECT_FALSE(fs::exists(mark())) << "most locks never need one";
+}
+
+TEST_F(Tokens, AreMarkedInALineOfText) {
+  put_ahead_of_the_clock(1h);
+  const fencing_token token = next_token();
+  const std::string text = content_of_the_mark();
+  ASSERT_EQ(text.size(), 17U) << "docs/file-format.md: 16 digits and a newline";
+  EXPECT_EQ(text.find_first_not_of("0123456789"), 16U);
+  EXPECT_EQ(text[16], '\n');
+  EXPECT_GE(std::stoull(text), token.value());
+}
+
+TEST_F(Tokens, MarkHasTheModeOfTheLockfile) {  // TORTURE 16
+  for (const unsigned mode : {0600U, 0640U, 0666U}) {
+    { const named_lock lock(name(), {.mode = mode}); }
+    put_ahead_of_the_clock(1h);
+    (void)next_token();
+    struct stat s {};
+    ASSERT_EQ(::stat(mark().c_str(), &s), 0);
+    EXPECT_EQ(s.st_mode & 07777, mode);
+    fs::remove(name());
+    fs::remove(mark());
+  }
+}
+
+TEST_F(Tokens, AMarkOutlivesRemovalUntilTheClockHasPassedIt) {
+  put_ahead_of_the_clock(1h);
+  (void)next_token();
+  lockbyfile::remove(name());
+  EXPECT_TRUE(fs::exists(mark()));
+  prune(directory());
+  EXPECT_TRUE(fs::exists(mark())) << "tokens would shrink";
+
+  shifted_clocks clocks;
+  shifted_clocks::wall() = std::chrono::nanoseconds(2h).count();
+  prune(directory());
+  EXPECT_FALSE(fs::exists(mark())) << "a mark that nobody needs any more";
+}
+
+TEST_F(Tokens, AMarkInUseIsNotPruned) {
+  put_ahead_of_the_clock(1h);
+  const named_lock user(name());
+  (void)next_token();
+  shifted_clocks clocks;
+  shifted_clocks::wall() = std::chrono::nanoseconds(2h).count();
+  prune(directory());
+  EXPECT_TRUE(fs::exists(mark()));
+}
+
+TEST_F(Tokens, PruneLeavesForeignFilesOfThatNameAlone) {  // P10
+  const std::string notes = directory() + "/my.tokens";
+  std::ofstream(notes) << "not a number\n";
+  fs::create_directory(directory() + "/dir.tokens");
+  fs::create_symlink(notes, directory() + "/link.tokens");
+  prune(directory());
+  EXPECT_TRUE(fs::exists(notes));
+  EXPECT_TRUE(fs::exists(directory() + "/dir.tokens"));
+  EXPECT_TRUE(fs::is_symlink(directory() + "/link.tokens"));
+}
+
+TEST_F(Tokens, AnEmptyMarkIsNone) {  // its writer was killed before it wrote
+  std::ofstream(mark()).flush();
+  EXPECT_GT(next_token().value(), 0U);
+  put_ahead_of_the_clock(1h);
+  const fencing_token last = next_token();
+  EXPECT_GE(std::stoull(content_of_the_mark()), last.value());
+}
+
+TEST_F(Tokens, AnUnreadableMarkIsAnErrorNotAReset) {  // P10
+  for (const std::string content :
+       {"garbage", "\n", "12", "-1\n", "9999999999999999\n", "18446744073709551616\n", " 5\n",
+        "0x10\n", "1790000000000000 \n"}) {
+    std::ofstream(mark(), std::ios::trunc) << content;
+    try {
+      const named_lock lock(name());
+      ADD_FAILURE() << "started anew in spite of the mark \"" << content << '"';
+    } catch (const lock_error& error) {
+      EXPECT_EQ(error.code(), errc::damaged);
+      EXPECT_NE(std::string(error.what()).find(mark()), std::string::npos) << error.what();
+    }
+    EXPECT_FALSE(fs::exists(name()));
+    EXPECT_EQ(content_of_the_mark(), content) << "evidence destroyed";
+  }
+}
+
+TEST_F(Tokens, AMarkThatIsNoFileIsAnErrorAndNotFollowed) {  // TORTURE 11
+  const std::string target = directory() + "/target";
+  const auto expect_refused = [&](const std::string& what) {
+    SCOPED_TRACE(what);
+    std::error_code ec;
+    EXPECT_FALSE(named_lock::open(name(), {}, ec));
+    EXPECT_TRUE(ec);
+
+    // And when it appears later, under a lock that needs it.
+    fs::rename(mark(), mark() + ".aside");
+    put_ahead_of_the_clock(1h);
+    named_lock lock(name());
+    fs::rename(mark() + ".aside", mark());
+    EXPECT_FALSE(lock.acquire(0ns, {}, ec)) << "a token that nobody remembers";
+    EXPECT_TRUE(ec);
+    EXPECT_FALSE(look().holder);
+    fs::remove(name());
+    fs::remove(mark());
+  };
+  std::ofstream(target) << "0000000000000001\n";
+  fs::create_symlink(target, mark());
+  expect_refused("a symbolic link");
+  EXPECT_EQ(content_of(target), "0000000000000001\n");
+  fs::create_symlink(directory() + "/nowhere", mark());
+  expect_refused("a dangling symbolic link");
+  EXPECT_FALSE(fs::exists(directory() + "/nowhere"));
+  fs::create_directory(mark());
+  expect_refused("a directory");
+  ASSERT_EQ(::mkfifo(mark().c_str(), 0600), 0);
+  expect_refused("a FIFO");
+}
+
+TEST_F(Tokens, AreRefusedWhereTheyCannotBeRememberedForLong) {
+  const no_marks unwritable;
+  put_ahead_of_the_clock(1h);
+  named_lock lock(name());
+  try {
+    (void)lock.acquire(0ns);
+    ADD_FAILURE() << "a token that nobody remembers";
+  } catch (const lock_error& error) {
+    EXPECT_EQ(error.code(), std::errc::permission_denied);
+    EXPECT_NE(std::string(error.what()).find(mark()), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(look().holder) << "an error, and yet something is held";
+}
+
+TEST_F(Tokens, AreSlowedWhereTheyCannotBeRemembered) {
+  const no_marks unwritable;
+  named_lock lock(name());
+  fencing_token last;
+  for (int i = 0; i < 20'000; ++i) {
+    lock.lock();
+    ASSERT_GT(lock.token(), last);
+    last = lock.token();
+    ASSERT_LE(last.value(), wall_clock_us()) << "T1";
+    lock.unlock();
+  }
+  EXPECT_FALSE(fs::exists(mark()));
+  { const named_lock gone = std::move(lock); }
+  fs::remove(name());
+  EXPECT_GT(next_token(), last);
+}
+
+TEST_F(Tokens, AreSlowedForAUserWhoMayNotWriteTheDirectory) {
+  if (!can_become_nobody()) GTEST_SKIP() << "only root can become another user";
+  fs::permissions(directory(), fs::perms(0755));
+  { const named_lock lock(name(), {.mode = 0666}); }
+  EXPECT_TRUE(passes_in_child([&] {
+    become_nobody();
+    named_lock lock(name());
+    fencing_token last;
+    for (int i = 0; i < 5'000; ++i) {
+      lock.lock();
+      ASSERT_GT(lock.token(), last);
+      last = lock.token();
+      ASSERT_LE(last.value(), wall_clock_us());
+      lock.unlock();
+    }
+  }));
+  EXPECT_FALSE(fs::exists(mark()));
+}
+
+TEST_F(Tokens, AFailedMarkLeavesNothingOpen) {  // TORTURE 19
+  put_ahead_of_the_clock(1h);
+  named_lock lock(name());
+  for (const char* call : {"open", "fstat", "fcntl_lock", "pread", "pwrite"}) {
+    const seam failing([&](std::string_view c) { return c == call ? EIO : 0; });
+    std::error_code ec;
+    EXPECT_FALSE(lock.acquire(0ns, {}, ec)) << call;
+    EXPECT_TRUE(ec) << call;
+    EXPECT_FALSE(lock.is_held());
+  }
+  EXPECT_TRUE(lock.try_lock()) << "the next try works";
+}
+
+// TORTURE 30, P2: the wall clock is set
+
+TEST_F(Tokens, GrowWhenTheWallClockIsSetBack) {
+  fencing_token last = next_token();
+  shifted_clocks clocks;
+  for (int i = 0; i < 3; ++i) {
+    shifted_clocks::wall() -= std::chrono::nanoseconds(24h * 365).count();
+    const fencing_token next = next_token();
+    EXPECT_GT(next, last);
+    last = next;
+  }
+}
+
+TEST_F(Tokens, GrowWhenTheWallClockIsSetBackAndTheFileIsDeletedAfterAGrant) {
+  fencing_token last = next_token();
+  shifted_clocks clocks;
+  for (int i = 0; i < 3; ++i) {
+    shifted_clocks::wall() -= std::chrono::nanoseconds(24h).count();
+    const fencing_token next = next_token();
+    EXPECT_GT(next, last);
+    fs::remove(name());
+    last = next_token();
+    EXPECT_GT(last, next);
+  }
+}
+
+TEST_F(Tokens, GrowWhenTheWallClockIsSetBackUnderAnOpenSession) {
+  named_lock lock(name());
+  lock.lock();
+  fencing_token last = lock.token();
+  lock.unlock();
+  shifted_clocks clocks;
+  shifted_clocks::wall() = -std::chrono::nanoseconds(1h).count();
+  for (int i = 0; i < 100; ++i) {
+    lock.lock();
+    ASSERT_GT(lock.token(), last);
+    last = lock.token();
+    lock.unlock();
+  }
+}
+
+TEST_F(Tokens, GrowWhenTheWallClockIsSetForwardAndBackAgain) {
+  fencing_token last = next_token();
+  {
+    shifted_clocks clocks;
+    shifted_clocks::wall() = std::chrono::nanoseconds(24h * 365 * 20).count();
+    fs::remove(name());
+    const fencing_token far = next_token();
+    EXPECT_GT(far, last);
+    last = far;
+  }
+  EXPECT_GT(next_token(), last);
+}
+
+TEST_F(Tokens, CountersNearTheirEndAreHandledWithoutAWrap) {  // P10
+  { const named_lock lock(name()); }
+  const mapped_lockfile bytes(name());
+  bytes->header.word.store(file::word::free_at(file::word::counter_end - 3).bits());
+  named_lock lock(name());
+  fencing_token last;
+  for (int i = 0; i < 10; ++i) {
+    std::error_code ec;
+    if (!lock.acquire(0ns, {}, ec)) {
+      EXPECT_TRUE(ec);
+      continue;
+    }
+    EXPECT_GT(lock.token(), last);
+    last = lock.token();
+    lock.unlock();
+  }
+}
+
+}  // namespace
+}  // namespace lockbyfile
