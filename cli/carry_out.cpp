@@ -15,6 +15,7 @@
 
 #include "describe.hpp"
 #include "duration.hpp"
+#include "from_now.hpp"
 #include "lease_plan.hpp"
 #include "lost.hpp"
 #include "printable.hpp"
@@ -98,7 +99,7 @@ supervision supervision_of(const named_lock& lock, const run_request& request) {
     return plan;
   }
   const auto now = clock::now();  // before the look at the lease: early rather than late
-  const auto lease_end = now + lock.lease_remaining();
+  const auto lease_end = later(now, lock.lease_remaining());
   const lease_plan times = plan_for(request.lease, request.kill_after);
   plan.term_at = lease_end - times.term_before_end;
   plan.kill_at = lease_end - times.kill_before_end;
@@ -120,15 +121,12 @@ command_start start_of(const named_lock& lock, const signal_gate& gate,
 int exit_code_of_failed_start(const std::error_code& ec) {
   switch (ec.value()) {
     case ENOENT:
-    case ENOTDIR:
-      return exit_not_found;
+    case ENOTDIR: return exit_not_found;
     case EAGAIN:
     case EMFILE:
     case ENFILE:
-    case ENOMEM:
-      return exit_other;
-    default:
-      return exit_not_executable;
+    case ENOMEM: return exit_other;
+    default: return exit_not_executable;
   }
 }
 

@@ -42,12 +42,9 @@ const char* state_word(const lock_state& state) noexcept {
 
 const char* kind_word(grant_kind how) noexcept {
   switch (how) {
-    case grant_kind::free:
-      return "free";
-    case grant_kind::expired:
-      return "expired";
-    case grant_kind::abandoned:
-      return "abandoned";
+    case grant_kind::free: return "free";
+    case grant_kind::expired: return "expired";
+    case grant_kind::abandoned: return "abandoned";
   }
   return "unknown";
 }

@@ -12,27 +12,20 @@ int code_of(errc error) noexcept {
   switch (error) {
     case errc::timed_out:
     case errc::cancelled:
-    case errc::in_use:
-      return exit_patience_ran_out;
+    case errc::in_use: return exit_patience_ran_out;
     case errc::not_holder:
-    case errc::lease_lost:
-      return exit_grant_lost;
+    case errc::lease_lost: return exit_grant_lost;
     case errc::not_found:
-    case errc::token_mismatch:
-      return exit_no;
+    case errc::token_mismatch: return exit_no;
     case errc::invalid_name:
-    case errc::invalid_option:
-      return exit_usage;
+    case errc::invalid_option: return exit_usage;
     case errc::wrong_engine:
     case errc::damaged:
     case errc::clock_mismatch:
-    case errc::network_filesystem:
-      return exit_wrong_file;
+    case errc::network_filesystem: return exit_wrong_file;
     case errc::too_many_sessions:
-    case errc::stuck:
-      return exit_cannot_create;
-    case errc::would_deadlock:
-      return exit_other;
+    case errc::stuck: return exit_cannot_create;
+    case errc::would_deadlock: return exit_other;
   }
   return exit_other;
 }
@@ -40,8 +33,7 @@ int code_of(errc error) noexcept {
 int code_of_errno(int error) noexcept {
   switch (error) {
     case EACCES:
-    case EPERM:
-      return exit_not_permitted;
+    case EPERM: return exit_not_permitted;
     case EDQUOT:
     case EEXIST:
     case EFBIG:
@@ -57,10 +49,8 @@ int code_of_errno(int error) noexcept {
     case ENOSPC:
     case ENOTDIR:
     case ENXIO:
-    case EROFS:
-      return exit_cannot_create;
-    default:
-      return exit_other;
+    case EROFS: return exit_cannot_create;
+    default: return exit_other;
   }
 }
 

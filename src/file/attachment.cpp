@@ -121,10 +121,9 @@ attachment::~attachment() {
   sys.munmap(image_, map_size);
 }
 
-bool attachment::attach(int fd, access how, const struct stat& identity) noexcept {
-  detach();
+bool attachment::attach(int fd, int mapped, access how, const struct stat& identity) noexcept {
   const int protection = how == access::read_only ? PROT_READ : PROT_READ | PROT_WRITE;
-  if (sys.mmap(image_, map_size, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+  if (sys.mmap(image_, map_size, protection, MAP_SHARED | MAP_FIXED, mapped, 0) == MAP_FAILED) {
     const int error = errno;
     sys.close(fd);
     errno = error;
@@ -144,6 +143,7 @@ bool attachment::attach(int fd, access how, const struct stat& identity) noexcep
 }
 
 void attachment::detach() noexcept {
+  const auto no_fork = hold_off_fork();
   const bool ours = is_ours();
   const int fd = record_->fd.exchange(-1);
   if (ours && fd >= 0) sys.close(fd);

@@ -9,6 +9,8 @@
 //               alive. So the child closes it before fork() returns there. (A child
 //               made by a raw clone() closes it when it first uses the lock.) fork waits
 //               while a descriptor is open that no record knows yet: hold_off_fork().
+//               A mapping is a reference to its open file as well, and cannot be
+//               closed in the child: so what is mapped is opened a second time (A3).
 //   truncation  Touching a mapped page past the file's end raises SIGBUS. A chained
 //               handler replaces our mapping by zeros, which reads as "no state at
 //               all" (word.hpp, W3), and hands every other SIGBUS on.
@@ -20,6 +22,7 @@
 //      the word at any time.
 // (A2) Records of attachments are never freed, only reused: the signal handler and
 //      the fork handler walk them without a lock.
+// (A3) No lock is ever held through the open file that is mapped.
 #pragma once
 
 #include <sys/stat.h>
@@ -35,7 +38,8 @@ namespace lockbyfile::file {
 
 enum class access { read_only, read_write };
 
-/// Between open() and attach(): no thread of this process forks while this is held.
+/// Between open() and attach() or close(): no thread of this process forks while this is
+/// held, so that no child inherits a lock on a byte by a descriptor that it does not know.
 [[nodiscard]] std::unique_lock<std::mutex> hold_off_fork();
 
 class attachment {
@@ -46,8 +50,9 @@ class attachment {
   attachment(const attachment&) = delete;
   attachment& operator=(const attachment&) = delete;
 
-  /// Takes `fd` over and maps it. On failure returns false with errno, `fd` closed.
-  bool attach(int fd, access how, const struct stat& identity) noexcept;
+  /// Takes `fd` over and maps `mapped`, the same file, in place of nothing: detach() comes
+  /// first. Leaves `mapped` open. On failure returns false with errno, `fd` closed.
+  bool attach(int fd, int mapped, access how, const struct stat& identity) noexcept;
 
   /// Closes the descriptor, if it is still ours, and maps zeros. Harmless twice.
   void detach() noexcept;

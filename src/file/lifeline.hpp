@@ -10,7 +10,8 @@
 //
 // Unlike the older process-owned locks (F_SETLK), these are not dropped when the
 // process closes some other descriptor of the same file, and two sessions in one
-// process exclude each other. The price: fork shares them (attachment.hpp).
+// process exclude each other. The price: fork shares them, by the descriptor and by any
+// mapping of that open file (attachment.hpp).
 //
 //   byte                      held by
 //   lifelines - 1             maintenance: whoever creates, grows, resets or removes

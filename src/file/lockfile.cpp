@@ -88,23 +88,55 @@ bool lockfile::attach_without_slot(access how) {
   if (sys.lstat(path_.c_str(), &s) == 0 && !S_ISREG(s.st_mode)) {
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
   }
-  const int flags = how == access::read_only ? O_RDONLY : O_RDWR;
-  const auto no_fork = hold_off_fork();
-  const int fd = sys.open(path_.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
-  if (fd < 0) {
-    if (errno == ENOENT) return false;
-    fail(errno, "cannot open the lockfile");
+  for (;;) {
+    switch (open_and_map(how)) {
+      case opened::nothing: return false;
+      case opened::replaced: break;
+      case opened::file: return how == access::read_write || examine() != condition::blank;
+    }
   }
-  check_and_map(fd, how);
-  return how == access::read_write || examine() != condition::blank;
 }
 
-void lockfile::check_and_map(int fd, access how) {
+lockfile::opened lockfile::open_and_map(access how) {
+  const auto no_fork = hold_off_fork();
+  const int fd = open_existing(how);
+  if (fd < 0 && errno == ENOENT) return opened::nothing;
+  if (fd < 0) fail(errno, "cannot open the lockfile");
+  if (how == access::read_only) {
+    take(fd, fd, how);
+    return opened::file;
+  }
+  // The lifeline is another open file than the mapping (attachment.hpp, A3).
+  const int mapped = open_existing(how);
+  if (mapped < 0) {
+    const int error = errno;
+    sys.close(fd);
+    if (error == ENOENT) return opened::replaced;
+    fail(error, "cannot open the lockfile");
+  }
+  struct closing {
+    int fd;
+    ~closing() { sys.close(fd); }
+  } guard{mapped};
+  return take(fd, mapped, how);
+}
+
+int lockfile::open_existing(access how) const noexcept {
+  const int flags = how == access::read_only ? O_RDONLY : O_RDWR;
+  return sys.open(path_.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+}
+
+lockfile::opened lockfile::take(int fd, int mapped, access how) {
   struct stat s {};
-  if (sys.fstat(fd, &s) != 0) {
+  struct stat other {};
+  if (sys.fstat(fd, &s) != 0 || sys.fstat(mapped, &other) != 0) {
     const int error = errno;
     sys.close(fd);
     fail(error, "cannot examine");
+  }
+  if (s.st_dev != other.st_dev || s.st_ino != other.st_ino) {
+    sys.close(fd);
+    return opened::replaced;
   }
   const char* network = network_filesystem_name(fd);
   if (!S_ISREG(s.st_mode) || network != nullptr) {
@@ -115,7 +147,8 @@ void lockfile::check_and_map(int fd, access how) {
     throw lock_error(errc::network_filesystem,
                      path_ + " is on " + network + ", which other hosts may share", path_);
   }
-  if (!attachment_.attach(fd, how, s)) fail(errno, "cannot map");
+  if (!attachment_.attach(fd, mapped, how, s)) fail(errno, "cannot map");
+  return opened::file;
 }
 
 bool lockfile::is_current() const noexcept {
@@ -151,7 +184,7 @@ bool lockfile::create_nameless() {
     if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) return false;
     fail(errno, "cannot create the lockfile");
   }
-  check_and_map(fd, access::read_write);
+  take(fd, fd, access::read_write);
   no_fork.unlock();
   set_permissions();
   if (sys.fallocate(fd, 0, first_size) != 0) fail(errno, "cannot allocate room for");
@@ -167,13 +200,14 @@ bool lockfile::create_nameless() {
 }
 
 void lockfile::create_in_place() {
+  detach();
   const auto no_fork = hold_off_fork();
   const int fd = sys.open(path_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) {
     if (errno == EEXIST) return;
     fail(errno, "cannot create the lockfile");
   }
-  check_and_map(fd, access::read_write);
+  take(fd, fd, access::read_write);
   set_permissions();
 }
 

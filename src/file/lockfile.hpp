@@ -95,12 +95,15 @@ class lockfile {
 
  private:
   enum class settled { yes, try_again };
+  enum class opened { nothing, replaced, file };
 
   void create();
   bool create_nameless();
   void create_in_place();
   void set_permissions();
-  void check_and_map(int fd, access how);
+  [[nodiscard]] int open_existing(access how) const noexcept;
+  opened open_and_map(access how);
+  opened take(int fd, int mapped, access how);
   [[nodiscard]] std::uint64_t size_now() const;
   void mend();
   void reset(condition why);

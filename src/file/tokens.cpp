@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "core/instant.hpp"
+#include "file/attachment.hpp"
 #include "file/lifeline.hpp"
 #include "file/word.hpp"
 
@@ -92,21 +93,29 @@ raised raise_mark_in(int fd, std::uint64_t token, std::uint64_t& mark) noexcept 
   return write_mark(fd, mark) ? raised::yes : raised::failed;
 }
 
+raised try_to_raise(const std::string& path, int lockfile, std::uint64_t token,
+                    std::uint64_t& mark) noexcept {
+  const auto no_fork = hold_off_fork();
+  int fd = open_mark(path, 0);
+  if (fd < 0 && errno == ENOENT) fd = create_mark(path, lockfile);
+  if (fd < 0) return errno == EEXIST ? raised::busy : raised::failed;
+  const raised done = raise_mark_in(fd, token, mark);
+  const int error = errno;
+  sys.close(fd);
+  errno = error;
+  return done;
+}
+
 /// A mark of at least `token`; nothing, with errno, on failure.
 std::optional<std::uint64_t> raise_mark(const std::string& path, int lockfile,
                                         std::uint64_t token) noexcept {
   for (unsigned tries = 0; tries < most_tries; ++tries) {
-    int fd = open_mark(path, 0);
-    if (fd < 0 && errno == ENOENT) fd = create_mark(path, lockfile);
-    if (fd < 0 && errno != EEXIST) return std::nullopt;
     std::uint64_t mark = 0;
-    const raised done = fd < 0 ? raised::busy : raise_mark_in(fd, token, mark);
-    const int error = errno;
-    if (fd >= 0) sys.close(fd);
-    if (done == raised::yes) return mark;
-    errno = error;
-    if (done == raised::failed) return std::nullopt;
-    wait_us(100);
+    switch (try_to_raise(path, lockfile, token, mark)) {
+      case raised::yes: return mark;
+      case raised::failed: return std::nullopt;
+      case raised::busy: wait_us(100);
+    }
   }
   errno = EBUSY;
   return std::nullopt;
@@ -148,6 +157,7 @@ std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t
 }
 
 void remove_passed_mark(const std::string& path) noexcept {
+  const auto no_fork = hold_off_fork();
   const int fd = open_mark(path, 0);
   if (fd < 0) return;
   if (try_hold(fd, {0, 1}) == try_result::taken) {

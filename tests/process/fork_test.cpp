@@ -358,18 +358,23 @@ class ForkWithKeepAlive : public LockTest {
   }
   ~ForkWithKeepAlive() override { sys.lstat = real_lstat; }
 
+  /// Acquires `lock`, to be renewed every 333 us.
+  static void acquire(named_lock& lock) {
+    (void)lock.acquire(0ns);
+    lock.set_lease(1ms);
+  }
+
   void expect_ends_well(const std::function<int()>& body) {
     for (int i = 0; i < 30; ++i) {
       const int code = exit_code_of(::fork, body);
       ASSERT_EQ(code, 0) << "in child " << i << (code == 142 ? ", which hung" : "");
     }
   }
-  const lock_options short_leased_{.lease = 1ms};
 };
 
 TEST_F(ForkWithKeepAlive, AChildMayUseAndDestroyTheLock) {
-  std::optional<named_lock> lock(std::in_place, name(), short_leased_);
-  (void)lock->acquire(0ns);
+  std::optional<named_lock> lock(std::in_place, name());
+  acquire(*lock);
   const keep_alive keeper(*lock);
   expect_ends_well([&] {
     if (lock->is_held()) return 1;
@@ -382,8 +387,8 @@ TEST_F(ForkWithKeepAlive, AChildMayUseAndDestroyTheLock) {
 }
 
 TEST_F(ForkWithKeepAlive, AChildMayDestroyTheKeepAlive) {
-  named_lock lock(name(), short_leased_);
-  (void)lock.acquire(0ns);
+  named_lock lock(name());
+  acquire(lock);
   std::optional<keep_alive> keeper(std::in_place, lock);
   expect_ends_well([&] {
     keeper.reset();
@@ -392,8 +397,8 @@ TEST_F(ForkWithKeepAlive, AChildMayDestroyTheKeepAlive) {
 }
 
 TEST_F(ForkWithKeepAlive, AChildMayKeepAGrantOfItsOwnAlive) {
-  named_lock lock(name(), short_leased_);
-  (void)lock.acquire(0ns);
+  named_lock lock(name());
+  acquire(lock);
   const keep_alive keeper(lock);
   expect_ends_well([&] {
     std::error_code ec;

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// break_lock: an operator forces the lock open.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <lockbyfile/lockbyfile.hpp>
+#include <system_error>
+
+#include "support/lock_process.hpp"
+#include "support/lock_test.hpp"
+#include "support/mapped_lockfile.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Breaking : public LockTest {
+ protected:
+  std::error_code break_with(fencing_token token) {
+    std::error_code ec;
+    break_lock(name(), token, {}, ec);
+    return ec;
+  }
+
+  lock_process holder_{name()};
+};
+
+TEST_F(Breaking, UnderTheRightTokenOpensTheLockAndTheHolderLearnsOfIt) {
+  const outcome held = holder_.acquire(0ns);
+  EXPECT_EQ(break_with(held.granted.token), std::error_code());
+  EXPECT_FALSE(look().holder);
+  EXPECT_FALSE(holder_.is_held());
+  EXPECT_EQ(holder_.renew(), errc::lease_lost);
+  EXPECT_EQ(holder_.release(), errc::lease_lost);
+}
+
+TEST_F(Breaking, UnderAnyOtherTokenIsRefusedAndChangesNothing) {
+  const outcome held = holder_.acquire(0ns);
+  const std::uint64_t token = held.granted.token.value();
+  const auto before = mapped_lockfile(name()).word();
+  for (const std::uint64_t wrong : {std::uint64_t{1}, token - 1, token + 1, ~std::uint64_t{0}}) {
+    EXPECT_EQ(break_with(fencing_token(wrong)), errc::token_mismatch);
+  }
+  EXPECT_EQ(mapped_lockfile(name()).word(), before);
+  EXPECT_TRUE(holder_.is_held());
+  try {
+    break_lock(name(), fencing_token(1));
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const lock_error& e) {
+    EXPECT_EQ(e.code(), errc::token_mismatch);
+    EXPECT_EQ(e.path(), name());
+  }
+}
+
+TEST_F(Breaking, UnderTheTokenOfAGrantThatIsOverDoesNotHitItsSuccessor) {  // P4
+  const outcome old = holder_.acquire(0ns);
+  ASSERT_EQ(holder_.release(), std::error_code());
+  lock_process successor(name());
+  ASSERT_TRUE(successor.acquire(0ns));
+  EXPECT_EQ(break_with(old.granted.token), errc::token_mismatch);
+  EXPECT_TRUE(successor.is_held());
+}
+
+TEST_F(Breaking, UnderNoTokenHitsWhoeverHoldsIt) {
+  ASSERT_TRUE(holder_.acquire(0ns));
+  EXPECT_EQ(break_with({}), std::error_code());
+  EXPECT_FALSE(holder_.is_held());
+}
+
+TEST_F(Breaking, AfterRenewalsGoesByTheTokenOfTheGrant) {
+  const outcome held = holder_.acquire(0ns);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(holder_.renew(), std::error_code());
+  EXPECT_EQ(break_with(held.granted.token), std::error_code());
+  EXPECT_FALSE(holder_.is_held());
+}
+
+TEST_F(Breaking, AFreeLockIsRefused) {
+  EXPECT_EQ(break_with({}), errc::token_mismatch);
+  EXPECT_EQ(break_with(fencing_token(1)), errc::token_mismatch);
+}
+
+TEST_F(Breaking, ALockThatDoesNotExistIsRefusedAndCreatesNone) {
+  std::error_code ec;
+  break_lock(directory() + "/none", {}, {}, ec);
+  EXPECT_EQ(ec, errc::not_found);
+  EXPECT_FALSE(std::filesystem::exists(directory() + "/none"));
+}
+
+TEST_F(Breaking, ServesTheNextInLine) {
+  lock_process first(name());
+  lock_process second(name());
+  const outcome held = holder_.acquire(0ns);
+  queue(first);
+  queue(second);
+  EXPECT_EQ(break_with(held.granted.token), std::error_code());
+  const outcome taken = first.end_acquire();
+  ASSERT_TRUE(taken) << taken;
+  EXPECT_GT(taken.granted.token, held.granted.token);
+  EXPECT_EQ(look().waiters.size(), 1U);
+  EXPECT_EQ(holder_.release(), errc::lease_lost);
+  EXPECT_TRUE(first.is_held());
+}
+
+TEST_F(Breaking, TheBrokenHolderMayAcquireAnew) {
+  const outcome held = holder_.acquire(0ns);
+  EXPECT_EQ(break_with({}), std::error_code());
+  const outcome again = holder_.acquire(0ns);
+  ASSERT_TRUE(again) << again;
+  EXPECT_GT(again.granted.token, held.granted.token);
+  EXPECT_TRUE(holder_.is_held());
+}
+
+TEST_F(Breaking, AnAbandonedLockWorksToo) {
+  const outcome held = holder_.acquire(0ns);
+  holder_.kill();
+  EXPECT_EQ(break_with(held.granted.token), std::error_code());
+  EXPECT_FALSE(look().holder);
+}
+
+TEST_F(Breaking, IsNotPossibleTwice) {
+  const outcome held = holder_.acquire(0ns);
+  EXPECT_EQ(break_with(held.granted.token), std::error_code());
+  EXPECT_EQ(break_with(held.granted.token), errc::token_mismatch);
+}
+
+}  // namespace
+}  // namespace lockbyfile
