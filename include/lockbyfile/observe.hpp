@@ -60,7 +60,8 @@ struct lock_state {
                                                                   const lock_options& options,
                                                                   std::error_code& ec);
 
-/// The paths of all lockfiles in `directory`, sorted. Other files are passed over.
+/// The paths of all lockfiles in `directory`, sorted. Other files are passed over, but a
+/// file called *.lockfile that may not be read is listed: observe() then says why.
 /// Throws lock_error with the system's error if it cannot be read.
 [[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> list(const std::string& directory);
 

@@ -64,7 +64,12 @@ class lockfile {
   /// if it is blank. Throws for foreign files; leaves damage to the caller to notice.
   bool attach_without_slot(access how);
 
-  /// Gives up the slot and the file.
+  /// Gives up the slot, also for others who share the lifeline.
+  void give_up_slot() noexcept {
+    if (attachment_.is_ours()) let_go(fd(), lifeline_of(own_slot()));
+  }
+
+  /// Gives up the file, and with it the slot if nobody shares the lifeline.
   void detach() noexcept { attachment_.detach(); }
 
   /// What the attached file is. Throws wrong_engine if it is foreign.

@@ -3,6 +3,8 @@
 // Reading a lockfile without taking part. Every field is read while others may write
 // it, so a holder counts only if the word is the same before and after, and a grant in
 // the list only if its token is.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
@@ -130,7 +132,11 @@ std::vector<std::string> list(const std::string& directory) {
   for (std::filesystem::directory_iterator i(shown, ec), end; !ec && i != end; i.increment(ec)) {
     std::error_code ignored;
     if (i->symlink_status(ignored).type() != std::filesystem::file_type::regular) continue;
-    if (is_lockfile(i->path().c_str())) found.push_back(i->path().string());
+    // One that may not be read is judged by its name.
+    const bool unreadable = ::access(i->path().c_str(), R_OK) != 0;
+    if (is_lockfile(i->path().c_str()) || (unreadable && i->path().extension() == ".lockfile")) {
+      found.push_back(i->path().string());
+    }
   }
   if (ec) throw lock_error(ec, "cannot read the directory " + shown, shown);
   std::sort(found.begin(), found.end());

@@ -31,6 +31,9 @@ file_session::file_session(const std::string& path, const lock_options& options)
 file_session::~file_session() {
   std::error_code ignored;
   release(ignored);
+  // Whoever was given a share of the lifeline need not keep the slot from now on. Not in a
+  // child, whose share is the parent's.
+  if (epoch_.load(std::memory_order_relaxed) == process_epoch()) file_.give_up_slot();
 }
 
 void file_session::attach() {
