@@ -27,14 +27,14 @@ enum class errc {
   not_found,       // observe, break, remove: there is no such lockfile
 
   // broken
-  invalid_name,       // empty, too long, with NUL, or not the name of a file
-  invalid_option,     // a lease or patience that is no usable duration
-  wrong_engine,       // scheme://, a foreign file, or a newer format
-  damaged,            // a lockfile whose content makes no sense, in use
-  too_many_sessions,  // 4,000 are open already
-  clock_mismatch,     // in use from another time namespace or another kernel
-  network_filesystem, // shared memory does not reach the other hosts
-  stuck,              // another process was stopped while setting up the file
+  invalid_name,        // empty, too long, with NUL, or not the name of a file
+  invalid_option,      // a lease or patience that is no usable duration
+  wrong_engine,        // scheme://, a foreign file, or a newer format
+  damaged,             // a lockfile whose content makes no sense, in use
+  too_many_sessions,   // 4,000 are open already
+  clock_mismatch,      // in use from another time namespace or another kernel
+  network_filesystem,  // shared memory does not reach the other hosts
+  stuck,               // another process was stopped while setting up the file
 };
 
 [[nodiscard]] LOCKBYFILE_EXPORT const std::error_category& lock_category() noexcept;

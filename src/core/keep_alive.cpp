@@ -28,22 +28,23 @@ keep_alive::keep_alive(named_lock& lock, std::function<void(std::error_code)> on
   const auto state = lock.impl_;
   const std::uint64_t number = state->keep_alive_from_now();
 
-  thread_ = std::jthread([state, number, on_lost = std::move(on_lost)](const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any stopped;
-    std::unique_lock guard(mutex);
-    for (;;) {
-      stopped.wait_for(guard, stop, interval(state->session->lease()), [] { return false; });
-      if (stop.stop_requested()) return;
-      std::error_code ec;
-      state->renew_for(number, ec);
-      if (ec == errc::not_holder) return;  // released
-      if (ec) {
-        if (on_lost) on_lost(ec);
-        return;
-      }
-    }
-  });
+  thread_ =
+      std::jthread([state, number, on_lost = std::move(on_lost)](const std::stop_token& stop) {
+        std::mutex mutex;
+        std::condition_variable_any stopped;
+        std::unique_lock guard(mutex);
+        for (;;) {
+          stopped.wait_for(guard, stop, interval(state->session->lease()), [] { return false; });
+          if (stop.stop_requested()) return;
+          std::error_code ec;
+          state->renew_for(number, ec);
+          if (ec == errc::not_holder) return;  // released
+          if (ec) {
+            if (on_lost) on_lost(ec);
+            return;
+          }
+        }
+      });
 }
 
 keep_alive::~keep_alive() { stop(); }

@@ -62,8 +62,8 @@ std::string resolve(std::string_view name, const std::string& directory) {
            "is too long: the file's name has " + std::to_string(file.size()) +
                " bytes, at most 255 are possible");
   }
-  const std::string parent = is_path ? std::string(name.substr(0, slash + 1))
-                                     : default_directory(directory);
+  const std::string parent =
+      is_path ? std::string(name.substr(0, slash + 1)) : default_directory(directory);
   std::error_code ec;
   const auto resolved = std::filesystem::canonical(parent, ec);
   if (ec == std::errc::filename_too_long) refuse(name, errc::invalid_name, "is too long");

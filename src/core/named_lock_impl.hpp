@@ -31,7 +31,9 @@ class named_lock::impl {
                                std::error_code& ec) {
     end_grant();
     const bool waits_for_long = p == forever;  // then the clock need not be read
-    const instant deadline = p <= std::chrono::nanoseconds(0) ? 0 : waits_for_long ? never : after(now(), p);
+    const instant deadline = p <= std::chrono::nanoseconds(0) ? 0
+                             : waits_for_long                 ? never
+                                                              : after(now(), p);
     return session->acquire(deadline, stop, ec);
   }
   void renew(std::error_code& ec) noexcept {

@@ -60,7 +60,8 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     ~leaving() {
       if (!s.line_.is_in()) return;
       s.line_.leave();
-      if (!granted && word(s.file_.get().header.word.load()).is_free()) s.line_.wake_head();  // (A4)
+      if (!granted && word(s.file_.get().header.word.load()).is_free())
+        s.line_.wake_head();  // (A4)
     }
   } place{*this};
 

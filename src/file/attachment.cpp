@@ -84,9 +84,8 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
 
 void install_handlers(truncation_guard guard) {
   static std::once_flag fork_handler;
-  std::call_once(fork_handler, [] {
-    ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-  });
+  std::call_once(fork_handler,
+                 [] { ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child); });
   if (guard == truncation_guard::leave_out) return;
   static std::once_flag bus_handler;
   std::call_once(bus_handler, [] {

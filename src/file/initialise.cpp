@@ -78,9 +78,9 @@ bool is_half_made(int fd, std::uint64_t size) noexcept {
 }
 
 clock_identity recorded_clock(const header& h) noexcept {
-  return {{h.boot_id[0].load(std::memory_order_acquire),
-           h.boot_id[1].load(std::memory_order_relaxed)},
-          h.time_namespace.load(std::memory_order_relaxed)};
+  return {
+      {h.boot_id[0].load(std::memory_order_acquire), h.boot_id[1].load(std::memory_order_relaxed)},
+      h.time_namespace.load(std::memory_order_relaxed)};
 }
 
 std::uint32_t capacity_in(std::uint64_t size) noexcept {

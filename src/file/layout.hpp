@@ -81,8 +81,8 @@ struct header {
   shared<std::uint64_t> time_namespace;
   shared<std::uint64_t> reserved_static[4];
 
-  shared<std::uint64_t> word;           // file/word.hpp
-  shared<std::uint64_t> last_to_join;   // a ticket; not 0: somebody may be in line
+  shared<std::uint64_t> word;          // file/word.hpp
+  shared<std::uint64_t> last_to_join;  // a ticket; not 0: somebody may be in line
   shared<std::uint64_t> reserved_word[6];
 
   shared<std::uint64_t> tickets;        // handed out so far

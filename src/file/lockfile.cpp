@@ -162,12 +162,13 @@ std::uint32_t lockfile::capacity() const noexcept {
 }
 
 void lockfile::throw_damaged() const {
-  throw lock_error(errc::damaged,
-                   path_ + (attachment_.was_truncated()
-                                ? " was truncated while it was in use"
-                                : " was overwritten while it was in use, or is damaged") +
-                       "; it is made anew once nobody has it open, or when it is deleted",
-                   path_);
+  throw lock_error(
+      errc::damaged,
+      path_ +
+          (attachment_.was_truncated() ? " was truncated while it was in use"
+                                       : " was overwritten while it was in use, or is damaged") +
+          "; it is made anew once nobody has it open, or when it is deleted",
+      path_);
 }
 
 // --- creating -----------------------------------------------------------------
@@ -277,8 +278,9 @@ void lockfile::reset(condition why) {
     case try_result::busy:
       if (why == condition::other_clock) {
         throw lock_error(errc::clock_mismatch,
-                         path_ + " is in use by processes in another time namespace, whose clock "
-                                 "cannot be compared with ours",
+                         path_ +
+                             " is in use by processes in another time namespace, whose clock "
+                             "cannot be compared with ours",
                          path_);
       }
       throw_damaged();
@@ -341,7 +343,8 @@ void lockfile::grow(std::uint32_t seen) {
                      path_ + " is open in " + std::to_string(slot_limit) + " sessions already",
                      path_);
   }
-  const std::uint32_t grown = std::min(slot_limit, capacity_in(2 * size_for(slots) + first_size - 1));
+  const std::uint32_t grown =
+      std::min(slot_limit, capacity_in(2 * size_for(slots) + first_size - 1));
   if (sys.fallocate(fd(), 0, static_cast<off_t>(size_for(grown))) != 0) {
     fail(errno, "cannot allocate room for another session in");
   }

@@ -57,8 +57,9 @@ std::vector<waiter_info> read_waiters(const lockfile& file) {
     const slot& s = file.get().slots[i];
     const std::uint64_t ticket = s.ticket.load();
     if (ticket == 0 || !file.is_alive(i)) continue;
-    found.emplace_back(ticket, waiter_info{described(s.pid, s.user, s.command, std::size(s.command)),
-                                           between(s.waiting_since.load(), now())});
+    found.emplace_back(ticket,
+                       waiter_info{described(s.pid, s.user, s.command, std::size(s.command)),
+                                   between(s.waiting_since.load(), now())});
   }
   std::sort(found.begin(), found.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -104,8 +105,8 @@ lock_state observe(std::string_view name, const lock_options& options) {
     case condition::other_clock:
       // From another boot, unless somebody has it open: then its instants are not ours.
       if (is_held_elsewhere(file.fd(), all_lifelines)) {
-        throw lock_error(errc::clock_mismatch,
-                         state.path + " is in use in another time namespace", state.path);
+        throw lock_error(errc::clock_mismatch, state.path + " is in use in another time namespace",
+                         state.path);
       }
       break;
     case condition::blank:

@@ -147,10 +147,9 @@ std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t
   const int error = errno;
   const std::uint64_t ahead = token - clock;
   if (ahead > longest_wait_us) {
-    throw lock_error({error, std::system_category()},
-                     "tokens are ahead of the clock, and cannot be kept in " + path +
-                         std::string(suffix),
-                     path);
+    throw lock_error(
+        {error, std::system_category()},
+        "tokens are ahead of the clock, and cannot be kept in " + path + std::string(suffix), path);
   }
   while (wall_clock_us() < token) wait_us(token - std::min(token, wall_clock_us()));
   return token;
@@ -169,7 +168,8 @@ void remove_passed_mark(const std::string& path) noexcept {
 
 void remove_passed_marks(const std::string& directory) noexcept {
   std::error_code ec;
-  for (std::filesystem::directory_iterator i(directory, ec), end; !ec && i != end; i.increment(ec)) {
+  for (std::filesystem::directory_iterator i(directory, ec), end; !ec && i != end;
+       i.increment(ec)) {
     std::string path = i->path().string();
     if (!path.ends_with(suffix)) continue;
     path.resize(path.size() - suffix.size());

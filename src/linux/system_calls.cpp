@@ -12,13 +12,9 @@ namespace lockbyfile {
 
 namespace {
 
-int real_open(const char* path, int flags, mode_t mode) {
-  return ::open(path, flags, mode);
-}
+int real_open(const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); }
 
-int real_fcntl_lock(int fd, int command, struct flock* lock) {
-  return ::fcntl(fd, command, lock);
-}
+int real_fcntl_lock(int fd, int command, struct flock* lock) { return ::fcntl(fd, command, lock); }
 
 int real_fallocate(int fd, off_t offset, off_t length) {
   return ::fallocate(fd, 0, offset, length);

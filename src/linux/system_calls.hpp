@@ -36,7 +36,8 @@ struct system_calls {
 
   // FUTEX_WAIT_BITSET on a shared word until the absolute `deadline` on
   // CLOCK_MONOTONIC (null: for ever), and FUTEX_WAKE of up to `count` waiters.
-  int (*futex_wait)(const std::uint32_t* word, std::uint32_t expected, const struct timespec* deadline);
+  int (*futex_wait)(const std::uint32_t* word, std::uint32_t expected,
+                    const struct timespec* deadline);
   int (*futex_wake)(const std::uint32_t* word, int count);
 };
 
