@@ -13,7 +13,7 @@
 namespace lockbyfile::file {
 
 struct attachment::record {
-  std::atomic<std::uintptr_t> base{0};  // 0: not in use
+  std::atomic<void*> base{nullptr};  // null: not in use
   std::atomic<int> fd{-1};
   std::atomic<bool> guarded{false};
   std::atomic<bool> truncated{false};
@@ -28,9 +28,9 @@ constinit std::atomic<record*> records{nullptr};
 constinit std::mutex fork_mutex;
 struct sigaction previous_action;
 
-record* take_record(std::uintptr_t base) {
+record* take_record(void* base) {
   for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
-    std::uintptr_t unused = 0;
+    void* unused = nullptr;
     if (r->base.compare_exchange_strong(unused, base)) return r;
   }
   auto* fresh = new record;
@@ -70,11 +70,12 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
   for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
-    const std::uintptr_t base = r->base.load(std::memory_order_acquire);
-    if (base == 0 || !r->guarded.load(std::memory_order_relaxed)) continue;
+    void* const range = r->base.load(std::memory_order_acquire);
+    const auto base = reinterpret_cast<std::uintptr_t>(range);
+    if (range == nullptr || !r->guarded.load(std::memory_order_relaxed)) continue;
     if (info->si_code <= 0 || address < base || address - base >= map_size) continue;
     r->truncated.store(true, std::memory_order_relaxed);
-    if (map_zeros(reinterpret_cast<void*>(base), MAP_FIXED) == MAP_FAILED) break;
+    if (map_zeros(range, MAP_FIXED) == MAP_FAILED) break;
     errno = saved_errno;
     return;
   }
@@ -109,14 +110,14 @@ attachment::attachment(truncation_guard guard) {
     throw lock_error({errno, std::system_category()}, "cannot reserve memory for a lock", "");
   }
   image_ = static_cast<image*>(range);
-  record_ = take_record(reinterpret_cast<std::uintptr_t>(range));
+  record_ = take_record(range);
   record_->guarded.store(guard == truncation_guard::install);
   record_->truncated.store(false);
 }
 
 attachment::~attachment() {
   detach();
-  record_->base.store(0);
+  record_->base.store(nullptr);
   sys.munmap(image_, map_size);
 }
 

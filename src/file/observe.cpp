@@ -64,6 +64,7 @@ std::vector<waiter_info> read_waiters(const lockfile& file) {
   std::sort(found.begin(), found.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<waiter_info> waiters;
+  waiters.reserve(found.size());
   for (auto& f : found) waiters.push_back(std::move(f.second));
   return waiters;
 }

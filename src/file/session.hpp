@@ -66,9 +66,9 @@ class file_session final : public session {
  private:
   /// What a word says that can be taken.
   struct opening {
-    instant since;  // how long it has been open
-    grant_kind how;
-    std::optional<party> previous;
+    instant since = 0;  // how long it has been open
+    grant_kind how = grant_kind::free;
+    std::optional<party> previous = std::nullopt;
   };
   enum class outlook { granted, wait, reopen };
   struct waiting;
