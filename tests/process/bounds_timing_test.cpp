@@ -40,8 +40,10 @@ class delays {
     std::sort(all_.begin(), all_.end());
     return all_.at(all_.size() / 2);
   }
+  [[nodiscard]] nanoseconds most() { return *std::max_element(all_.begin(), all_.end()); }
   [[nodiscard]] nanoseconds least() { return *std::min_element(all_.begin(), all_.end()); }
   void print(const char* what) {
+    std::sort(all_.begin(), all_.end());
     const auto ms = [](nanoseconds d) { return static_cast<double>(d.count()) / 1e6; };
     std::printf("%s: least %.3f, median %.3f, most %.3f ms of %zu\n", what, ms(least()),
                 ms(median()), ms(all_.back()), all_.size());
@@ -322,6 +324,50 @@ TEST_F(BoundsTiming, AStopRequestEndsTheWaitAtOnce) {
 }
 
 // P7
+
+TEST_F(BoundsTiming, ANewcomerIsServedSoonThoughOthersHammer) {
+  // Nobody may get past it all the time just because it has not joined the line yet.
+  const auto hammer = [this](talk&) {
+    named_lock lock(name());
+    for (;;) {
+      lock.lock();
+      lock.unlock();
+    }
+  };
+  const child first(hammer);
+  const child second(hammer);
+  delays d;
+  named_lock lock(name());
+  for (int i = 0; i < 100; ++i) {
+    const auto begun = steady_now();
+    lock.lock();
+    d.add(steady_now() - begun);
+    lock.unlock();
+    std::this_thread::sleep_for(1ms);
+  }
+  d.print("until a newcomer is served while two hammer");
+  EXPECT_LT(d.most(), 250ms);
+}
+
+// TORTURE 6, P8
+
+TEST_F(BoundsTiming, PatienceIsKeptUnderConstantTakeovers) {
+  const auto thief = [this](talk&) {
+    named_lock lock(name(), {.lease = 1ns});
+    for (;;) (void)lock.acquire();
+  };
+  const child first(thief);
+  const child second(thief);
+  delays d;
+  named_lock lock(name(), {.lease = 1ns});
+  for (int i = 0; i < 50; ++i) {
+    const auto begun = steady_now();
+    (void)lock.try_lock_for(5ms);
+    d.add(steady_now() - begun - 5ms);
+  }
+  d.print("beyond patience while two take over all the time");
+  EXPECT_LT(d.most(), 250ms);
+}
 
 TEST_F(BoundsTiming, EightProcessesShareTheLockEvenlySlow) {
   constexpr unsigned processes = 8;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SIGKILL between any two machine instructions. The victim is single-stepped (ptrace)
-// through what it does, and killed after a random number of steps.
+// SIGKILL between any two machine instructions. The victim is traced (ptrace): it runs to a
+// random system call, is single-stepped a random way from there, and killed.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -15,6 +15,7 @@
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
 #include <system_error>
+#include <thread>
 
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
@@ -51,15 +52,12 @@ class victim {
   [[nodiscard]] bool is_traceable() const { return WIFSTOPPED(status_); }
   [[nodiscard]] bool failed() const { return WIFEXITED(status_); }
 
-  /// Lets it act for `limit` instructions, or until it is done. How many it were.
-  std::uint64_t act(std::uint64_t limit) {
-    for (std::uint64_t done = 0; done < limit; ++done) {
-      ::ptrace(PTRACE_SINGLESTEP, pid_, nullptr, nullptr);
-      ::waitpid(pid_, &status_, 0);
-      if (!WIFSTOPPED(status_) || WSTOPSIG(status_) != SIGTRAP) return done;
-    }
-    return limit;
-  }
+  /// Lets it run until it enters or leaves its `number`-th system call, or is done. How far
+  /// it came.
+  std::uint64_t run(std::uint64_t number) { return go(PTRACE_SYSCALL, number); }
+
+  /// Lets it run for `number` instructions, or until it is done.
+  std::uint64_t step(std::uint64_t number) { return go(PTRACE_SINGLESTEP, number); }
 
   void kill() {
     if (pid_ <= 0) return;
@@ -70,6 +68,15 @@ class victim {
   }
 
  private:
+  std::uint64_t go(__ptrace_request how, std::uint64_t number) {
+    for (std::uint64_t done = 0; done < number; ++done) {
+      ::ptrace(how, pid_, nullptr, nullptr);
+      ::waitpid(pid_, &status_, 0);
+      if (!WIFSTOPPED(status_) || WSTOPSIG(status_) != SIGTRAP) return done;
+    }
+    return number;
+  }
+
   static constexpr int may_not_trace = 3;
   pid_t pid_;
   int status_ = 0;
@@ -89,26 +96,32 @@ class CrashPointsSlow : public LockTest {
 
   void play(const scene& s) {
     auto random = seeded(::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::uint64_t steps = 0;
+    std::uint64_t calls = 0;
     unsigned rounds = 0;
-    const auto end = steady_now() + 4s;
+    const auto end = steady_now() + 3s;
     while (steady_now() < end && !HasFailure()) {
       s.before();
       victim v(s.prepare, s.act);
       if (!v.is_traceable()) GTEST_SKIP() << "no process may be traced here";
       s.meanwhile();
-      const bool is_first = steps == 0;  // which tells how many there are
-      const std::uint64_t killed_at = is_first ? 1'000'000 : pick(random, 0, steps);
-      const std::uint64_t done = v.act(killed_at);
+      std::uint64_t ran = 0;
+      std::uint64_t stepped = 0;
+      if (rounds == 0) {
+        calls = v.run(100'000);  // tells how many there are
+      } else {
+        ran = v.run(pick(random, 0, calls));
+        if (ran < calls) stepped = v.step(pick(random, 0, std::uint64_t{1} << pick(random, 0, 10)));
+      }
       ASSERT_FALSE(v.failed());
-      if (is_first) steps = done;
       v.kill();
       s.after();
-      if (HasFailure()) std::printf("killed after %llu steps\n", static_cast<unsigned long long>(done));
+      if (HasFailure())
+        std::printf("killed after %llu calls and %llu steps\n", static_cast<unsigned long long>(ran),
+                    static_cast<unsigned long long>(stepped));
       ++rounds;
     }
-    std::printf("%u rounds over %llu instructions, longest wait after a kill %.1f ms\n", rounds,
-                static_cast<unsigned long long>(steps),
+    std::printf("%u rounds over %llu entries and exits of system calls, longest wait %.1f ms\n",
+                rounds, static_cast<unsigned long long>(calls),
                 std::chrono::duration<double, std::milli>(longest_).count());
   }
 
@@ -223,6 +236,33 @@ TEST_F(CrashPointsSlow, OfJoiningTheLineAndGivingUp) {
               EXPECT_EQ(first_->release(), std::error_code());
               expect_served(*second_);
               EXPECT_EQ(second_->release(), std::error_code());
+            }});
+}
+
+TEST_F(CrashPointsSlow, OfWaitingAndBeingServed) {
+  std::jthread releasing;
+  play({.before =
+            [&] {
+              first_.emplace(name());
+              second_.emplace(name());
+              const outcome o = first_->acquire(forever);
+              ASSERT_TRUE(o) << o;
+              last_ = o.granted.token;
+            },
+        .prepare = [&] { use_in_victim(); },
+        .meanwhile =
+            [&] {
+              releasing = std::jthread([&] {
+                std::this_thread::sleep_for(2ms);  // while it is in line, or soon after
+                first_->begin_release();
+              });
+            },
+        .act = [&] { (void)victims_->acquire(forever); },
+        .after =
+            [&] {
+              releasing.join();
+              EXPECT_EQ(first_->end_release(), std::error_code());
+              expect_free_for(*second_);
             }});
 }
 

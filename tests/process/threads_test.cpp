@@ -2,6 +2,7 @@
 //
 // One process: many objects of one name, and many threads on one object.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/child.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
 
@@ -126,6 +128,33 @@ TEST_F(Threads, MayLookAtAnObjectThatAnotherOneUses) {
     (void)lock.acquire(0ns);
     if (i % 3 == 0) lock.renew();
     lock.unlock();
+  }
+}
+
+TEST_F(Threads, OfAChildThatUseOneInheritedObjectAtOnceAreRefusedOrServed) {  // P9
+  named_lock lock(name());
+  for (int i = 0; i < 50; ++i) {
+    child c([&](talk&) {
+      std::atomic<unsigned> inside{0};
+      std::atomic<bool> go{false};
+      std::vector<std::jthread> all;
+      for (int t = 0; t < 4; ++t) {
+        all.emplace_back([&] {
+          while (!go) {
+          }
+          std::error_code ec;
+          if (lock.acquire(0ns, {}, ec)) {
+            if (inside.fetch_add(1) != 0) ::_exit(1);
+            --inside;
+            lock.unlock();
+          } else if (ec != errc::would_deadlock) {
+            ::_exit(2);
+          }
+        });
+      }
+      go = true;
+    });
+    ASSERT_EQ(c.wait(), 0) << "in child " << i;
   }
 }
 

@@ -66,6 +66,11 @@ class lock_process {
   }
 
   std::error_code release() { return done("release"); }
+  void begin_release() { child_.say("release"); }
+  std::error_code end_release() {
+    std::istringstream line(child_.hear());
+    return parsed_error(line);
+  }
   std::error_code renew() { return done("renew"); }
   std::error_code set_lease(std::chrono::nanoseconds lease) {
     return done("set_lease " + std::to_string(lease.count()));
