@@ -144,9 +144,9 @@ class LOCKBYFILE_EXPORT named_lock {
   [[nodiscard]] bool try_lock_until(std::chrono::time_point<Clock, Duration> deadline) {
     // A clock other than the steady one may be set while we wait: look again.
     for (;;) {
-      const auto left = deadline - Clock::now();
-      if (try_for(saturated(left))) return true;
-      if (Clock::now() >= deadline) return false;
+      const auto now = Clock::now();
+      if (deadline <= now) return try_for(std::chrono::nanoseconds(0));
+      if (try_for(saturated(deadline - now))) return true;
     }
   }
 

@@ -3,18 +3,17 @@
 // What a named_lock and the keep_alive that renews it share.
 //
 // A session belongs to one thread at a time. Once a keep_alive has been made, a second
-// one renews, and both are serialised here; until then the mutex is not touched.
-// An acquisition may wait for long and so is not made under the mutex. It ends the
+// one renews, and both are serialised by the keeper; until then there is none.
+// An acquisition may wait for long and so is not made under its mutex. It ends the
 // grant before it (`grant_number`), after which a keep_alive of that grant keeps off.
 //
-// fork: the renewing thread is not in the child, but may have held the mutex. The child
-// leaves that mutex alone, and makes one of its own when it acquires.
+// fork: the renewing thread is not in the child, but may have held the mutex. A keeper
+// belongs to the process that made it, and is not touched in another.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <lockbyfile/named_lock.hpp>
-#include <memory>
 #include <mutex>
 
 #include "core/engine.hpp"
@@ -26,14 +25,25 @@ class named_lock::impl {
  public:
   impl(std::unique_ptr<lockbyfile::session> s, std::chrono::nanoseconds p)
       : session(std::move(s)), patience(p) {}
+  ~impl() {
+    if (keeper* const k = mine()) delete k;  // another process's may be locked for ever
+  }
+  impl(const impl&) = delete;
+  impl& operator=(const impl&) = delete;
 
   std::optional<grant> acquire(std::chrono::nanoseconds p, const std::stop_token& stop,
                                std::error_code& ec) {
-    end_grant();
-    const bool waits_for_long = p == forever;  // then the clock need not be read
-    const instant deadline = p <= std::chrono::nanoseconds(0) ? 0
-                             : waits_for_long                 ? never
-                                                              : after(now(), p);
+    if (keeper* const k = mine()) {
+      const std::lock_guard guard(k->mutex);
+      if (session->is_held()) {
+        ec = errc::would_deadlock;
+        return std::nullopt;
+      }
+      ++k->grant_number;
+    }
+    const bool waits_for_ever = p == forever;  // then the clock need not be read
+    const bool tries_once = p <= std::chrono::nanoseconds(0);
+    const instant deadline = tries_once ? 0 : waits_for_ever ? never : after(now(), p);
     return session->acquire(deadline, stop, ec);
   }
   void renew(std::error_code& ec) noexcept {
@@ -41,8 +51,9 @@ class named_lock::impl {
     session->renew(ec);
   }
   void renew_for(std::uint64_t number, std::error_code& ec) noexcept {
-    const std::lock_guard guard(*mutex_);
-    if (number != grant_number_) {
+    keeper* const k = mine();
+    const std::lock_guard guard(k->mutex);
+    if (number != k->grant_number) {
       ec = errc::not_holder;
     } else {
       session->renew(ec);
@@ -54,34 +65,32 @@ class named_lock::impl {
   }
 
   /// For renew_for, by the thread that holds the lock.
-  std::uint64_t keep_alive_from_now() noexcept {
-    is_kept_alive_.store(true, std::memory_order_release);
-    const std::lock_guard guard(*mutex_);
-    return grant_number_;
+  std::uint64_t keep_alive_from_now() {
+    if (mine() == nullptr) keeper_.store(new keeper, std::memory_order_release);
+    const auto guard = alone();
+    return mine()->grant_number;
   }
 
   const std::unique_ptr<lockbyfile::session> session;
   const std::chrono::nanoseconds patience;
 
  private:
-  void end_grant() {
-    if (epoch_ != process_epoch()) {
-      (void)mutex_.release();  // NOLINT(bugprone-unused-return-value): it may be locked for ever
-      mutex_ = std::make_unique<std::mutex>();
-      is_kept_alive_.store(false, std::memory_order_relaxed);
-      epoch_ = process_epoch();
-    }
-    if (const auto guard = alone()) ++grant_number_;
+  struct keeper {
+    const std::uint64_t process = process_epoch();
+    std::mutex mutex;
+    std::uint64_t grant_number = 0;
+  };
+
+  [[nodiscard]] keeper* mine() const noexcept {
+    keeper* const k = keeper_.load(std::memory_order_acquire);
+    return k != nullptr && k->process == process_epoch() ? k : nullptr;
   }
-  std::unique_lock<std::mutex> alone() noexcept {
-    if (!is_kept_alive_.load(std::memory_order_acquire) || epoch_ != process_epoch()) return {};
-    return std::unique_lock(*mutex_);
+  [[nodiscard]] std::unique_lock<std::mutex> alone() const noexcept {
+    keeper* const k = mine();
+    return k == nullptr ? std::unique_lock<std::mutex>() : std::unique_lock(k->mutex);
   }
 
-  std::atomic<bool> is_kept_alive_{false};
-  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
-  std::uint64_t epoch_ = process_epoch();
-  std::uint64_t grant_number_ = 0;
+  std::atomic<keeper*> keeper_{nullptr};
 };
 
 }  // namespace lockbyfile

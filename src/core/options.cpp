@@ -15,6 +15,10 @@ void check_lease(std::chrono::nanoseconds lease, std::string_view name) {
 
 void check(const lock_options& options, std::string_view name) {
   check_lease(options.lease, name);
+  if (options.directory.find('\0') != std::string::npos) {
+    throw lock_error(errc::invalid_option, "the directory's name contains a NUL byte",
+                     std::string(name));
+  }
   if ((options.mode & ~0777U) != 0 || (options.mode & 0600U) != 0600U) {
     throw lock_error(errc::invalid_option,
                      "mode bits " + std::to_string(options.mode) +

@@ -27,6 +27,8 @@
 // (A4) A waiter that gives up may have swallowed a wake-up: it passes it on.
 #include <unistd.h>
 
+#include <utility>
+
 #include "file/session.hpp"
 #include "linux/process_epoch.hpp"
 
@@ -38,6 +40,7 @@ struct file_session::waiting {
   instant now = 0;              // of this look
   std::uint64_t seen = 0;       // the word that it found
   instant next_look = 0;        // as it finds it
+  bool has_spun = false;        // once is enough: who spins again and again starves
   std::uint64_t open_word = 0;  // an opening that we saw before,
   instant open_since = 0;       // and when we saw it first
 };
@@ -60,6 +63,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     ~leaving() {
       if (!s.line_.is_in()) return;
       s.line_.leave();
+      s.line_.hasten(now());
       if (!granted && word(s.file_.get().header.word.load()).is_free())
         s.line_.wake_head();  // (A4)
     }
@@ -73,26 +77,21 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     if (found == outlook::granted) {
       place.granted = true;
       result.waited = between(begun, now());
-      if (line_.is_in()) {
-        line_.leave();
-        line_.hasten(now());
-      }
       return result;
-    }
-    if (stop.stop_requested()) {  // (A3)
-      ec = errc::cancelled;
-      return std::nullopt;
-    }
-    if (w.now >= w.deadline) {
-      ec = errc::timed_out;
-      return std::nullopt;
     }
     if (found == outlook::reopen) {
       reopen();
+    } else if (stop.stop_requested()) {  // (A3)
+      ec = errc::cancelled;
+      return std::nullopt;
+    } else if (w.now >= w.deadline) {
+      ec = errc::timed_out;
+      return std::nullopt;
     } else if (!line_.is_in()) {
       const header& h = file_.get().header;
       const bool nobody_waits = h.last_to_join.load(std::memory_order_relaxed) == 0;
-      if (nobody_waits && spin_.sees_change(h.word, w.seen)) continue;
+      const bool may_spin = nobody_waits && !std::exchange(w.has_spun, true);
+      if (may_spin && spin_.sees_change(h.word, w.seen)) continue;
       line_.join(w.now);
       result.place = line_.place();
     } else {
@@ -103,7 +102,10 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
 
 void file_session::reopen() {
   if (epoch_.load(std::memory_order_relaxed) == process_epoch()) {
-    line_.leave();
+    if (line_.is_in()) {
+      line_.leave();
+      line_.hasten(now());  // they have to move, too
+    }
   } else {
     line_.forget();  // the place is the parent's
   }
@@ -115,12 +117,12 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
   for (;;) {
     w.now = now();
     const word seen(file_.get().header.word.load());
-    if (!seen.is_sane() || seen.is_tombstone() || seen.counter() < highest_seen_) {
+    const bool has_room = !seen.is_held() || seen.slot() < file_.capacity();
+    if (!seen.is_sane() || seen.is_tombstone() || seen.counter() < highest_seen_ || !has_room) {
       return outlook::reopen;
     }
     highest_seen_ = seen.counter();
     w.seen = seen.bits();
-    if (seen.is_held() && seen.slot() >= file_.capacity()) file_.throw_damaged();
 
     w.next_look = never;
     const auto found = find_opening(seen, w);
@@ -135,6 +137,7 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
       w.next_look = std::min(w.next_look, turn);
       return outlook::wait;
     }
+    if (!owns_slot()) return outlook::reopen;
     if (!take(seen, w.now, found->how)) continue;
     if (ahead > 0 && !barges) line_.pass_over();
     result.token = token();
@@ -150,7 +153,10 @@ std::optional<file_session::opening> file_session::find_opening(word seen, waiti
   if (seen.is_held()) {
     const slot& holder = file_.get().slots[seen.slot()];
     const instant deadline = holder.lease_deadline.load();
-    const bool alive = seen.slot() == file_.own_slot() || file_.is_alive(seen.slot());
+    // Our slot with another's word: its owner closed its lifeline, and we have claimed it.
+    const bool alive = seen.slot() == file_.own_slot()
+                           ? seen.bits() == current_.load(std::memory_order_relaxed)
+                           : file_.is_alive(seen.slot());
     o.how = alive ? grant_kind::expired : grant_kind::abandoned;
     if (alive && w.now < deadline) {
       w.next_look = deadline;

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <lockbyfile/error.hpp>
+#include <mutex>
 
 #include "linux/system_calls.hpp"
 
@@ -17,6 +18,19 @@ struct attachment::record {
   std::atomic<int> fd{-1};
   std::atomic<bool> guarded{false};
   std::atomic<bool> truncated{false};
+  std::atomic<std::uint64_t> device{0};  // of the file
+  std::atomic<std::uint64_t> inode{0};
+
+  [[nodiscard]] bool is_same_file(const struct stat& other) const noexcept {
+    return other.st_dev == device.load(std::memory_order_relaxed) &&
+           other.st_ino == inode.load(std::memory_order_relaxed);
+  }
+  /// Whether the number still stands for the file.
+  [[nodiscard]] bool is_open_as(int number) const noexcept {
+    struct stat s {};
+    return number >= 0 && sys.fstat(number, &s) == 0 && is_same_file(s);
+  }
+
   record* next = nullptr;  // set before the record is published
 };
 
@@ -26,6 +40,7 @@ using record = attachment::record;
 
 constinit std::atomic<record*> records{nullptr};
 constinit std::mutex fork_mutex;
+constinit thread_local bool this_thread_holds_off_fork = false;
 struct sigaction previous_action;
 
 record* take_record(void* base) {
@@ -46,21 +61,29 @@ void* map_zeros(void* where, int fixed) noexcept {
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
 }
 
-void before_fork() { fork_mutex.lock(); }
-void after_fork_in_parent() { fork_mutex.unlock(); }
+void before_fork() {
+  if (!this_thread_holds_off_fork) fork_mutex.lock();
+}
+void after_fork_in_parent() {
+  if (!this_thread_holds_off_fork) fork_mutex.unlock();
+}
 void after_fork_in_child() {
-  fork_mutex.unlock();
+  after_fork_in_parent();
   for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
     const int fd = r->fd.exchange(-1);
-    if (fd >= 0) sys.close(fd);
+    if (r->is_open_as(fd)) sys.close(fd);
   }
 }
 
 void hand_on(int signal, siginfo_t* info, void* context) noexcept {
+  const bool was_sent = info->si_code <= 0;  // by kill(2) and the like; else it is a fault
   if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
     previous_action.sa_sigaction(signal, info, context);
+  } else if (previous_action.sa_handler == SIG_IGN && was_sent) {
+    return;
   } else if (previous_action.sa_handler == SIG_DFL || previous_action.sa_handler == SIG_IGN) {
-    ::sigaction(signal, &previous_action, nullptr);  // the fault repeats and takes its course
+    ::signal(signal, SIG_DFL);  // a fault repeats now, and takes its course
+    if (was_sent) ::raise(signal);
   } else {
     previous_action.sa_handler(signal);
   }
@@ -101,7 +124,17 @@ void install_handlers(truncation_guard guard) {
 
 }  // namespace
 
-std::unique_lock<std::mutex> hold_off_fork() { return std::unique_lock(fork_mutex); }
+hold_off_fork::hold_off_fork() {
+  fork_mutex.lock();
+  this_thread_holds_off_fork = true;
+}
+
+void hold_off_fork::end() noexcept {
+  if (!is_held_) return;
+  is_held_ = false;
+  this_thread_holds_off_fork = false;
+  fork_mutex.unlock();
+}
 
 attachment::attachment(truncation_guard guard) {
   install_handlers(guard);
@@ -136,31 +169,25 @@ bool attachment::attach(int fd, int mapped, access how, const struct stat& ident
     r->fd.compare_exchange_strong(same, -1);
   }
   record_->truncated.store(false);
-  device_.store(identity.st_dev, std::memory_order_relaxed);
-  inode_.store(identity.st_ino, std::memory_order_relaxed);
+  record_->device.store(identity.st_dev, std::memory_order_relaxed);
+  record_->inode.store(identity.st_ino, std::memory_order_relaxed);
   record_->fd.store(fd);
   return true;
 }
 
 void attachment::detach() noexcept {
-  const auto no_fork = hold_off_fork();
-  const bool ours = is_ours();
+  const hold_off_fork guard;
   const int fd = record_->fd.exchange(-1);
-  if (ours && fd >= 0) sys.close(fd);
+  if (record_->is_open_as(fd)) sys.close(fd);
   map_zeros(image_, MAP_FIXED);
 }
 
 int attachment::fd() const noexcept { return record_->fd.load(std::memory_order_relaxed); }
 
-bool attachment::is_ours() const noexcept {
-  struct stat s {};
-  const int fd = record_->fd.load();
-  return fd >= 0 && sys.fstat(fd, &s) == 0 && is_same_file(s);
-}
+bool attachment::is_ours() const noexcept { return record_->is_open_as(fd()); }
 
 bool attachment::is_same_file(const struct stat& other) const noexcept {
-  return other.st_dev == device_.load(std::memory_order_relaxed) &&
-         other.st_ino == inode_.load(std::memory_order_relaxed);
+  return record_->is_same_file(other);
 }
 
 bool attachment::was_truncated() const noexcept { return record_->truncated.load(); }

@@ -30,7 +30,6 @@
 #include <atomic>
 #include <cstdint>
 #include <lockbyfile/options.hpp>
-#include <mutex>
 
 #include "file/layout.hpp"
 
@@ -40,7 +39,19 @@ enum class access { read_only, read_write };
 
 /// Between open() and attach() or close(): no thread of this process forks while this is
 /// held, so that no child inherits a lock on a byte by a descriptor that it does not know.
-[[nodiscard]] std::unique_lock<std::mutex> hold_off_fork();
+/// Blocks for as long as another thread does so. A signal handler that forks meanwhile in
+/// this very thread is let through.
+class hold_off_fork {
+ public:
+  hold_off_fork();
+  ~hold_off_fork() { end(); }
+  hold_off_fork(const hold_off_fork&) = delete;
+  hold_off_fork& operator=(const hold_off_fork&) = delete;
+  void end() noexcept;
+
+ private:
+  bool is_held_ = true;
+};
 
 class attachment {
  public:
@@ -74,8 +85,6 @@ class attachment {
  private:
   record* record_;
   image* image_;
-  std::atomic<std::uint64_t> device_{0};
-  std::atomic<std::uint64_t> inode_{0};
 };
 
 }  // namespace lockbyfile::file

@@ -29,13 +29,13 @@ void write_clock(header& h, const clock_identity& clock) noexcept {
   h.boot_id[0].store(clock.boot_id[0], std::memory_order_release);
 }
 
-void write_state(header& h, std::uint32_t capacity, std::uint64_t counter) noexcept {
+void write_state(header& h, std::uint32_t capacity, word first) noexcept {
   h.format.store(format_version, std::memory_order_relaxed);
   h.flags.store(0, std::memory_order_relaxed);
   h.last_to_join.store(0, std::memory_order_relaxed);
   h.slot_hint.store(0, std::memory_order_relaxed);
   h.capacity.store(capacity, std::memory_order_relaxed);
-  h.word.store(word::free_at(counter).bits());
+  h.word.store(first.bits());
 }
 
 }  // namespace
@@ -69,11 +69,11 @@ bool is_half_made(int fd, std::uint64_t size) noexcept {
                                      bytes.begin() + static_cast<std::ptrdiff_t>(to),
                                      [](char c) { return c == 0; });
   };
-  const auto rest_of_signature = std::min(sizeof signature, bytes.size());
-  const bool begun = rest_of_signature > 8 &&
-                     std::memcmp(bytes.data() + 8, signature + 8, rest_of_signature - 8) == 0;
-  return zeros(0, 8) && (begun || zeros(8, sizeof signature)) &&
-         zeros(offsetof(header, reserved_static), offsetof(header, word)) &&
+  bool begun = true;  // each byte of the signature is written, or not yet
+  for (std::size_t i = 8; i < std::min(sizeof signature, bytes.size()); ++i) {
+    begun = begun && (bytes[i] == 0 || bytes[i] == signature[i]);
+  }
+  return begun && zeros(0, 8) && zeros(offsetof(header, reserved_static), offsetof(header, word)) &&
          zeros(offsetof(header, reserved), bytes.size());
 }
 
@@ -90,23 +90,23 @@ std::uint32_t capacity_in(std::uint64_t size) noexcept {
 }
 
 void initialise_blank(image& file, std::uint32_t capacity, const clock_identity& clock,
-                      std::uint64_t counter) noexcept {
+                      word first) noexcept {
   header& h = file.header;
-  write_state(h, capacity, counter);
+  write_state(h, capacity, first);
   write_clock(h, clock);
   std::memcpy(h.signature + 8, signature + 8, sizeof signature - 8);
   first_bytes(h).store(first_bytes_of_signature(), std::memory_order_release);
 }
 
 void reinitialise(image& file, std::uint32_t capacity, const clock_identity& clock,
-                  std::uint64_t counter) noexcept {
+                  word first) noexcept {
   header& h = file.header;
   write_clock(h, {});
   for (std::uint32_t i = 0; i < capacity; ++i) {
     file.slots[i].ticket.store(0, std::memory_order_relaxed);
   }
   for (grant_entry& g : h.grants) g.token.store(0, std::memory_order_relaxed);
-  write_state(h, capacity, counter);
+  write_state(h, capacity, first);
   write_clock(h, clock);
 }
 

@@ -26,12 +26,12 @@ namespace lockbyfile::file {
 /// Slots that fit into a file of `size` bytes.
 [[nodiscard]] std::uint32_t capacity_in(std::uint64_t size) noexcept;
 
-/// Makes zeros a lockfile: a free lock at `counter`. The signature comes last.
+/// Makes zeros a lockfile in the state `first`. The signature comes last.
 void initialise_blank(image& file, std::uint32_t capacity, const clock_identity& clock,
-                      std::uint64_t counter) noexcept;
+                      word first) noexcept;
 
 /// Clears a lockfile of all sessions and grants. The clock comes last.
 void reinitialise(image& file, std::uint32_t capacity, const clock_identity& clock,
-                  std::uint64_t counter) noexcept;
+                  word first) noexcept;
 
 }  // namespace lockbyfile::file

@@ -63,7 +63,7 @@ struct slot {
   shared<std::uint64_t> waiting_since;   // instant
   shared<std::uint64_t> next_look;       // instant at which it wakes by itself
   shared<std::uint32_t> wake;            // futex
-  shared<std::uint32_t> reserved;
+  shared<std::uint32_t> session;         // any number: whose slot this is, among its owners
   // What is only shown.
   shared<std::uint32_t> pid;
   shared<std::uint32_t> user;

@@ -21,14 +21,18 @@ int lock_call(int fd, int command, struct flock& lock, byte_range range) noexcep
   return r;
 }
 
-}  // namespace
-
-try_result try_hold(int fd, byte_range range) noexcept {
+try_result try_lock(int fd, short type, byte_range range) noexcept {
   struct flock lock {};
-  lock.l_type = F_WRLCK;
+  lock.l_type = type;
   if (lock_call(fd, F_OFD_SETLK, lock, range) == 0) return try_result::taken;
   return errno == EAGAIN || errno == EACCES ? try_result::busy : try_result::failed;
 }
+
+}  // namespace
+
+try_result try_hold(int fd, byte_range range) noexcept { return try_lock(fd, F_WRLCK, range); }
+
+try_result try_reserve(int fd, byte_range range) noexcept { return try_lock(fd, F_RDLCK, range); }
 
 void let_go(int fd, byte_range range) noexcept {
   struct flock lock {};
@@ -38,7 +42,7 @@ void let_go(int fd, byte_range range) noexcept {
 
 bool is_held_elsewhere(int fd, byte_range range) noexcept {
   struct flock lock {};
-  lock.l_type = F_WRLCK;
+  lock.l_type = F_RDLCK;
   if (lock_call(fd, F_OFD_GETLK, lock, range) != 0) return true;
   return lock.l_type != F_UNLCK;
 }

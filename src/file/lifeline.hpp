@@ -47,10 +47,15 @@ enum class try_result { taken, busy, failed };  // failed: errno
 /// Tries to lock the range for this open file.
 try_result try_hold(int fd, byte_range range) noexcept;
 
+/// Tries to keep others from holding the range, without counting as its holder: a lock
+/// for reading. Several may reserve it; none of them can hold it then.
+try_result try_reserve(int fd, byte_range range) noexcept;
+
 /// Gives the range up.
 void let_go(int fd, byte_range range) noexcept;
 
-/// Whether another open file holds any of the range. If the system does not answer
+/// Whether another open file holds any of the range. Locks for reading do not count: who
+/// may only read the file cannot make the dead look alive. If the system does not answer
 /// the safe answer is yes: a holder that may be alive is not displaced.
 bool is_held_elsewhere(int fd, byte_range range) noexcept;
 

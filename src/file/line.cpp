@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
 
+constexpr instant awake = 0;  // a next_look: it may be about to sleep, on an older look
 constexpr instant head_looks_every = milliseconds(4);
 constexpr instant others_look_every = milliseconds(8);  // times their place
 constexpr instant late = milliseconds(25);              // times their place
@@ -43,7 +44,7 @@ void line::join(instant now) noexcept {
   header& h = file_.get().header;
   slot& own = file_.own();
   own.waiting_since.store(now, std::memory_order_relaxed);
-  own.next_look.store(0, std::memory_order_relaxed);
+  own.next_look.store(awake, std::memory_order_relaxed);
   ticket_ = number(h.tickets.fetch_add(1) + 1);
   own.ticket.store(ticket_);
   h.last_to_join.store(ticket_);
@@ -51,7 +52,9 @@ void line::join(instant now) noexcept {
 
 void line::leave() noexcept {
   if (ticket_ == 0) return;
-  file_.own().ticket.store(0);
+  for (std::uint64_t ours : {ticket_, ticket_ | dozing}) {  // and nobody else's (L1)
+    file_.own().ticket.compare_exchange_strong(ours, 0);
+  }
   ticket_ = 0;
 }
 
@@ -134,7 +137,8 @@ void line::hasten(instant now) noexcept {
     if (!is_awake(t)) continue;
     // The distance to the head is the place, or more where somebody left in between.
     const instant slack = i == r.head_slot ? others_look_every : late * (t - number(r.head));
-    if (f.slots[i].next_look.load(std::memory_order_relaxed) > now + slack) wake(f.slots[i]);
+    const instant next_look = f.slots[i].next_look.load(std::memory_order_relaxed);
+    if (next_look == awake || next_look > now + slack) wake(f.slots[i]);
   }
 }
 
@@ -150,7 +154,7 @@ void line::sleep(std::uint32_t seen, instant until) noexcept {
   own.next_look.store(until, std::memory_order_relaxed);
   const auto t = to_timespec(until);
   sys.futex_wait(reinterpret_cast<const std::uint32_t*>(&own.wake), seen, &t);
-  own.next_look.store(0, std::memory_order_relaxed);
+  own.next_look.store(awake, std::memory_order_relaxed);
 }
 
 }  // namespace lockbyfile::file

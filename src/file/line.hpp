@@ -30,9 +30,9 @@
 //        waiter. (Dekker's pattern: acquire and release alone would let both miss.)
 //   (L4) A sleep is bounded. The head of the line, and its successor, look every few
 //        milliseconds; those behind less often, in proportion to their place
-//        (next_look_at). Whoever leaves the line with the lock wakes those for whom
-//        the line has moved on so far that their next look would come too late
-//        (hasten). So if a releaser dies between freeing and waking, or the head dies
+//        (next_look_at). Whoever leaves the line, with the lock or without, wakes those
+//        for whom the line has moved on so far that their next look would come too
+//        late (hasten). So if a releaser dies between freeing and waking, or the head dies
 //        or stops, the next one finds out by itself.
 //   (L5) A place counts the tickets ahead that are not dozing. A waiter at place p may
 //        take a lock that has been open for p * untaken; then it marks those ahead of
@@ -98,7 +98,7 @@ class line {
   /// Wakes the head. For whoever has freed the lock or found it open.
   void wake_head() noexcept;
 
-  /// Wakes those whose next look would come too late, after having left with the lock.
+  /// Wakes those whose next look would come too late, after having left the line.
   void hasten(instant now) noexcept;
 
   /// Wakes everybody, for a look at a file that is being removed.

@@ -98,7 +98,7 @@ bool lockfile::attach_without_slot(access how) {
 }
 
 lockfile::opened lockfile::open_and_map(access how) {
-  const auto no_fork = hold_off_fork();
+  const hold_off_fork guard_of_fd;
   const int fd = open_existing(how);
   if (fd < 0 && errno == ENOENT) return opened::nothing;
   if (fd < 0) fail(errno, "cannot open the lockfile");
@@ -151,9 +151,20 @@ lockfile::opened lockfile::take(int fd, int mapped, access how) {
   return opened::file;
 }
 
-bool lockfile::is_current() const noexcept {
+bool lockfile::has_room(std::uint64_t size) const noexcept {
+  const std::uint32_t slots = get().header.capacity.load(std::memory_order_acquire);
+  return slots >= first_capacity && slots <= slot_limit && size >= size_for(slots);
+}
+
+bool lockfile::is_at_path() const noexcept {
   struct stat s {};
   return sys.lstat(path_.c_str(), &s) == 0 && attachment_.is_same_file(s) && attachment_.is_ours();
+}
+
+bool lockfile::is_current() const noexcept {
+  struct stat s {};
+  return sys.lstat(path_.c_str(), &s) == 0 && attachment_.is_same_file(s) &&
+         has_room(static_cast<std::uint64_t>(s.st_size)) && attachment_.is_ours();
 }
 
 std::uint32_t lockfile::capacity() const noexcept {
@@ -162,13 +173,15 @@ std::uint32_t lockfile::capacity() const noexcept {
 }
 
 void lockfile::throw_damaged() const {
-  throw lock_error(
-      errc::damaged,
-      path_ +
-          (attachment_.was_truncated() ? " was truncated while it was in use"
-                                       : " was overwritten while it was in use, or is damaged") +
-          "; it is made anew once nobody has it open, or when it is deleted",
-      path_);
+  struct stat s {};
+  const bool is_short = sys.fstat(fd(), &s) == 0 && s.st_size < static_cast<off_t>(first_size);
+  throw lock_error(errc::damaged,
+                   path_ +
+                       (is_short || attachment_.was_truncated()
+                            ? " was truncated while it was in use"
+                            : " was overwritten while it was in use, or is damaged") +
+                       "; it is made anew once nobody has it open, or when it is deleted",
+                   path_);
 }
 
 // --- creating -----------------------------------------------------------------
@@ -179,17 +192,19 @@ void lockfile::create() {
 
 bool lockfile::create_nameless() {
   const std::string directory = path_.substr(0, path_.rfind('/') + 1);
-  auto no_fork = hold_off_fork();
+  hold_off_fork guard_of_fd;
   const int fd = sys.open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode_);
   if (fd < 0) {
     if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) return false;
     fail(errno, "cannot create the lockfile");
   }
   take(fd, fd, access::read_write);
-  no_fork.unlock();
+  guard_of_fd.end();
   set_permissions();
   if (sys.fallocate(fd, 0, first_size) != 0) fail(errno, "cannot allocate room for");
-  initialise_blank(get(), first_capacity, this_clock(), first_counter(path_));
+  // Entombed: by the time it has its name, others may have used and deleted a lockfile of
+  // that name, and so its counter is set afterwards, by mend().
+  initialise_blank(get(), first_capacity, this_clock(), word::free_at(1).entombed());
 
   const std::string self = "/proc/self/fd/" + std::to_string(fd);
   if (sys.linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) != 0 &&
@@ -202,7 +217,7 @@ bool lockfile::create_nameless() {
 
 void lockfile::create_in_place() {
   detach();
-  const auto no_fork = hold_off_fork();
+  const hold_off_fork guard_of_fd;
   const int fd = sys.open(path_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) {
     if (errno == EEXIST) return;
@@ -239,6 +254,7 @@ condition lockfile::examine() const {
     if (!is_half_made(fd(), size)) foreign("is another program's file, not a lockfile");
     return condition::blank;
   }
+  if (size < sizeof(header)) return condition::damaged;
   const std::uint32_t format = h.format.load(std::memory_order_relaxed);
   const std::uint32_t flags = h.flags.load(std::memory_order_relaxed);
   if (format != format_version || flags != 0) {
@@ -249,23 +265,22 @@ condition lockfile::examine() const {
   const word w(h.word.load());
   const std::uint32_t slots = h.capacity.load(std::memory_order_acquire);
   if (!w.is_sane() || (w.is_held() && w.slot() >= slots)) return condition::damaged;
-  if (slots < first_capacity || slots > slot_limit || size_now() < size_for(slots)) {
-    return condition::damaged;
-  }
+  if (!has_room(size_now())) return condition::damaged;
   if (recorded_clock(h) != this_clock()) return condition::other_clock;
   return w.is_tombstone() ? condition::tombstone : condition::ready;
 }
 
 void lockfile::mend() {
   const maintenance alone(fd(), path_);
-  if (!is_current()) return;
+  if (!is_at_path()) return;
   const condition why = examine();
   if (why == condition::tombstone) {
     // Whoever wrote it held the maintenance lock until the file was gone. It is not
-    // gone, and we have that lock: the remover died.
+    // gone, and we have that lock: the remover died. Or the file is new.
     const word w(get().header.word.load());
     std::uint64_t bits = w.bits();
-    if (w.is_tombstone()) get().header.word.compare_exchange_strong(bits, w.freed().bits());
+    const word revived = word::free_at(std::max(w.counter() + 1, first_counter(path_)));
+    if (w.is_tombstone()) get().header.word.compare_exchange_strong(bits, revived.bits());
   } else if (why != condition::ready) {
     reset(why);
   }
@@ -292,11 +307,12 @@ void lockfile::reset(condition why) {
   }
   const word left(get().header.word.load());
   const bool trusted = why == condition::other_clock && left.is_sane();
-  const std::uint64_t counter = std::max(trusted ? left.counter() + 1 : 0, first_counter(path_));
+  const word first =
+      word::free_at(std::max(trusted ? left.counter() + 1 : 0, first_counter(path_)));
   if (why == condition::blank) {
-    initialise_blank(get(), first_capacity, this_clock(), counter);
+    initialise_blank(get(), first_capacity, this_clock(), first);
   } else {
-    reinitialise(get(), first_capacity, this_clock(), counter);
+    reinitialise(get(), first_capacity, this_clock(), first);
   }
   let_go(fd(), all_lifelines);
 }
@@ -311,18 +327,18 @@ lockfile::settled lockfile::claim() {
     const std::uint32_t s = (hint % slots + i) % slots;
     const auto names_it = [&] { return word(h.word.load()).is_held_by(s); };
     if (names_it()) continue;  // (F1)
-    switch (try_hold(fd(), lifeline_of(s))) {
+    switch (try_reserve(fd(), lifeline_of(s))) {
       case try_result::busy: continue;
       case try_result::failed: fail(errno, "cannot lock a byte of");
       case try_result::taken: break;
     }
-    if (examine() != condition::ready || !is_current()) {  // (F2)
-      let_go(fd(), lifeline_of(s));
-      return settled::try_again;
-    }
-    if (names_it()) {  // (F1)
+    if (names_it() || try_hold(fd(), lifeline_of(s)) != try_result::taken) {  // (F1)
       let_go(fd(), lifeline_of(s));
       continue;
+    }
+    if (examine() != condition::ready || !is_at_path()) {  // (F2)
+      let_go(fd(), lifeline_of(s));
+      return settled::try_again;
     }
     h.slot_hint.store(s + 1 < slots ? s + 1 : 0, std::memory_order_relaxed);
     own_slot_.store(s, std::memory_order_relaxed);

@@ -20,19 +20,22 @@
 // Creation. The file is made nameless (O_TMPFILE), given its mode and group, room on
 // disk and its first state, and only then linked to its name, which fails if the name
 // exists. So there is no half-made file, no moment with a wrong mode, and of two
-// creators one wins. Where the filesystem has no nameless files it is created with
-// O_EXCL and completed in place like any blank file; a creator that dies half-way
-// leaves a blank file, which the next opener completes.
+// creators one wins. Its first state is the tombstone, so that its counter is chosen when
+// it has its name, and above the tokens of all files that had it before. Where the filesystem has
+// no nameless files it is created with O_EXCL and completed in place like any blank file; a creator
+// that dies half-way leaves a blank file, which the next opener completes.
 //
 // Order of stores in place: the signature's first eight bytes are written last when
 // the file was blank, the boot id last when it is reset. A crash at any point leaves
 // a file that is still blank, or still of another clock, and is mended again.
 //
-// Claiming slot i: hold its lifeline, then look again.
+// Claiming slot i: reserve its lifeline, look at the word, hold the lifeline, look at the
+// file again.
 //   (F1) A slot that the word names as holder is never claimed: its last owner died,
-//        and a new lifeline there would make the dead holder look alive. Before the
-//        claim we pass it over, after the claim we let go and pass it over. Who held
-//        the lock stays readable for the waiter that takes it over.
+//        and a new lifeline there would make the dead holder look alive. While the
+//        lifeline is reserved nobody else can hold it, so the word cannot come to name
+//        the slot; and a reservation does not look alive, should we be stopped there.
+//        Who held the lock stays readable for the waiter that takes it over.
 //   (F2) After the claim the file must still be ready and still be the path's file,
 //        since a reset or a removal may have come between the first look and the
 //        claim. Afterwards none can: both respect lifelines, or leave a tombstone.
@@ -75,13 +78,16 @@ class lockfile {
   /// What the attached file is. Throws wrong_engine if it is foreign.
   [[nodiscard]] condition examine() const;
 
-  /// Whether the path still leads to this file and the lifeline is still ours. Any
-  /// thread may ask. Does not block.
+  /// Whether the path still leads to this file and the descriptor is still ours.
+  [[nodiscard]] bool is_at_path() const noexcept;
+
+  /// The same, and the file is whole: a session may go on with it. Any thread may ask.
   [[nodiscard]] bool is_current() const noexcept;
 
   /// Whether the session in `slot` lives. Not for the own slot.
   [[nodiscard]] bool is_alive(std::uint32_t slot) const noexcept {
-    return is_held_elsewhere(attachment_.fd(), lifeline_of(slot));
+    // An answer by a descriptor that was closed and reused is none.
+    return is_held_elsewhere(attachment_.fd(), lifeline_of(slot)) || !attachment_.is_ours();
   }
 
   /// Throws errc::damaged with what is known of the cause.
@@ -110,6 +116,7 @@ class lockfile {
   opened open_and_map(access how);
   opened take(int fd, int mapped, access how);
   [[nodiscard]] std::uint64_t size_now() const;
+  [[nodiscard]] bool has_room(std::uint64_t size) const noexcept;
   void mend();
   void reset(condition why);
   settled claim();

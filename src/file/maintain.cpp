@@ -53,20 +53,20 @@ void keep_tokens(const lockfile& file, word last) {
 
 void remove_file(lockfile& file) {
   const maintenance alone(file.fd(), file.path());
-  if (!file.is_current()) throw refused(errc::not_found, "there is no lockfile ", file.path());
+  if (!file.is_at_path()) throw refused(errc::not_found, "there is no lockfile ", file.path());
   header& h = file.get().header;
   const condition found = file.examine();
+  const word seen(h.word.load());
+  if (found != condition::blank && seen.is_sane()) keep_tokens(file, seen);
   if (found == condition::ready || found == condition::tombstone) {
-    const word seen(h.word.load());
     const bool abandoned =
         seen.is_held() && seen.slot() < file.capacity() && !file.is_alive(seen.slot());
     if (seen.is_held() && !abandoned) throw refused(errc::in_use, "somebody holds ", file.path());
-    keep_tokens(file, seen);
     std::uint64_t expected = seen.bits();
     if (!seen.is_tombstone() && !h.word.compare_exchange_strong(expected, seen.entombed().bits())) {
       throw refused(errc::in_use, "somebody has just acquired ", file.path());
     }
-  } else if (is_held_elsewhere(file.fd(), all_lifelines)) {
+  } else if (try_hold(file.fd(), all_lifelines) != try_result::taken) {  // until it is closed
     throw refused(errc::in_use, "somebody has open ", file.path());
   }
   if (sys.unlink(file.path().c_str()) != 0) {

@@ -48,6 +48,8 @@ void file_session::attach() {
   }
   highest_seen_ = 0;
   slot& own = file_.own();
+  session_ = static_cast<std::uint32_t>(own.session.load(std::memory_order_relaxed) + now() + 1);
+  own.session.store(session_, std::memory_order_relaxed);
   own.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
   own.user.store(::geteuid(), std::memory_order_relaxed);
   own.opened.store(read_clock(CLOCK_REALTIME) / 1000, std::memory_order_relaxed);
@@ -60,14 +62,16 @@ void file_session::attach() {
 std::optional<grant> file_session::acquire(instant deadline, const std::stop_token& stop,
                                            std::error_code& ec) {
   ec.clear();
-  if (acquiring_.exchange(true, std::memory_order_acquire) &&
-      epoch_.load(std::memory_order_relaxed) == process_epoch()) {
+  const std::uint64_t process = process_epoch();
+  std::uint64_t at_it = acquiring_.load(std::memory_order_relaxed);
+  if (at_it == process ||
+      !acquiring_.compare_exchange_strong(at_it, process, std::memory_order_acquire)) {
     ec = errc::would_deadlock;
     return std::nullopt;
   }
   struct at_exit {
-    std::atomic<bool>& flag;
-    ~at_exit() { flag.store(false, std::memory_order_release); }
+    std::atomic<std::uint64_t>& acquiring;
+    ~at_exit() { acquiring.store(0, std::memory_order_release); }
   } guard{acquiring_};
 
   if (current_.load(std::memory_order_relaxed) != 0 && is_held()) {
@@ -80,7 +84,7 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
     const word seen(h.word.load(std::memory_order_acquire));
     if (seen.is_free() && seen.is_sane() && seen.counter() >= highest_seen_ &&
         h.last_to_join.load(std::memory_order_relaxed) == 0 && seen.counter() < ceiling_ &&
-        take(seen, start, grant_kind::free)) {
+        owns_slot() && take(seen, start, grant_kind::free)) {
       grant result;
       result.token = token();
       return result;
@@ -91,7 +95,10 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
 
 bool file_session::take(word seen, instant start, grant_kind how) {
   const std::uint64_t token = seen.counter() + 1;
-  if (token > ceiling_) ceiling_ = raise_ceiling(file_.path(), file_.fd(), token);
+  if (token > ceiling_) {
+    ceiling_ = raise_ceiling(file_.path(), file_.fd(), token);
+    start = now();  // that may have taken a while
+  }
 
   const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
   const instant deadline = after(lease < coarse_from ? now() : start, lease);
@@ -154,8 +161,9 @@ void file_session::renew(std::error_code& ec) {
     ec = errc::lease_lost;
     return;
   }
-  deadline_.store(deadline, std::memory_order_relaxed);
+  const bool is_shorter = deadline < deadline_.exchange(deadline, std::memory_order_relaxed);
   current_.store(renewed.bits(), std::memory_order_relaxed);
+  if (is_shorter) line_.wake_head();  // it sleeps until the old deadline
 }
 
 void file_session::release(std::error_code& ec) noexcept {
@@ -185,6 +193,10 @@ void file_session::release(std::error_code& ec) noexcept {
 bool file_session::holds() const noexcept {
   return current_.load(std::memory_order_relaxed) != 0 &&
          epoch_.load(std::memory_order_relaxed) == process_epoch();
+}
+
+bool file_session::owns_slot() const noexcept {
+  return file_.own().session.load(std::memory_order_relaxed) == session_;
 }
 
 bool file_session::is_in_time() const noexcept {

@@ -30,6 +30,10 @@
 //   (S5) A session that opens the path's next file takes its tokens along: it raises the
 //        new counter above the highest one it has seen.
 //
+//   (S6) A program that closes all its descriptors loses its lifeline, and another session
+//        may claim its slot. It finds its own number gone from the slot before it takes
+//        the word, and attaches anew.
+//
 // fork: the child's copy carries the parent's epoch. It holds nothing, its lifeline
 // was closed, and acquire attaches anew.
 #pragma once
@@ -76,6 +80,7 @@ class file_session final : public session {
   void attach();
   [[nodiscard]] bool is_usable(instant coarse_now) const noexcept;
   [[nodiscard]] bool holds() const noexcept;
+  [[nodiscard]] bool owns_slot() const noexcept;
   [[nodiscard]] bool is_in_time() const noexcept;
   [[nodiscard]] bool path_is_current(instant coarse_now) const noexcept;
 
@@ -93,12 +98,14 @@ class file_session final : public session {
   std::array<std::uint64_t, 6> command_{};
   std::atomic<std::chrono::nanoseconds> lease_;
 
-  std::atomic<bool> acquiring_{false};
-  std::atomic<std::uint64_t> epoch_{0};    // of the process that attached
-  std::atomic<std::uint64_t> current_{0};  // (S1)
+  std::atomic<std::uint64_t> acquiring_{0};  // epoch of the process that is at it, or was when
+                                             // it forked
+  std::atomic<std::uint64_t> epoch_{0};      // of the process that attached
+  std::atomic<std::uint64_t> current_{0};    // (S1)
   std::atomic<std::uint64_t> token_{0};
   std::atomic<instant> deadline_{0};
   mutable std::atomic<instant> next_check_{0};  // of the path, on the coarse clock
+  std::uint32_t session_ = 0;                   // as in our slot (S6)
   std::uint64_t ceiling_ = 0;                   // of tokens (tokens.hpp)
   std::uint64_t highest_seen_ = 0;              // counter; a smaller one is damage
 };

@@ -17,9 +17,12 @@ namespace lockbyfile::file {
 
 namespace {
 
-constexpr std::uint64_t reserve = std::uint64_t{1} << 26;
+constexpr std::uint64_t reserve = std::uint64_t{1} << 30;
 constexpr std::uint64_t longest_wait_us = 1'000'000;
-constexpr unsigned most_tries = 10'000;  // of 100 us at least
+constexpr unsigned most_tries = 1000;  // of 100 us at least
+constexpr std::size_t digits = 16;
+constexpr std::size_t line_size = digits + 1;
+constexpr byte_range guard_byte{0, 1};
 constexpr std::string_view suffix = ".tokens";
 
 std::uint64_t wall_clock_us() noexcept { return read_clock(CLOCK_REALTIME) / 1000; }
@@ -30,30 +33,36 @@ void wait_us(std::uint64_t us) noexcept {
   sys.futex_wait(&nobody_wakes, 0, &until);
 }
 
+std::string mark_path(const std::string& path) { return path + std::string(suffix); }
+
 int open_mark(const std::string& path, int flags) noexcept {
-  return sys.open((path + std::string(suffix)).c_str(),
-                  flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+  return sys.open(mark_path(path).c_str(),
+                  flags | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 }
 
-/// 0 for an empty file, nothing for one that holds no number.
+/// The largest line; 0 for an empty file, nothing for one that is no mark.
 std::optional<std::uint64_t> read_mark(int fd) noexcept {
-  char text[24] = {};
-  const ssize_t n = sys.pread(fd, text, sizeof text, 0);
-  if (n < 0) return std::nullopt;
-  if (n == 0) return 0;
-  std::uint64_t mark = 0;
-  const auto [end, error] = std::from_chars(text, text + n, mark);
-  if (error != std::errc{} || end == text + n || *end != '\n') return std::nullopt;
-  if (mark >= word::counter_end) return std::nullopt;
-  return mark;
+  struct stat s {};
+  if (sys.fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) return std::nullopt;
+  std::uint64_t largest = 0;
+  for (off_t offset = 0;; offset += line_size) {
+    char line[line_size];
+    const ssize_t n = sys.pread(fd, line, sizeof line, offset);
+    if (n == 0) return largest;
+    std::uint64_t mark = 0;
+    if (n != line_size || line[digits] != '\n') return std::nullopt;
+    const auto [end, error] = std::from_chars(line, line + digits, mark);
+    if (error != std::errc{} || end != line + digits) return std::nullopt;
+    if (mark > word::counter_end - 2 * reserve) return std::nullopt;  // nothing would be left
+    largest = std::max(largest, mark);
+  }
 }
 
-bool write_mark(int fd, std::uint64_t mark) noexcept {
-  // The same width always, so that a mark never has the tail of another.
-  std::string text = std::to_string(mark);
-  text.insert(0, 16 - std::min<std::size_t>(16, text.size()), '0');
-  text += '\n';
-  return sys.pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+bool append(int fd, std::uint64_t mark) noexcept {
+  std::string line = std::to_string(mark);
+  line.insert(0, digits - std::min(digits, line.size()), '0');
+  line += '\n';
+  return sys.write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size());
 }
 
 int create_mark(const std::string& path, int lockfile) noexcept {
@@ -66,20 +75,23 @@ int create_mark(const std::string& path, int lockfile) noexcept {
   return fd;
 }
 
+bool leads_to(const std::string& path, int fd) noexcept {
+  struct stat there {};
+  struct stat here {};
+  return sys.lstat(mark_path(path).c_str(), &there) == 0 && sys.fstat(fd, &here) == 0 &&
+         there.st_dev == here.st_dev && there.st_ino == here.st_ino;
+}
+
 enum class raised { yes, busy, failed };
 
-raised raise_mark_in(int fd, std::uint64_t token, std::uint64_t& mark) noexcept {
-  struct stat s {};
-  if (sys.fstat(fd, &s) != 0) return raised::failed;
-  if (!S_ISREG(s.st_mode)) {
-    errno = EINVAL;
-    return raised::failed;
-  }
-  switch (try_hold(fd, {0, 1})) {
+raised raise_mark_in(const std::string& path, int fd, std::uint64_t token,
+                     std::uint64_t& mark) noexcept {
+  switch (try_reserve(fd, guard_byte)) {
     case try_result::failed: return raised::failed;
     case try_result::busy: return raised::busy;
     case try_result::taken: break;
   }
+  if (!leads_to(path, fd)) return raised::busy;  // removed before we had it
   const auto found = read_mark(fd);
   if (!found) {
     errno = EINVAL;
@@ -87,19 +99,17 @@ raised raise_mark_in(int fd, std::uint64_t token, std::uint64_t& mark) noexcept 
   }
   mark = *found;
   if (mark >= token) return raised::yes;  // somebody else was faster
-  if (sys.fstat(fd, &s) != 0) return raised::failed;
-  if (s.st_nlink == 0) return raised::busy;  // removed before we had it
   mark = token + reserve;
-  return write_mark(fd, mark) ? raised::yes : raised::failed;
+  return append(fd, mark) ? raised::yes : raised::failed;
 }
 
 raised try_to_raise(const std::string& path, int lockfile, std::uint64_t token,
                     std::uint64_t& mark) noexcept {
-  const auto no_fork = hold_off_fork();
+  const hold_off_fork guard_of_fd;
   int fd = open_mark(path, 0);
   if (fd < 0 && errno == ENOENT) fd = create_mark(path, lockfile);
   if (fd < 0) return errno == EEXIST ? raised::busy : raised::failed;
-  const raised done = raise_mark_in(fd, token, mark);
+  const raised done = raise_mark_in(path, fd, token, mark);
   const int error = errno;
   sys.close(fd);
   errno = error;
@@ -130,12 +140,12 @@ std::uint64_t first_counter(const std::string& path) {
     const auto found = read_mark(fd);
     sys.close(fd);
     if (!found) {
-      throw lock_error(errc::damaged, path + std::string(suffix) + " holds no token", path);
+      throw lock_error(errc::damaged, mark_path(path) + " holds no token", path);
     }
     mark = *found;
   } else if (errno != ENOENT && errno != ENAMETOOLONG) {
     throw lock_error({errno, std::system_category()},
-                     "cannot read the last tokens from " + path + std::string(suffix), path);
+                     "cannot read the last tokens from " + mark_path(path), path);
   }
   return std::max(mark, wall_clock_us()) + 1;
 }
@@ -147,21 +157,21 @@ std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t
   const int error = errno;
   const std::uint64_t ahead = token - clock;
   if (ahead > longest_wait_us) {
-    throw lock_error(
-        {error, std::system_category()},
-        "tokens are ahead of the clock, and cannot be kept in " + path + std::string(suffix), path);
+    throw lock_error({error, std::system_category()},
+                     "tokens are ahead of the clock, and cannot be kept in " + mark_path(path),
+                     path);
   }
   while (wall_clock_us() < token) wait_us(token - std::min(token, wall_clock_us()));
   return token;
 }
 
 void remove_passed_mark(const std::string& path) noexcept {
-  const auto no_fork = hold_off_fork();
+  const hold_off_fork guard_of_fd;
   const int fd = open_mark(path, 0);
   if (fd < 0) return;
-  if (try_hold(fd, {0, 1}) == try_result::taken) {
-    const auto mark = read_mark(fd);
-    if (mark && *mark < wall_clock_us()) sys.unlink((path + std::string(suffix)).c_str());
+  if (try_hold(fd, guard_byte) == try_result::taken && leads_to(path, fd)) {
+    const std::uint64_t mark = read_mark(fd).value_or(0);
+    if (mark != 0 && mark < wall_clock_us()) sys.unlink(mark_path(path).c_str());
   }
   sys.close(fd);
 }

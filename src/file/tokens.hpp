@@ -10,21 +10,24 @@
 //
 //   (T1) A token is handed out only if it is at most the wall clock's microseconds,
 //        or at most the high-water mark of the name.
-//   (T2) The high-water mark never falls. It is kept beside the lockfile, as a line of
-//        text in PATH.tokens, and only once it is needed: for most locks never.
+//   (T2) The high-water mark never falls. It is kept beside the lockfile, in PATH.tokens,
+//        and only once it is needed: for most locks never.
 //   (T3) A new file starts above both.
 //
 // A session knows a ceiling that satisfies (T1) and compares each token with it; only
-// a token above it comes here. The mark is raised by a reserve that lasts for about a
-// second of the fastest possible grants, so this is rare.
+// a token above it comes here. The mark is raised by a reserve that lasts for several
+// seconds of the fastest possible grants, so this is rare.
+//
+// The mark is a text of lines of 16 digits, and its value is the largest of them. It is
+// raised by appending a line, which no other process can spoil or hold up: there is no
+// lock between those who raise. They reserve its first byte against removal; whoever
+// removes it holds that byte. Either looks, once it has it, whether the path still leads to
+// the file. A remover that is stopped there can keep others from raising.
 //
 // If the mark cannot be written the grant waits until the clock has caught up, which
 // is a microsecond for each grant; if that would take longer than a second, acquire
 // fails with the cause. remove and prune leave the mark in place until the clock has
 // passed it; a person who deletes both files by hand deletes the memory of the tokens.
-//
-// The mark is written and removed under a lock on its first byte, and only while its
-// path leads to it (st_nlink), so that a raised mark is never the one being removed.
 //
 // The simpler rule, "start at the wall clock", is refuted by
 // tests: Tokens.GrowAcrossADeletedFileThatWasAheadOfTheClock.
@@ -46,7 +49,7 @@ std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t
 /// Removes the mark of the removed lockfile `path` if the clock has passed it.
 void remove_passed_mark(const std::string& path) noexcept;
 
-/// Does so for all marks in `directory` whose lockfile is gone.
+/// Does so for all marks in `directory` whose lockfile is gone. Other files are left alone.
 void remove_passed_marks(const std::string& directory) noexcept;
 
 }  // namespace lockbyfile::file

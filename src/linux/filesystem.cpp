@@ -23,7 +23,13 @@ const char* network_filesystem_name(int fd) noexcept {
     case 0x7461636F: return "OCFS2";
     case 0x01161970: return "GFS2";
     case 0x5346414F: return "AFS";
+    case 0x6B414653: return "AFS";
     case 0x73757245: return "Coda";
+    case 0x20030528: return "OrangeFS";
+    case 0x19830326: return "BeeGFS";
+    case 0xAAD7AAEA: return "PanFS";
+    case 0x786F4256: return "vboxsf";
+    case 0xBACBACBC: return "vmhgfs";
     default: return nullptr;
   }
 }

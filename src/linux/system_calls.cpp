@@ -6,13 +6,24 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <climits>
 
 namespace lockbyfile {
 
 namespace {
 
-int real_open(const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); }
+/// In a program that was started without stdout or stderr a file would become that, and be
+/// written to. All of ours are close-on-exec.
+int real_open(const char* path, int flags, mode_t mode) {
+  const int fd = ::open(path, flags, mode);
+  if (fd < 0 || fd > STDERR_FILENO) return fd;
+  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  return moved;
+}
 
 int real_fcntl_lock(int fd, int command, struct flock* lock) { return ::fcntl(fd, command, lock); }
 
@@ -47,7 +58,7 @@ constinit system_calls sys{
     .mmap = ::mmap,
     .munmap = ::munmap,
     .pread = ::pread,
-    .pwrite = ::pwrite,
+    .write = ::write,
     .clock_gettime = ::clock_gettime,
     .futex_wait = real_futex_wait,
     .futex_wake = real_futex_wake,

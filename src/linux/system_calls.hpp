@@ -31,7 +31,7 @@ struct system_calls {
   void* (*mmap)(void* address, std::size_t size, int protection, int flags, int fd, off_t offset);
   int (*munmap)(void* address, std::size_t size);
   ssize_t (*pread)(int fd, void* buffer, std::size_t size, off_t offset);
-  ssize_t (*pwrite)(int fd, const void* buffer, std::size_t size, off_t offset);
+  ssize_t (*write)(int fd, const void* buffer, std::size_t size);
   int (*clock_gettime)(clockid_t clock, struct timespec* result);
 
   // FUTEX_WAIT_BITSET on a shared word until the absolute `deadline` on

@@ -18,9 +18,11 @@
 #include <functional>
 #include <lockbyfile/lockbyfile.hpp>
 #include <string>
+#include <string_view>
 
 #include "support/files.hpp"
 #include "support/lock_test.hpp"
+#include "support/seam.hpp"
 
 namespace lockbyfile {
 namespace {
@@ -191,6 +193,39 @@ TEST_F(Truncation, ThatComesAndGoesEndlesslyNeitherCrashesNorHangs) {
     if (a) (void)first.release();
     if (b) (void)second.release();
     ASSERT_LT(steady_now() - begun, 2s);
+  }
+}
+
+TEST_F(Truncation, AtAnyStepOfAnAcquisitionGrantsNothingThatTheFileDoesNotSay) {
+  bool reached = true;
+  for (int step = 1; reached; ++step) {
+    SCOPED_TRACE(step);
+    ASSERT_LT(step, 500);
+    reached = false;
+    { const named_lock made(name()); }
+    named_lock lock(name());
+    lock.lock();
+    lock.unlock();
+    std::filesystem::remove(name());  // so that it opens the path's next file,
+    { const named_lock made(name()); }
+    outlive_the_last_look_at_the_path();
+    std::error_code ec;
+    bool granted = false;
+    {
+      int asked = 0;
+      const seam meddling([&](std::string_view) {  // which is truncated just then
+        if (++asked == step) {
+          reached = true;
+          truncate_file(name(), 0);
+        }
+        return 0;
+      });
+      granted = lock.acquire(1ms, {}, ec).has_value();
+    }
+    if (!granted || !lock.is_held()) continue;
+    const auto state = observe(name(), {}, ec);
+    ASSERT_TRUE(state && state->holder) << "a lock of its own, in memory that nobody shares";
+    EXPECT_EQ(state->holder->token, lock.token());
   }
 }
 

@@ -92,9 +92,7 @@ class Descriptors : public LockTest {
 
 // TORTURE 39
 
-TEST_F(Descriptors, AHolderWhoseDescriptorsWereAllClosedNotices) {
-  EXPECT_TRUE(notices_loss());
-}
+TEST_F(Descriptors, AHolderWhoseDescriptorsWereAllClosedNotices) { EXPECT_TRUE(notices_loss()); }
 
 TEST_F(Descriptors, RenewAfterAllWereClosedSaysLeaseLost) {
   std::error_code ec;

@@ -92,7 +92,8 @@ TEST_F(Leases, OfEverySizeAreRecordedExactly) {
 }
 
 TEST_F(Leases, BelowASecondAreCountedOnTheExactClock) {
-  for (const nanoseconds lease : {nanoseconds(100us), nanoseconds(1ms), nanoseconds(999ms), 1s - 1ns}) {
+  for (const nanoseconds lease :
+       {nanoseconds(100us), nanoseconds(1ms), nanoseconds(999ms), 1s - 1ns}) {
     named_lock lock(name(), {.lease = lease});
     const auto before = static_cast<std::uint64_t>(steady_now().count());
     (void)lock.acquire(0ns);
@@ -178,9 +179,8 @@ TEST_F(HugePatience, OfOtherUnitsSaturates) {
   using std::chrono::duration;
   waits_and_is_served([&] { return lock.try_lock_for(std::chrono::hours::max()); });
   waits_and_is_served([&] { return lock.try_lock_for(duration<double>(1e300)); });
-  waits_and_is_served([&] {
-    return lock.try_lock_for(duration<double>(std::numeric_limits<double>::infinity()));
-  });
+  waits_and_is_served(
+      [&] { return lock.try_lock_for(duration<double>(std::numeric_limits<double>::infinity())); });
   waits_and_is_served(
       [&] { return lock.try_lock_until(std::chrono::steady_clock::time_point::max()); });
   waits_and_is_served(

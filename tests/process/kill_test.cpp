@@ -31,9 +31,9 @@ namespace {
 using namespace std::chrono_literals;
 
 struct arena {
-  std::atomic<std::uint64_t> holder;      // token, 0: nobody
+  std::atomic<std::uint64_t> holder;  // token, 0: nobody
   std::atomic<std::uint64_t> last_token;
-  std::atomic<std::int64_t> last_grant;   // steady_now()
+  std::atomic<std::int64_t> last_grant;  // steady_now()
   std::atomic<std::uint64_t> grants;
   std::atomic<std::uint64_t> abandoned;
   std::atomic<std::uint64_t> gave_up;
@@ -150,17 +150,19 @@ class RandomKills : public LockTest {
     EXPECT_FALSE(is_stuck()) << "nobody was granted the lock for 10 s";
     for (auto& w : workers) w->kill();
     witness->kill();
-    std::printf("%u kills, %llu grants, of them %llu abandoned, %llu gave up, longest gap %.1f ms\n",
-                kills, static_cast<unsigned long long>(arena_->grants),
-                static_cast<unsigned long long>(arena_->abandoned),
-                static_cast<unsigned long long>(arena_->gave_up),
-                static_cast<double>(arena_->longest_gap) / 1e6);
+    std::printf(
+        "%u kills, %llu grants, of them %llu abandoned, %llu gave up, longest gap %.1f ms\n", kills,
+        static_cast<unsigned long long>(arena_->grants),
+        static_cast<unsigned long long>(arena_->abandoned),
+        static_cast<unsigned long long>(arena_->gave_up),
+        static_cast<double>(arena_->longest_gap) / 1e6);
 
     EXPECT_EQ(arena_->overlaps_on_entry, 0U);
     EXPECT_EQ(arena_->overlaps_on_exit, 0U);
     EXPECT_EQ(arena_->tokens_not_larger, 0U);
     EXPECT_EQ(arena_->lost_grants, 0U);
-    EXPECT_EQ(arena_->other_error, 0) << make_error_code(errc(arena_->other_error.load())).message();
+    EXPECT_EQ(arena_->other_error, 0)
+        << make_error_code(errc(arena_->other_error.load())).message();
     EXPECT_GT(arena_->abandoned, 0U) << "nothing was tested";
     EXPECT_TRUE(look().waiters.empty());
     named_lock after(name());
@@ -173,9 +175,7 @@ class RandomKills : public LockTest {
   void start(std::optional<child>& c, std::uint64_t seed) {
     c.emplace([this, seed](talk&) { worker(name(), *arena_, seed).work_for_ever(); });
   }
-  bool is_stuck() {
-    return steady_now() - std::chrono::nanoseconds(arena_->last_grant) > 10s;
-  }
+  bool is_stuck() { return steady_now() - std::chrono::nanoseconds(arena_->last_grant) > 10s; }
 
   shared_memory<arena> arena_;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The line: who is served when.
+// The line: who is served when. Who leaves an open lock untaken for 20 ms is passed over, so
+// on a busy machine the order is not certain: what claims it has Timing in its name.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -38,9 +39,11 @@ class Line : public LockTest {
   std::deque<lock_process> waiters_;
 };
 
+using LineTiming = Line;
+
 // P7, TORTURE 46
 
-TEST_F(Line, IsServedInOrderOfArrival) {
+TEST_F(LineTiming, IsServedInOrderOfArrival) {
   queue_up(10);
   ASSERT_EQ(holder_.release(), std::error_code());
   fencing_token last;
@@ -56,7 +59,7 @@ TEST_F(Line, IsServedInOrderOfArrival) {
   }
 }
 
-TEST_F(Line, IsServedInOrderOfArrivalWhenEachOneDies) {
+TEST_F(LineTiming, IsServedInOrderOfArrivalWhenEachOneDies) {
   queue_up(5);
   holder_.kill();
   for (lock_process& waiter : waiters_) {
@@ -67,7 +70,7 @@ TEST_F(Line, IsServedInOrderOfArrivalWhenEachOneDies) {
   }
 }
 
-TEST_F(Line, IsServedInOrderOfArrivalWhenEachLeaseRunsOut) {
+TEST_F(LineTiming, IsServedInOrderOfArrivalWhenEachLeaseRunsOut) {
   for (int i = 0; i < 5; ++i) {
     waiters_.emplace_back(name(), lock_options{.lease = 20ms});
     queue(waiters_.back());
@@ -82,7 +85,7 @@ TEST_F(Line, IsServedInOrderOfArrivalWhenEachLeaseRunsOut) {
   }
 }
 
-TEST_F(Line, WhoGivesUpIsSkippedAndTheRestKeepTheirOrder) {
+TEST_F(LineTiming, WhoGivesUpIsSkippedAndTheRestKeepTheirOrder) {
   lock_process first(name());
   lock_process impatient(name());
   lock_process last(name());
@@ -102,7 +105,7 @@ TEST_F(Line, WhoGivesUpIsSkippedAndTheRestKeepTheirOrder) {
   }
 }
 
-TEST_F(Line, WhoReleasesAndComesAgainJoinsAtTheEnd) {
+TEST_F(LineTiming, WhoReleasesAndComesAgainJoinsAtTheEnd) {
   queue_up(3);
   wait_until_the_head_is_entitled();
   ASSERT_EQ(holder_.release(), std::error_code());
@@ -139,7 +142,7 @@ TEST_F(Line, ANewcomerMayNotGoBeforeAHeadThatHasWaitedAMillisecond) {
   EXPECT_TRUE(learnt) << "this machine is too slow";
 }
 
-TEST_F(Line, SaysHowManyWereAheadAndHowLongItTook) {
+TEST_F(LineTiming, SaysHowManyWereAheadAndHowLongItTook) {
   queue_up(2);
   ASSERT_EQ(holder_.release(), std::error_code());
   const outcome first = waiters_[0].end_acquire();
@@ -155,13 +158,12 @@ TEST_F(Line, SaysHowManyWereAheadAndHowLongItTook) {
   EXPECT_EQ(waiters_[1].acquire(0ns).granted.place, 0U);
 }
 
-TEST_F(Line, OfManyWaitersNobodyIsForgotten) {  // P6: all wake-ups go to the one who needs it
+TEST_F(Line, OfManyWaitersNobodyIsForgotten) {  // P6
   queue_up(30);
   ASSERT_EQ(holder_.release(), std::error_code());
-  for (lock_process& waiter : waiters_) {
-    ASSERT_TRUE(waiter.end_acquire());
-    ASSERT_EQ(waiter.release(), std::error_code());
-  }
+  std::vector<lock_process*> all;
+  for (lock_process& waiter : waiters_) all.push_back(&waiter);
+  serve(all);
   EXPECT_TRUE(look().waiters.empty());
 }
 

@@ -170,8 +170,8 @@ TEST_F(Observing, DoesNotTakeALifelineFromANewSession) {  // it shows in no slot
 TEST_F(Observing, NeedsNoPermissionToWrite) {
   lock_process holder(name());
   ASSERT_TRUE(holder.acquire(0ns));
-  std::filesystem::permissions(name(), std::filesystem::perms::owner_read |
-                                           std::filesystem::perms::others_read);
+  std::filesystem::permissions(
+      name(), std::filesystem::perms::owner_read | std::filesystem::perms::others_read);
   std::filesystem::permissions(directory(), std::filesystem::perms::owner_all |
                                                 std::filesystem::perms::others_read |
                                                 std::filesystem::perms::others_exec);

@@ -36,7 +36,9 @@ void raise_a_storm() {
   struct sigaction ignoring {};
   ignoring.sa_handler = [](int) {};  // and no SA_RESTART
   ::sigaction(SIGALRM, &ignoring, nullptr);
-  const struct itimerval often {{0, 200}, {0, 200}};
+  const struct itimerval often {
+    {0, 200}, { 0, 200 }
+  };
   ::setitimer(ITIMER_REAL, &often, nullptr);
 }
 
@@ -45,8 +47,8 @@ void raise_a_storm() {
 TEST_F(Patience, NeverEndsEarly) {
   lock_process waiter(name());
   for (const nanoseconds patience :
-       {nanoseconds(1ns), nanoseconds(1us), nanoseconds(999us), nanoseconds(1ms),
-        nanoseconds(4ms), nanoseconds(7ms), nanoseconds(50ms), nanoseconds(101ms)}) {
+       {nanoseconds(1ns), nanoseconds(1us), nanoseconds(999us), nanoseconds(1ms), nanoseconds(4ms),
+        nanoseconds(7ms), nanoseconds(50ms), nanoseconds(101ms)}) {
     const outcome o = waiter.acquire(patience);
     EXPECT_EQ(o.error, errc::timed_out);
     EXPECT_GE(o.ended - o.begun, patience);

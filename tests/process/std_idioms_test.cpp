@@ -23,7 +23,8 @@ using namespace std::chrono_literals;
 template <class L>
 concept basic_lockable = requires(L l) {
   { l.lock() } -> std::same_as<void>;
-  { l.unlock() } noexcept -> std::same_as<void>;
+  { l.unlock() }
+  noexcept->std::same_as<void>;
 };
 template <class L>
 concept lockable = basic_lockable<L> && requires(L l) {

@@ -5,10 +5,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <lockbyfile/lockbyfile.hpp>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 #include "support/lock_process.hpp"
 #include "support/temporary_directory.hpp"
@@ -39,11 +43,33 @@ class LockTest : public ::testing::Test {
   }
 
   /// Has `waiter` join the line, after those who are in it.
-  void queue(lock_process& waiter,
-             std::chrono::nanoseconds patience = lockbyfile::forever) const {
+  void queue(lock_process& waiter, std::chrono::nanoseconds patience = lockbyfile::forever) const {
     const std::size_t before = look().waiters.size();
     waiter.begin_acquire(patience);
     wait_for_line_of(before + 1);
+  }
+
+  /// Lets those in line be served until none is left, whoever comes first: a busy machine
+  /// may keep the first one from its turn for so long that it is passed over. What they
+  /// got, in the order of service.
+  std::vector<outcome> serve(std::vector<lock_process*> waiters) const {
+    std::vector<outcome> served;
+    while (!waiters.empty()) {
+      auto next = waiters.end();
+      const auto is_holding = [&] {
+        const auto holder = look().holder;
+        next = std::find_if(waiters.begin(), waiters.end(), [&](const lock_process* w) {
+          return holder && holder->who.pid == w->pid();
+        });
+        return next != waiters.end();
+      };
+      if (!eventually(is_holding)) throw std::runtime_error("the rest of the line is not served");
+      served.push_back((*next)->end_acquire());
+      EXPECT_TRUE(served.back()) << served.back();
+      EXPECT_EQ((*next)->release(), std::error_code());
+      waiters.erase(next);
+    }
+    return served;
   }
 
  private:

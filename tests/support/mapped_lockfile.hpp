@@ -19,7 +19,8 @@ class mapped_lockfile {
   explicit mapped_lockfile(const std::string& path) {
     const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
     if (fd < 0) throw std::system_error(errno, std::system_category(), path);
-    void* p = ::mmap(nullptr, lockbyfile::file::map_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void* p =
+        ::mmap(nullptr, lockbyfile::file::map_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     const int error = errno;
     ::close(fd);
     if (p == MAP_FAILED) throw std::system_error(error, std::system_category(), path);

@@ -44,7 +44,7 @@ class seam {
     put<&calls::mmap>("mmap");
     put<&calls::munmap>("munmap");
     put<&calls::pread>("pread");
-    put<&calls::pwrite>("pwrite");
+    put<&calls::write>("write");
     put<&calls::clock_gettime>("clock_gettime");
     put<&calls::futex_wait>("futex_wait");
     put<&calls::futex_wake>("futex_wake");
