@@ -84,10 +84,9 @@ const deed deeds[] = {
      [](const std::string& path) {
        session.emplace(path);
        fs::remove(path);
+       outlive_the_last_look_at_the_path();
      },
      [](const std::string&) {
-       const shifted_clocks later;  // when it has to look at its path again
-       shifted_clocks::steady() += 100'000'000;
        (void)session->acquire(0ns);
        session->unlock();
      }},

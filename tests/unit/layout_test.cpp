@@ -47,7 +47,7 @@ places header_fields() {
 places slot_fields() {
   return {FIELD(slot, lease_deadline), FIELD(slot, token),     FIELD(slot, since),
           FIELD(slot, lease),          FIELD(slot, ticket),    FIELD(slot, waiting_since),
-          FIELD(slot, next_look),      FIELD(slot, wake),      FIELD(slot, pid),
+          FIELD(slot, next_look),      FIELD(slot, wake),      FIELD(slot, session),   FIELD(slot, pid),
           FIELD(slot, user),           FIELD(slot, opened),    FIELD(slot, command)};
 }
 #undef FIELD
@@ -106,6 +106,7 @@ TEST(Layout, OffsetsAreThoseOfFormat1) {
                                    {"waiting_since", {40, 8}},
                                    {"next_look", {48, 8}},
                                    {"wake", {56, 4}},
+                                   {"session", {60, 4}},
                                    {"pid", {64, 4}},
                                    {"user", {68, 4}},
                                    {"opened", {72, 8}},
