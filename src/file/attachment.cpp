@@ -184,7 +184,13 @@ void attachment::detach() noexcept {
 
 int attachment::fd() const noexcept { return record_->fd.load(std::memory_order_relaxed); }
 
-bool attachment::is_ours() const noexcept { return record_->is_open_as(fd()); }
+bool attachment::is_ours() const noexcept {
+  const int number = fd();
+  struct stat s {};
+  if (number < 0) return false;
+  // Closed only if the system says so: not if it just cannot tell.
+  return sys.fstat(number, &s) == 0 ? is_same_file(s) : errno != EBADF;
+}
 
 bool attachment::is_same_file(const struct stat& other) const noexcept {
   return record_->is_same_file(other);

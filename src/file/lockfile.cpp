@@ -14,6 +14,7 @@ namespace lockbyfile::file {
 
 namespace {
 
+constexpr instant longest_pause = 100'000;
 constexpr std::chrono::nanoseconds patience_with_others = std::chrono::seconds(2);
 
 void pause(instant until) noexcept {
@@ -123,7 +124,9 @@ lockfile::opened lockfile::open_and_map(access how) {
 
 int lockfile::open_existing(access how) const noexcept {
   const int flags = how == access::read_only ? O_RDONLY : O_RDWR;
-  return sys.open(path_.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+  return uninterrupted([&] {
+    return sys.open(path_.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+  });
 }
 
 lockfile::opened lockfile::take(int fd, int mapped, access how) {
@@ -156,15 +159,22 @@ bool lockfile::has_room(std::uint64_t size) const noexcept {
   return slots >= first_capacity && slots <= slot_limit && size >= size_for(slots);
 }
 
-bool lockfile::is_at_path() const noexcept {
-  struct stat s {};
-  return sys.lstat(path_.c_str(), &s) == 0 && attachment_.is_same_file(s) && attachment_.is_ours();
-}
+bool lockfile::is_at_path() const noexcept { return is_at_path(0); }
 
 bool lockfile::is_current() const noexcept {
+  const std::uint32_t slots = get().header.capacity.load(std::memory_order_acquire);
+  return slots >= first_capacity && slots <= slot_limit && is_at_path(size_for(slots));
+}
+
+bool lockfile::is_at_path(std::uint64_t least_size) const noexcept {
+  if (attachment_.was_truncated()) return false;  // what is mapped is no file any more
   struct stat s {};
-  return sys.lstat(path_.c_str(), &s) == 0 && attachment_.is_same_file(s) &&
-         has_room(static_cast<std::uint64_t>(s.st_size)) && attachment_.is_ours();
+  if (sys.lstat(path_.c_str(), &s) != 0) {
+    // Gone only if the system says so: not if it just cannot tell.
+    return errno != ENOENT && errno != ENOTDIR && attachment_.is_ours();
+  }
+  return attachment_.is_same_file(s) && static_cast<std::uint64_t>(s.st_size) >= least_size &&
+         attachment_.is_ours();
 }
 
 std::uint32_t lockfile::capacity() const noexcept {
@@ -193,7 +203,8 @@ void lockfile::create() {
 bool lockfile::create_nameless() {
   const std::string directory = path_.substr(0, path_.rfind('/') + 1);
   hold_off_fork guard_of_fd;
-  const int fd = sys.open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode_);
+  const int fd = uninterrupted(
+      [&] { return sys.open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); });
   if (fd < 0) {
     if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) return false;
     fail(errno, "cannot create the lockfile");
@@ -201,12 +212,17 @@ bool lockfile::create_nameless() {
   take(fd, fd, access::read_write);
   guard_of_fd.end();
   set_permissions();
-  if (sys.fallocate(fd, 0, first_size) != 0) fail(errno, "cannot allocate room for");
+  if (allocate(first_size) != 0) fail(errno, "cannot allocate room for");
   // Entombed: by the time it has its name, others may have used and deleted a lockfile of
   // that name, and so its counter is set afterwards, by mend().
   initialise_blank(get(), first_capacity, this_clock(), word::free_at(1).entombed());
 
+  // Whoever opens a lockfile needs two descriptors: if there is no second one, now is the
+  // time to say so.
   const std::string self = "/proc/self/fd/" + std::to_string(fd);
+  const int second = uninterrupted([&] { return sys.open(self.c_str(), O_RDWR | O_CLOEXEC, 0); });
+  if (second >= 0) sys.close(second);
+  if (second < 0 && errno != ENOENT) fail(errno, "cannot open the lockfile");
   if (sys.linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) != 0 &&
       errno != EEXIST) {
     if (errno == ENOENT || errno == EOPNOTSUPP || errno == EPERM) return false;
@@ -218,7 +234,9 @@ bool lockfile::create_nameless() {
 void lockfile::create_in_place() {
   detach();
   const hold_off_fork guard_of_fd;
-  const int fd = sys.open(path_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+  const int fd = uninterrupted([&] {
+    return sys.open(path_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+  });
   if (fd < 0) {
     if (errno == EEXIST) return;
     fail(errno, "cannot create the lockfile");
@@ -228,10 +246,10 @@ void lockfile::create_in_place() {
 }
 
 void lockfile::set_permissions() {
-  if (sys.fchmod(fd(), mode_) != 0) fail(errno, "cannot set the mode of");
   if (group_ && sys.fchown(fd(), static_cast<uid_t>(-1), *group_) != 0) {
     fail(errno, "cannot set the group of");
   }
+  if (sys.fchmod(fd(), mode_) != 0) fail(errno, "cannot set the mode of");
 }
 
 // --- examining and mending -------------------------------------------------------
@@ -300,7 +318,7 @@ void lockfile::reset(condition why) {
       }
       throw_damaged();
   }
-  if (sys.fallocate(fd(), 0, first_size) != 0) {
+  if (allocate(first_size) != 0) {
     const int error = errno;
     let_go(fd(), all_lifelines);
     fail(error, "cannot allocate room for");
@@ -317,12 +335,17 @@ void lockfile::reset(condition why) {
   let_go(fd(), all_lifelines);
 }
 
+int lockfile::allocate(std::size_t size) const noexcept {
+  return uninterrupted([&] { return sys.fallocate(fd(), 0, static_cast<off_t>(size)); });
+}
+
 // --- claiming a slot -----------------------------------------------------------------
 
 lockfile::settled lockfile::claim() {
   header& h = get().header;
   const std::uint32_t slots = capacity();
   const std::uint32_t hint = h.slot_hint.load(std::memory_order_relaxed);
+  bool collided = false;
   for (std::uint32_t i = 0; i < slots; ++i) {
     const std::uint32_t s = (hint % slots + i) % slots;
     const auto names_it = [&] { return word(h.word.load()).is_held_by(s); };
@@ -332,8 +355,10 @@ lockfile::settled lockfile::claim() {
       case try_result::failed: fail(errno, "cannot lock a byte of");
       case try_result::taken: break;
     }
-    if (names_it() || try_hold(fd(), lifeline_of(s)) != try_result::taken) {  // (F1)
+    const bool is_named = names_it();
+    if (is_named || try_hold(fd(), lifeline_of(s)) != try_result::taken) {  // (F1)
       let_go(fd(), lifeline_of(s));
+      collided = collided || !is_named;
       continue;
     }
     if (examine() != condition::ready || !is_at_path()) {  // (F2)
@@ -345,7 +370,11 @@ lockfile::settled lockfile::claim() {
     own().ticket.store(0);  // of the last owner, if it died in line
     return settled::yes;
   }
-  grow(slots);
+  if (collided) {
+    pause(now() + now() % longest_pause);  // two claimants may keep step: not any longer
+  } else {
+    grow(slots);
+  }
   return settled::try_again;
 }
 
@@ -361,7 +390,7 @@ void lockfile::grow(std::uint32_t seen) {
   }
   const std::uint32_t grown =
       std::min(slot_limit, capacity_in(2 * size_for(slots) + first_size - 1));
-  if (sys.fallocate(fd(), 0, static_cast<off_t>(size_for(grown))) != 0) {
+  if (allocate(size_for(grown)) != 0) {
     fail(errno, "cannot allocate room for another session in");
   }
   h.capacity.store(grown, std::memory_order_release);

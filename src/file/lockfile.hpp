@@ -112,10 +112,12 @@ class lockfile {
   bool create_nameless();
   void create_in_place();
   void set_permissions();
+  int allocate(std::size_t size) const noexcept;
   [[nodiscard]] int open_existing(access how) const noexcept;
   opened open_and_map(access how);
   opened take(int fd, int mapped, access how);
   [[nodiscard]] std::uint64_t size_now() const;
+  [[nodiscard]] bool is_at_path(std::uint64_t least_size) const noexcept;
   [[nodiscard]] bool has_room(std::uint64_t size) const noexcept;
   void mend();
   void reset(condition why);

@@ -53,7 +53,7 @@ std::optional<std::uint64_t> read_mark(int fd) noexcept {
     if (n != line_size || line[digits] != '\n') return std::nullopt;
     const auto [end, error] = std::from_chars(line, line + digits, mark);
     if (error != std::errc{} || end != line + digits) return std::nullopt;
-    if (mark > word::counter_end - 2 * reserve) return std::nullopt;  // nothing would be left
+    if (mark > word::counter_end + reserve) return std::nullopt;  // not one of ours
     largest = std::max(largest, mark);
   }
 }
@@ -143,6 +143,9 @@ std::uint64_t first_counter(const std::string& path) {
       throw lock_error(errc::damaged, mark_path(path) + " holds no token", path);
     }
     mark = *found;
+    if (mark >= word::counter_end - reserve) {
+      throw lock_error(errc::damaged, mark_path(path) + " leaves no tokens", path);
+    }
   } else if (errno != ENOENT && errno != ENAMETOOLONG) {
     throw lock_error({errno, std::system_category()},
                      "cannot read the last tokens from " + mark_path(path), path);

@@ -75,8 +75,8 @@ class word {
 
   friend constexpr bool operator==(word, word) noexcept = default;
 
-  /// Counters stay below; the rest of the 52 bits is never reached.
-  static constexpr std::uint64_t counter_end = (std::uint64_t{1} << 52) - 16;
+  /// Counters stay below; the rest of the 52 bits is for marks (tokens.hpp).
+  static constexpr std::uint64_t counter_end = (std::uint64_t{1} << 52) - (std::uint64_t{1} << 32);
 
  private:
   static constexpr unsigned holder_bits = 12;

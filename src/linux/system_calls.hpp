@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -42,5 +43,13 @@ struct system_calls {
 };
 
 extern system_calls sys;
+
+/// Repeats a call that a signal interrupted.
+template <class Call>
+auto uninterrupted(Call&& call) noexcept {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
 
 }  // namespace lockbyfile

@@ -120,7 +120,7 @@ const vandalism of_the_word = [](file::image& f, std::mt19937_64& random) {
     case 2: f.header.word.store(word - (pick(random, 1, 1000) << 12)); return;
     case 3: f.header.word.store(word + (pick(random, 1, 1000) << 12)); return;
     case 4: f.header.word.store(0); return;
-    default: f.header.word.store(~std::uint64_t{0}); return;
+    default: f.header.word.store(word | 4001); return;
   }
 };
 
@@ -205,7 +205,7 @@ class Hostile : public LockTest {
     EXPECT_EQ(spectator.wait(), 0) << "crashed";
     EXPECT_EQ(w.hangs, 0);
     EXPECT_EQ(w.strange_errors, 0);
-    EXPECT_GT(w.grants, 100U) << "no test at all";
+    EXPECT_GT(w.grants, 10U) << "no test at all";
   }
 
   void expect_that_it_works_again() const {

@@ -418,22 +418,45 @@ TEST_F(Tokens, GrowWhenTheWallClockIsSetForwardAndBackAgain) {
   EXPECT_GT(next_token(), last);
 }
 
-TEST_F(Tokens, CountersNearTheirEndAreHandledWithoutAWrap) {  // P10
-  { const named_lock lock(name()); }
-  const mapped_lockfile bytes(name());
-  bytes->header.word.store(file::word::free_at(file::word::counter_end - 3).bits());
-  named_lock lock(name());
-  fencing_token last;
-  for (int i = 0; i < 10; ++i) {
-    std::error_code ec;
-    if (!lock.acquire(0ns, {}, ec)) {
-      EXPECT_TRUE(ec);
-      continue;
+// P10: a counter that somebody wrote into the file
+
+TEST_F(Tokens, NearTheirEndDoNotWrap) {
+  for (const std::uint64_t from_the_end : {1, 3, 100, 1 << 30}) {
+    { const named_lock lock(name()); }
+    mapped_lockfile(name())->header.word.store(
+        file::word::free_at(file::word::counter_end - from_the_end).bits());
+    named_lock lock(name());
+    fencing_token last;
+    for (int i = 0; i < 10; ++i) {
+      std::error_code ec;
+      if (!lock.acquire(0ns, {}, ec)) {
+        EXPECT_TRUE(ec);
+        continue;
+      }
+      EXPECT_GT(lock.token(), last);
+      EXPECT_LT(lock.token().value(), std::uint64_t{1} << 52);
+      last = lock.token();
+      lock.unlock();
     }
-    EXPECT_GT(lock.token(), last);
-    last = lock.token();
-    lock.unlock();
+    fs::remove(name());
+    fs::remove(mark());
   }
+}
+
+TEST_F(Tokens, NearTheirEndDoNotSpoilTheMark) {
+  { const named_lock lock(name()); }
+  mapped_lockfile(name())->header.word.store(
+      file::word::free_at(file::word::counter_end - 5).bits());
+  {
+    named_lock lock(name());
+    std::error_code ec;
+    (void)lock.acquire(0ns, {}, ec);
+  }
+  fs::remove(name());  // as an operator will
+  std::error_code ec;
+  auto lock = named_lock::open(name(), {}, ec);
+  ASSERT_TRUE(lock) << "a mark of our own that we do not accept: " << ec.message();
+  EXPECT_TRUE(lock->try_lock());
 }
 
 }  // namespace
