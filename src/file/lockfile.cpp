@@ -269,8 +269,9 @@ condition lockfile::examine() const {
     throw lock_error(errc::wrong_engine, path_ + " " + why + "; it is left alone", path_);
   };
   if (!has_signature(h)) {
-    if (!is_half_made(fd(), size)) foreign("is another program's file, not a lockfile");
-    return condition::blank;
+    if (is_half_made(fd(), size)) return condition::blank;
+    // Unless its creator has finished in between.
+    if (!has_signature(h)) foreign("is another program's file, not a lockfile");
   }
   if (size < sizeof(header)) return condition::damaged;
   const std::uint32_t format = h.format.load(std::memory_order_relaxed);
@@ -361,7 +362,7 @@ lockfile::settled lockfile::claim() {
       collided = collided || !is_named;
       continue;
     }
-    if (examine() != condition::ready || !is_at_path()) {  // (F2)
+    if (examine() != condition::ready || !is_current()) {  // (F2)
       let_go(fd(), lifeline_of(s));
       return settled::try_again;
     }

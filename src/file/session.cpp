@@ -41,7 +41,7 @@ void file_session::attach() {
   file_.attach();
   epoch_.store(process_epoch());
   const word found(file_.get().header.word.load());
-  if (found.is_free() && found.counter() < highest_seen_) {  // (S5)
+  if (found.is_sane() && found.is_free() && found.counter() < highest_seen_) {  // (S5)
     std::uint64_t expected = found.bits();
     file_.get().header.word.compare_exchange_strong(expected,
                                                     word::free_at(highest_seen_ + 1).bits());

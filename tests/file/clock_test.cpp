@@ -172,13 +172,13 @@ TEST_F(Reboot, WithTheResetKilledAtAnyStepIsMadeGood) {  // TORTURE 14
     {
       const another_boot after;
       completed = run_in_child([&] {
-        int calls = 0;
-        const seam deadly([&](std::string_view) {
-          if (++calls == step) ::raise(SIGKILL);
-          return 0;
-        });
-        const named_lock lock(name());
-      }) == 0;
+                    int calls = 0;
+                    const seam deadly([&](std::string_view) {
+                      if (++calls == step) ::raise(SIGKILL);
+                      return 0;
+                    });
+                    const named_lock lock(name());
+                  }) == 0;
     }
     const another_boot third("11111111-2222-3333-4444-555555555555\n");
     named_lock first(name());

@@ -222,15 +222,15 @@ TEST_P(Creation, KilledAtAnyStepIsMadeGoodByTheNextOpener) {
     }
     fs::remove(name());
     completed = run_in_child([&] {
-      ::umask(0);
-      int calls = 0;
-      const seam deadly([&](std::string_view) {
-        if (++calls == step) ::raise(SIGKILL);
-        return 0;
-      });
-      named_lock lock(name(), {.mode = 0640});
-      (void)lock.try_lock();
-    }) == 0;
+                  ::umask(0);
+                  int calls = 0;
+                  const seam deadly([&](std::string_view) {
+                    if (++calls == step) ::raise(SIGKILL);
+                    return 0;
+                  });
+                  named_lock lock(name(), {.mode = 0640});
+                  (void)lock.try_lock();
+                }) == 0;
 
     ASSERT_LE(files(), 1U) << "left beside the lockfile";
     if (fs::exists(name())) {
@@ -378,8 +378,9 @@ TEST_F(CreationFault, OnANetworkFilesystemIsRefused) {
     s->f_type = type;
     return r;
   };
-  for (const auto& [number, word] : {std::pair{0x6969L, "NFS"}, std::pair{0xFF534D42L, "SMB"},
-                                     std::pair{0x65735546L, "FUSE"}, std::pair{0x01021997L, "9P"}}) {
+  for (const auto& [number, word] :
+       {std::pair{0x6969L, "NFS"}, std::pair{0xFF534D42L, "SMB"}, std::pair{0x65735546L, "FUSE"},
+        std::pair{0x01021997L, "9P"}}) {
     type = number;
     try {
       const named_lock lock(name());

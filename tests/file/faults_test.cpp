@@ -74,8 +74,7 @@ const deed deeds[] = {
        for (std::uint32_t i = 0; i < file::first_capacity; ++i) crowd.emplace_back(path);
      },
      make},
-    {"Acquire",
-     [](const std::string& path) { session.emplace(path); },
+    {"Acquire", [](const std::string& path) { session.emplace(path); },
      [](const std::string&) {
        (void)session->acquire(0ns);
        session->unlock();
@@ -212,9 +211,9 @@ TEST_P(Fault, LeaksNothing) {
 }
 
 TEST_P(Fault, ThatLastsEndsInAnErrorAndNotInALoop) {
-  for (const std::string_view always : {"open", "fstat", "lstat", "fstatfs", "fcntl_lock",
-                                        "fallocate", "fchmod", "fchown", "linkat", "unlink", "mmap",
-                                        "pread", "write"}) {
+  for (const std::string_view always :
+       {"open", "fstat", "lstat", "fstatfs", "fcntl_lock", "fallocate", "fchmod", "fchown",
+        "linkat", "unlink", "mmap", "pread", "write"}) {
     SCOPED_TRACE(std::string(always));
     prepare();
     std::error_code ec;

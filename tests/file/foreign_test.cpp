@@ -87,8 +87,10 @@ void make_socket(const std::string& path) {
 void make_lockfile(const std::string& path) { const named_lock lock(path); }
 
 const kind kinds[] = {
-    {"TextFile", [](const std::string& p) { write_file(p, "Dear diary, today I\n"); }, "another program"},
-    {"LongTextFile", [](const std::string& p) { write_file(p, std::string(700'000, 'x')); }, "another program"},
+    {"TextFile", [](const std::string& p) { write_file(p, "Dear diary, today I\n"); },
+     "another program"},
+    {"LongTextFile", [](const std::string& p) { write_file(p, std::string(700'000, 'x')); },
+     "another program"},
     {"TextFileThatBeginsAlike",
      [](const std::string& p) { write_file(p, "lockbyfile is a nice program\n"); },
      "another program"},
@@ -264,8 +266,7 @@ const damage damages[] = {
      [](const std::string& p) { write_file(p, content_of(p) + std::string(100, 'x')); }},
     {"AppendedMuch",
      [](const std::string& p) { write_file(p, content_of(p) + std::string(1'000'000, 'x')); }},
-    {"MadeHugeAndSparse",
-     [](const std::string& p) { truncate_file(p, std::size_t{1} << 40); }},
+    {"MadeHugeAndSparse", [](const std::string& p) { truncate_file(p, std::size_t{1} << 40); }},
     {"TruncatedAndGrownAgain",
      [](const std::string& p) {
        truncate_file(p, 0);
@@ -425,7 +426,8 @@ class DamagedAndOpen : public Damaged {
         EXPECT_GT(session->token(), last) << "P2";
         session->unlock();
       } else {
-        EXPECT_TRUE(ec == errc::damaged || (ec == errc::timed_out && patience == 0ns)) << ec.message();
+        EXPECT_TRUE(ec == errc::damaged || (ec == errc::timed_out && patience == 0ns))
+            << ec.message();
       }
     }
     ASSERT_TRUE(first.acquire(patience, {}, ec)) << "it did not heal: " << ec.message();
@@ -461,9 +463,9 @@ class RandomBytes : public LockTest {
     switch (pick(random, 0, 5)) {
       case 0: spoilt(0, bytes.size(), pick(random, 1, 4096)); break;
       case 1: spoilt(64, bytes.size(), pick(random, 1, 1000)); break;
-      case 2: spoilt(96, 512, pick(random, 1, 100)); break;   // past the clock
-      case 3: spoilt(128, 136, pick(random, 1, 8)); break;    // the word
-      case 4: spoilt(192, 240, pick(random, 1, 20)); break;   // the line
+      case 2: spoilt(96, 512, pick(random, 1, 100)); break;               // past the clock
+      case 3: spoilt(128, 136, pick(random, 1, 8)); break;                // the word
+      case 4: spoilt(192, 240, pick(random, 1, 20)); break;               // the line
       default: spoilt(1024, bytes.size(), pick(random, 1, 3000)); break;  // slots
     }
     if (pick(random, 0, 3) == 0) bytes.resize(pick(random, 0, 8192));

@@ -277,8 +277,7 @@ TEST_F(Permission, ADirectoryThatMayNotBeEnteredIsNamed) {
   EXPECT_TRUE(passes_in_child([&] {
     become_nobody();
     for (const auto& call : std::vector<std::function<void()>>{
-             [&] { const named_lock lock(name()); },
-             [&] { (void)observe(name()); },
+             [&] { const named_lock lock(name()); }, [&] { (void)observe(name()); },
              [&] { lockbyfile::remove(name()); },
              [&] { const named_lock lock("bed", {.directory = directory() + "/sub"}); }}) {
       try {

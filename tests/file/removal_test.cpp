@@ -185,13 +185,13 @@ TEST_F(Removal, KilledAtAnyStepLeavesAWorkingLock) {  // TORTURE 14, 26
     const fencing_token last = old.acquire(0ns).token;
     old.unlock();
     completed = run_in_child([&] {
-      int calls = 0;
-      const seam deadly([&](std::string_view) {
-        if (++calls == step) ::raise(SIGKILL);
-        return 0;
-      });
-      lockbyfile::remove(name());
-    }) == 0;
+                  int calls = 0;
+                  const seam deadly([&](std::string_view) {
+                    if (++calls == step) ::raise(SIGKILL);
+                    return 0;
+                  });
+                  lockbyfile::remove(name());
+                }) == 0;
     ASSERT_TRUE(old.try_lock()) << "a session that was open all the while";
     EXPECT_GT(old.token(), last);
     named_lock fresh(name());
@@ -253,8 +253,10 @@ TEST_F(Removal, OfALockThatTwoWantToRemoveHappensOnce) {
   for (auto& r : removers) r.say("go");
   for (auto& r : removers) {
     const std::string said = r.hear();
-    if (said == "removed") ++removed;
-    else EXPECT_EQ(said, "not found");
+    if (said == "removed")
+      ++removed;
+    else
+      EXPECT_EQ(said, "not found");
   }
   EXPECT_EQ(removed, 1);
 }
@@ -279,8 +281,7 @@ TEST_F(Prune, RemovesWhatNobodyHasOpenAndSaysWhat) {
   lock_process killed(path_of("killed"));
   ASSERT_TRUE(killed.acquire(0ns));
   killed.kill();
-  EXPECT_EQ(prune(directory()),
-            (std::vector{path_of("a"), path_of("b"), path_of("killed")}));
+  EXPECT_EQ(prune(directory()), (std::vector{path_of("a"), path_of("b"), path_of("killed")}));
   EXPECT_EQ(list(directory()), (std::vector{path_of("here"), path_of("there")}));
   EXPECT_EQ(prune(directory()), std::vector<std::string>()) << "nothing is left to do";
 }
@@ -312,8 +313,9 @@ TEST_F(Prune, RemovesDamagedFilesThatNobodyHasOpen) {  // "leftovers exhaust ino
 }
 
 TEST_F(Prune, OfADirectoryThatCannotBeReadIsAnError) {
-  for (const auto& [where, code] : {std::pair{directory() + "/missing", std::errc::no_such_file_or_directory},
-                                    std::pair{path_of("a"), std::errc::not_a_directory}}) {
+  for (const auto& [where, code] :
+       {std::pair{directory() + "/missing", std::errc::no_such_file_or_directory},
+        std::pair{path_of("a"), std::errc::not_a_directory}}) {
     make("a");
     try {
       prune(where);
@@ -364,7 +366,8 @@ TEST_F(Prune, WhileEightProcessesHammerDoesNotSplitALock) {
         if (!kept[n]) kept[n].emplace(path_of(std::to_string(n)));
         const grant g = kept[n]->acquire(1min);
         if (shared->inside[n].fetch_add(1) != 0) ++shared->violations;
-        if (shared->last_token[n].exchange(g.token.value()) >= g.token.value()) ++shared->violations;
+        if (shared->last_token[n].exchange(g.token.value()) >= g.token.value())
+          ++shared->violations;
         if (pick(dice, 0, 9) == 0) ::sched_yield();
         shared->inside[n].fetch_sub(1);
         std::error_code ec;

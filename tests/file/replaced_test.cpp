@@ -162,8 +162,8 @@ TEST_P(Replaced, WaitersMoveToTheNewFileAndMeetThere) {
       pid = state && state->holder && state->holder->alive ? state->holder->who.pid : 0;
       return pid != 0;
     }));
-    const auto next = std::find_if(waiters.begin(), waiters.end(),
-                                   [&](const auto& w) { return w.pid() == pid; });
+    const auto next =
+        std::find_if(waiters.begin(), waiters.end(), [&](const auto& w) { return w.pid() == pid; });
     ASSERT_NE(next, waiters.end());
     const outcome o = next->end_acquire();
     ASSERT_TRUE(o) << o;

@@ -29,6 +29,7 @@ class Patience : public LockTest {
   Patience() { EXPECT_TRUE(holder_.acquire(0ns)); }
 
   lock_process holder_{name()};
+  std::stop_source stop_;
 };
 
 /// Makes this process hear a signal every 200 us, which ends every sleep of the kernel.
@@ -151,18 +152,16 @@ TEST_F(ArrivingTogether, DeathOfTheHolderAndDeadlineGiveTheGrant) {
 }
 
 TEST_F(ArrivingTogether, GrantAndStopRequestGiveTheGrant) {
-  std::stop_source stop;
-  EXPECT_TRUE(acquire(forever, stop.get_token(), [&] {
-    stop.request_stop();
+  EXPECT_TRUE(acquire(forever, stop_.get_token(), [&] {
+    stop_.request_stop();
     EXPECT_EQ(holder_.release(), std::error_code());
   }));
 }
 
 TEST_F(ArrivingTogether, DeadlineAndStopRequestGiveNothing) {
-  std::stop_source stop;
-  EXPECT_FALSE(acquire(1ms, stop.get_token(), [&] {
+  EXPECT_FALSE(acquire(1ms, stop_.get_token(), [&] {
     std::this_thread::sleep_for(10ms);
-    stop.request_stop();
+    stop_.request_stop();
   }));
   EXPECT_TRUE(look().waiters.empty());
 }
@@ -207,22 +206,20 @@ TEST_F(StopRequest, ThatComesAtAnyInstantIsNotMissed) {
 }
 
 TEST_F(StopRequest, ThatWasMadeBeforeStillTriesOnce) {
-  std::stop_source stop;
-  stop.request_stop();
+  stop_.request_stop();
   named_lock lock(name());
   std::error_code ec;
-  EXPECT_FALSE(lock.acquire(forever, stop.get_token(), ec));
+  EXPECT_FALSE(lock.acquire(forever, stop_.get_token(), ec));
   EXPECT_EQ(ec, errc::cancelled);
   ASSERT_EQ(holder_.release(), std::error_code());
-  EXPECT_TRUE(lock.acquire(forever, stop.get_token(), ec));
+  EXPECT_TRUE(lock.acquire(forever, stop_.get_token(), ec));
 }
 
 TEST_F(StopRequest, IsThrownByTheThrowingOverload) {
-  std::stop_source stop;
-  stop.request_stop();
+  stop_.request_stop();
   named_lock lock(name());
   try {
-    (void)lock.acquire(forever, stop.get_token());
+    (void)lock.acquire(forever, stop_.get_token());
     ADD_FAILURE() << "nothing was thrown";
   } catch (const lock_error& e) {
     EXPECT_EQ(e.code(), errc::cancelled);

@@ -68,7 +68,8 @@ inline bool can_become_nobody() { return ::geteuid() == 0; }
 
 /// Mounts of this process are its own from now on. Throws if that is not permitted.
 inline void leave_mount_namespace() {
-  if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+  if (::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     throw std::system_error(errno, std::system_category(), "a mount namespace of our own");
   }
 }
@@ -81,9 +82,10 @@ inline void mount_tmpfs(const std::string& where, const std::string& options) {
 /// Whether this process may mount: asked by trying, in a child.
 inline bool can_mount() {
   static const bool can = run_in_child([] {
-    if (::unshare(CLONE_NEWNS) != 0) ::_exit(1);
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) ::_exit(1);
-    ::_exit(::mount("none", "/mnt", "tmpfs", 0, "size=16k") == 0 ? 0 : 1);
-  }) == 0;
+                            if (::unshare(CLONE_NEWNS) != 0) ::_exit(1);
+                            if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+                              ::_exit(1);
+                            ::_exit(::mount("none", "/mnt", "tmpfs", 0, "size=16k") == 0 ? 0 : 1);
+                          }) == 0;
   return can;
 }

@@ -112,22 +112,21 @@ class shifted_clocks {
  public:
   shifted_clocks() {
     wall() = steady() = 0;
-    real_clock_ = std::exchange(lockbyfile::sys.clock_gettime, [](clockid_t clock,
-                                                                  struct timespec* result) {
-      const int r = real_clock_(clock, result);
-      add(*result, clock == CLOCK_REALTIME ? wall() : steady());
-      return r;
-    });
-    real_wait_ = std::exchange(
-        lockbyfile::sys.futex_wait,
-        [](const std::uint32_t*, std::uint32_t, const struct timespec* deadline) {
-          struct timespec now {};
-          lockbyfile::sys.clock_gettime(CLOCK_MONOTONIC, &now);
-          const std::int64_t left = nanoseconds(*deadline) - nanoseconds(now);
-          if (left > 0) steady() += left, wall() += left;
-          errno = ETIMEDOUT;
-          return -1;
+    real_clock_ =
+        std::exchange(lockbyfile::sys.clock_gettime, [](clockid_t clock, struct timespec* result) {
+          const int r = real_clock_(clock, result);
+          add(*result, clock == CLOCK_REALTIME ? wall() : steady());
+          return r;
         });
+    real_wait_ = std::exchange(lockbyfile::sys.futex_wait, [](const std::uint32_t*, std::uint32_t,
+                                                              const struct timespec* deadline) {
+      struct timespec now {};
+      lockbyfile::sys.clock_gettime(CLOCK_MONOTONIC, &now);
+      const std::int64_t left = nanoseconds(*deadline) - nanoseconds(now);
+      if (left > 0) steady() += left, wall() += left;
+      errno = ETIMEDOUT;
+      return -1;
+    });
   }
   ~shifted_clocks() {
     lockbyfile::sys.clock_gettime = real_clock_;

@@ -64,8 +64,8 @@ TEST(Instant, TimespecHoldsTheSameInstant) {
     const auto spec = to_timespec(t);
     EXPECT_GE(spec.tv_nsec, 0);
     EXPECT_LT(spec.tv_nsec, 1'000'000'000);
-    EXPECT_EQ(static_cast<instant>(spec.tv_sec) * 1'000'000'000 + static_cast<instant>(spec.tv_nsec),
-              t);
+    EXPECT_EQ(
+        static_cast<instant>(spec.tv_sec) * 1'000'000'000 + static_cast<instant>(spec.tv_nsec), t);
   }
 }
 

@@ -33,22 +33,28 @@ struct place {
 };
 using places = std::map<std::string, place>;
 
-#define FIELD(type, name) \
-  { #name, { offsetof(type, name), sizeof(type::name) } }
+#define FIELD(type, name)                               \
+  {                                                     \
+#name, { offsetof(type, name), sizeof(type::name) } \
+  }
 
 places header_fields() {
-  return {FIELD(header, signature),   FIELD(header, format),        FIELD(header, flags),
-          FIELD(header, boot_id),     FIELD(header, time_namespace), FIELD(header, word),
-          FIELD(header, last_to_join), FIELD(header, tickets),      FIELD(header, freed_counter),
-          FIELD(header, freed_at),    FIELD(header, barge_until),   FIELD(header, capacity),
-          FIELD(header, slot_hint),   FIELD(header, next_grant_entry), FIELD(header, grants)};
+  return {
+      FIELD(header, signature),    FIELD(header, format),           FIELD(header, flags),
+      FIELD(header, boot_id),      FIELD(header, time_namespace),   FIELD(header, word),
+      FIELD(header, last_to_join), FIELD(header, tickets),          FIELD(header, freed_counter),
+      FIELD(header, freed_at),     FIELD(header, barge_until),      FIELD(header, capacity),
+      FIELD(header, slot_hint),    FIELD(header, next_grant_entry), FIELD(header, grants)};
 }
 
 places slot_fields() {
-  return {FIELD(slot, lease_deadline), FIELD(slot, token),     FIELD(slot, since),
-          FIELD(slot, lease),          FIELD(slot, ticket),    FIELD(slot, waiting_since),
-          FIELD(slot, next_look),      FIELD(slot, wake),      FIELD(slot, session),   FIELD(slot, pid),
-          FIELD(slot, user),           FIELD(slot, opened),    FIELD(slot, command)};
+  return {FIELD(slot, lease_deadline), FIELD(slot, token),
+          FIELD(slot, since),          FIELD(slot, lease),
+          FIELD(slot, ticket),         FIELD(slot, waiting_since),
+          FIELD(slot, next_look),      FIELD(slot, wake),
+          FIELD(slot, session),        FIELD(slot, pid),
+          FIELD(slot, user),           FIELD(slot, opened),
+          FIELD(slot, command)};
 }
 #undef FIELD
 

@@ -83,7 +83,8 @@ TEST_F(Name, ControlCharactersAreNotEchoed) {
     (void)resolve("a\n\x1b[31mb/", "");
     ADD_FAILURE();
   } catch (const lock_error& error) {
-    for (const char c : std::string_view(error.what())) EXPECT_GE(static_cast<unsigned char>(c), 32);
+    for (const char c : std::string_view(error.what()))
+      EXPECT_GE(static_cast<unsigned char>(c), 32);
   }
 }
 
@@ -264,9 +265,9 @@ TEST_F(Name, WithAColonButNoSchemeIsAFile) {
 // Every door
 
 TEST_F(Name, IsCheckedByEveryFunctionThatTakesOne) {
-  for (const auto& [name, code] : {std::pair{"", errc::invalid_name},
-                                   std::pair{"..", errc::invalid_name},
-                                   std::pair{"etcd://h/x", errc::wrong_engine}}) {
+  for (const auto& [name, code] :
+       {std::pair{"", errc::invalid_name}, std::pair{"..", errc::invalid_name},
+        std::pair{"etcd://h/x", errc::wrong_engine}}) {
     std::error_code ec;
     EXPECT_FALSE(observe(name, {}, ec));
     EXPECT_EQ(ec, code);

@@ -112,8 +112,7 @@ TEST_F(Options, TheDescriptionIsTheProgramsShortNameByDefault) {
   lock.lock();
   const auto state = look();
   ASSERT_TRUE(state.holder);
-  EXPECT_EQ(state.holder->who.command,
-            std::string(program_invocation_short_name).substr(0, 47));
+  EXPECT_EQ(state.holder->who.command, std::string(program_invocation_short_name).substr(0, 47));
 }
 
 }  // namespace

@@ -443,7 +443,7 @@ TEST_F(Tokens, NearTheirEndDoNotWrap) {
   }
 }
 
-TEST_F(Tokens, NearTheirEndDoNotSpoilTheMark) {
+TEST_F(Tokens, NearTheirEndAreAClearErrorUntilAnOperatorRemovesTheirMemory) {
   { const named_lock lock(name()); }
   mapped_lockfile(name())->header.word.store(
       file::word::free_at(file::word::counter_end - 5).bits());
@@ -452,11 +452,17 @@ TEST_F(Tokens, NearTheirEndDoNotSpoilTheMark) {
     std::error_code ec;
     (void)lock.acquire(0ns, {}, ec);
   }
-  fs::remove(name());  // as an operator will
-  std::error_code ec;
-  auto lock = named_lock::open(name(), {}, ec);
-  ASSERT_TRUE(lock) << "a mark of our own that we do not accept: " << ec.message();
-  EXPECT_TRUE(lock->try_lock());
+  fs::remove(name());
+  try {
+    (void)next_token();
+  } catch (const lock_error& error) {
+    EXPECT_EQ(error.code(), errc::damaged);
+    EXPECT_NE(std::string(error.what()).find(mark()), std::string::npos) << error.what();
+  }
+  fs::remove(name());
+  fs::remove(mark());
+  const fencing_token anew = next_token();
+  EXPECT_LE(anew.value(), wall_clock_us() + 1'000);
 }
 
 }  // namespace
