@@ -11,5 +11,5 @@
 #define LOCKBYFILE_THREAD_SANITIZER false
 #endif
 
-/// Which does not let a child of a process with threads start threads.
+/// Which takes a child of a process with threads for a continuation of all of them.
 inline constexpr bool under_thread_sanitizer = LOCKBYFILE_THREAD_SANITIZER;
