@@ -88,7 +88,8 @@ class Truncation : public LockTest {
     ::setrlimit(RLIMIT_CORE, &none);  // some of these die on purpose
   }
 
-  /// In a new program.
+  /// In a new program: it begins, which must not hang, and it ends.
+  static void begin() { ::alarm(20); }
   static void finish(bool held_the_claim) { std::_Exit(held_the_claim ? well : 1); }
 };
 
@@ -234,6 +235,7 @@ TEST_F(Truncation, AtAnyStepOfAnAcquisitionGrantsNothingThatTheFileDoesNotSay) {
 TEST_F(TruncationDeathTest, AnotherLibrarysHandlerIsCalledForItsMappings) {
   EXPECT_EXIT(
       {
+        begin();
         handle(SIGBUS, another_librarys_handler);
         named_lock lock(name());
         lock.lock();
@@ -249,6 +251,7 @@ TEST_F(TruncationDeathTest, AnotherLibrarysHandlerIsCalledForItsMappings) {
 TEST_F(TruncationDeathTest, AnOldStyleHandlerIsCalledForItsMappings) {
   EXPECT_EXIT(
       {
+        begin();
         ::signal(SIGBUS, old_style_handler);
         named_lock lock(name());
         const truncated_mapping theirs;
@@ -261,6 +264,7 @@ TEST_F(TruncationDeathTest, AnOldStyleHandlerIsCalledForItsMappings) {
 TEST_F(TruncationDeathTest, WithoutAnotherHandlerAForeignFaultTakesItsCourse) {
   EXPECT_EXIT(
       {
+        begin();
         ::signal(SIGBUS, SIG_DFL);
         const named_lock lock(name());
         const truncated_mapping theirs;
@@ -273,6 +277,7 @@ TEST_F(TruncationDeathTest, WithoutAnotherHandlerAForeignFaultTakesItsCourse) {
 TEST_F(TruncationDeathTest, ASentSignalTakesItsCourseToo) {  // kill -BUS
   EXPECT_EXIT(
       {
+        begin();
         ::signal(SIGBUS, SIG_DFL);
         const named_lock lock(name());
         ::kill(::getpid(), SIGBUS);
@@ -284,6 +289,7 @@ TEST_F(TruncationDeathTest, ASentSignalTakesItsCourseToo) {  // kill -BUS
 TEST_F(TruncationDeathTest, AnIgnoredSentSignalDoesNotEndTheGuard) {
   EXPECT_EXIT(
       {
+        begin();
         ::signal(SIGBUS, SIG_IGN);
         named_lock lock(name());
         lock.lock();
@@ -297,6 +303,7 @@ TEST_F(TruncationDeathTest, AnIgnoredSentSignalDoesNotEndTheGuard) {
 TEST_F(TruncationDeathTest, AMappingInThePlaceOfAClosedLockIsNotOurs) {
   EXPECT_EXIT(
       {
+        begin();
         handle(SIGBUS, another_librarys_handler);
         for (int i = 0; i < 20; ++i) {
           const named_lock closed(name());
@@ -312,6 +319,7 @@ TEST_F(TruncationDeathTest, AMappingInThePlaceOfAClosedLockIsNotOurs) {
 TEST_F(TruncationDeathTest, TheGuardCanBeLeftOut) {
   EXPECT_EXIT(
       {
+        begin();
         handle(SIGBUS, another_librarys_handler);
         named_lock lock(name(), {.on_truncation = truncation_guard::leave_out});
         (void)observe(name(), {.on_truncation = truncation_guard::leave_out});
@@ -329,6 +337,7 @@ TEST_F(TruncationDeathTest, TheGuardCanBeLeftOut) {
 TEST_F(TruncationDeathTest, TheGuardIsPerLock) {
   EXPECT_EXIT(
       {
+        begin();
         handle(SIGBUS, another_librarys_handler);
         named_lock guarded(name());
         named_lock unguarded(name() + "2", {.on_truncation = truncation_guard::leave_out});
@@ -346,6 +355,7 @@ TEST_F(TruncationDeathTest, TheGuardIsPerLock) {
 TEST_F(TruncationDeathTest, TheGuardWorksOnAnAlternateStackAndKeepsErrno) {
   EXPECT_EXIT(
       {
+        begin();
         named_lock lock(name());
         lock.lock();
         struct sigaction now {};

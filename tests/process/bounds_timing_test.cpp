@@ -77,19 +77,25 @@ TEST_F(BoundsTiming, AKilledHoldersLockIsHandedOnWithin10Ms) {
 
 TEST_F(BoundsTiming, ALeaseThatRunsOutIsTakenOverAtItsEndAndNotBefore) {
   delays d;
+  delays alarm;
   lock_process holder(name(), {.lease = 17ms});  // between two looks of a waiter
   lock_process waiter(name());
   for (int round = 0; round < 20; ++round) {
     ASSERT_TRUE(holder.acquire(forever));
     const nanoseconds deadline(mapped_lockfile(name()).holder().lease_deadline.load());
-    const outcome taken = waiter.acquire(forever);
+    waiter.begin_acquire(forever);
+    std::this_thread::sleep_until(std::chrono::steady_clock::time_point(deadline));
+    alarm.add(steady_now() - deadline);
+    const outcome taken = waiter.end_acquire();
     ASSERT_EQ(taken.granted.how, grant_kind::expired);
     EXPECT_GE(taken.ended, deadline);
     d.add(taken.ended - deadline);
     ASSERT_EQ(waiter.release(), std::error_code());
   }
   d.print("from the end of the lease to the next grant");
-  EXPECT_LT(d.median(), 2ms) << "found at a look, not waited for";
+  alarm.print("from the same instant to the end of a plain sleep");
+  // A busy machine wakes everybody late; a look that is not the lease's would be later.
+  EXPECT_LT(d.median(), 1ms + 2 * alarm.median()) << "found at a look, not waited for";
 }
 
 TEST_F(BoundsTiming, DeadWaitersDoNotDelayTheNoticeOfADeath) {
