@@ -25,9 +25,6 @@
 // (A3) After a sleep the lock is looked at before the clock and the stop request: a
 //      grant that arrives together with them is returned.
 // (A4) A waiter that gives up may have swallowed a wake-up: it passes it on.
-#include <unistd.h>
-
-#include <utility>
 
 #include "file/session.hpp"
 #include "linux/process_epoch.hpp"
@@ -38,9 +35,7 @@ namespace lockbyfile::file {
 struct file_session::waiting {
   instant deadline = 0;
   instant now = 0;              // of this look
-  std::uint64_t seen = 0;       // the word that it found
-  instant next_look = 0;        // as it finds it
-  bool has_spun = false;        // once is enough: who spins again and again starves
+  instant next_look = 0;        // as this look finds it
   std::uint64_t open_word = 0;  // an opening that we saw before,
   instant open_since = 0;       // and when we saw it first
 };
@@ -88,10 +83,6 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       ec = errc::timed_out;
       return std::nullopt;
     } else if (!line_.is_in()) {
-      const header& h = file_.get().header;
-      const bool nobody_waits = h.last_to_join.load(std::memory_order_relaxed) == 0;
-      const bool may_spin = nobody_waits && !std::exchange(w.has_spun, true);
-      if (may_spin && spin_.sees_change(h.word, w.seen)) continue;
       line_.join(w.now);
       result.place = line_.place();
     } else {
@@ -122,7 +113,6 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
       return outlook::reopen;
     }
     highest_seen_ = seen.counter();
-    w.seen = seen.bits();
 
     w.next_look = never;
     const auto found = find_opening(seen, w);

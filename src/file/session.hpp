@@ -43,7 +43,6 @@
 #include "core/engine.hpp"
 #include "file/line.hpp"
 #include "file/lockfile.hpp"
-#include "file/spin.hpp"
 
 namespace lockbyfile::file {
 
@@ -94,7 +93,6 @@ class file_session final : public session {
 
   lockfile file_;
   line line_;
-  adaptive_spin spin_;
   std::array<std::uint64_t, 6> command_{};
   std::atomic<std::chrono::nanoseconds> lease_;
 

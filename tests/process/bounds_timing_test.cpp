@@ -129,7 +129,7 @@ class crowd {
           std::deque<named_lock> locks;
           for (unsigned i = 0; i < count; ++i) locks.emplace_back(name);
           {
-            std::vector<std::jthread> all;
+            std::deque<std::jthread> all;
             for (named_lock& lock : locks) {
               all.emplace_back([&] {
                 if (lock.try_lock_for(patience)) lock.unlock();

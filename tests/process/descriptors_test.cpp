@@ -17,6 +17,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "support/child.hpp"
 #include "support/lock_process.hpp"
@@ -30,7 +31,7 @@ using namespace std::chrono_literals;
 /// Another file under a descriptor's number.
 class innocent_file {
  public:
-  innocent_file(const std::string& path, int number) : path_(path), number_(number) {
+  innocent_file(std::string path, int number) : path_(std::move(path)), number_(number) {
     std::ofstream(path_) << content;
     const int fd = ::open(path_.c_str(), O_RDWR | O_CLOEXEC);
     if (fd != number_) {

@@ -32,7 +32,7 @@ using Leases = LockTest;
 TEST_F(Leases, OfZeroOrLessAreRefusedByTheConstructorWithTheName) {
   for (const nanoseconds lease : {0ns, -1ns, nanoseconds(-1s), nanoseconds::min()}) {
     try {
-      named_lock(name(), {.lease = lease});
+      const named_lock lock(name(), {.lease = lease});
       ADD_FAILURE() << lease.count() << " ns was accepted";
     } catch (const lock_error& e) {
       EXPECT_EQ(e.code(), errc::invalid_option);

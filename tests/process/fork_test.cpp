@@ -315,12 +315,13 @@ TEST_F(Fork, ALockMadeBeforeForkExcludesAllChildrenThatUseIt) {
 TEST_F(Fork, AnExecutedProgramInheritsNoDescriptorOfALockfile) {
   named_lock lock(name());
   (void)lock.acquire(0ns);
+  // NOLINTNEXTLINE(cert-env33-c): a program is what we want to start
   std::FILE* sh = ::popen("for f in /proc/self/fd/* /proc/$$/fd/*; do readlink $f; done", "r");
   ASSERT_NE(sh, nullptr);
   std::string open_files;
   for (char line[PATH_MAX]; std::fgets(line, sizeof line, sh) != nullptr;) open_files += line;
   EXPECT_EQ(::pclose(sh) & 0x7f, 0);
-  EXPECT_NE(open_files.find("/"), std::string::npos) << "nothing was listed";
+  EXPECT_NE(open_files.find('/'), std::string::npos) << "nothing was listed";
   EXPECT_EQ(open_files.find("lockfile"), std::string::npos) << open_files;
 }
 
@@ -328,6 +329,7 @@ TEST_F(Fork, AProgramStartedByTheHolderDoesNotKeepItsLockAlive) {  // P5
   child holder([this](talk& t) {
     named_lock lock(name());
     (void)lock.acquire(0ns);
+    // NOLINTNEXTLINE(cert-env33-c)
     std::FILE* sleeper = ::popen("echo started; exec sleep 60", "r");
     char line[16];
     if (std::fgets(line, sizeof line, sleeper) != nullptr) t.say("started");
@@ -353,13 +355,12 @@ class ForkWithKeepAlive : public LockTest {
  protected:
   void SetUp() override {
     if (under_thread_sanitizer) GTEST_SKIP() << "forks a process with threads";
-  }
-  ForkWithKeepAlive() {
     real_lstat = sys.lstat;
     sys.lstat = lstat_that_takes_time;
   }
-  ~ForkWithKeepAlive() override { sys.lstat = real_lstat; }
-
+  void TearDown() override {
+    if (real_lstat != nullptr) sys.lstat = real_lstat;
+  }
   /// Acquires `lock`, to be renewed every 333 us.
   static void acquire(named_lock& lock) {
     (void)lock.acquire(0ns);

@@ -17,6 +17,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "support/child.hpp"
 #include "support/lock_process.hpp"
@@ -48,8 +49,8 @@ struct arena {
 
 class worker {
  public:
-  worker(const std::string& name, arena& a, std::uint64_t seed)
-      : name_(name), arena_(a), random_(seed) {
+  worker(std::string name, arena& a, std::uint64_t seed)
+      : name_(std::move(name)), arena_(a), random_(seed) {
     open();
   }
 

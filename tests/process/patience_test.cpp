@@ -115,9 +115,10 @@ int sleep_with_events(const std::uint32_t*, std::uint32_t, const struct timespec
 }
 
 class ArrivingTogether : public Patience {
- protected:
+ public:
   ~ArrivingTogether() override { sys = real_; }
 
+ protected:
   std::optional<grant> acquire(nanoseconds patience, const std::stop_token& stop,
                                std::function<void()> events) {
     during_sleep = [this, events = std::move(events)] {

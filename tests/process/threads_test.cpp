@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <deque>
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
 #include <system_error>
@@ -38,7 +39,7 @@ TEST_F(Threads, WithAnObjectEachExcludeEachOther) {
   std::atomic<unsigned> inside{0};
   std::atomic<unsigned> counter{0};
   {
-    std::vector<std::jthread> all;
+    std::deque<std::jthread> all;
     for (unsigned i = 0; i < threads; ++i) {
       all.emplace_back([&] {
         named_lock lock(name());
@@ -97,7 +98,7 @@ TEST_F(Threads, ThatAcquireWithOneObjectAtOnceAreRefusedOrServedButNeverBoth) {
   std::atomic<unsigned> overlaps{0};
   std::atomic<unsigned> served{0};
   {
-    std::vector<std::jthread> all;
+    std::deque<std::jthread> all;
     for (int i = 0; i < 4; ++i) {
       all.emplace_back([&] {
         for (int r = 0; r < 500; ++r) {
@@ -143,7 +144,7 @@ TEST_F(Threads, OfAChildThatUseOneInheritedObjectAtOnceAreRefusedOrServed) {  //
     child c([&](talk&) {
       std::atomic<unsigned> inside{0};
       std::atomic<bool> go{false};
-      std::vector<std::jthread> all;
+      std::deque<std::jthread> all;
       for (int t = 0; t < 4; ++t) {
         all.emplace_back([&] {
           while (!go) {
