@@ -26,6 +26,8 @@
 //      grant that arrives together with them is returned.
 // (A4) A waiter that gives up may have swallowed a wake-up: it passes it on.
 
+#include <algorithm>
+
 #include "file/session.hpp"
 #include "linux/process_epoch.hpp"
 
