@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -18,6 +19,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "file/word.hpp"
@@ -225,6 +227,36 @@ TEST_F(Reboot, ThatCannotBeToldIsAClearError) {
     }
     EXPECT_FALSE(fs::exists(name()));
   }
+}
+
+// TORTURE 37, P9
+
+std::atomic<bool> halting = false;
+std::atomic<bool> halted = false;
+
+TEST_F(Reboot, IsToldToAChildThatWasForkedWhileAThreadAskedForIt) {
+  static int (*const real)(const char*, int, mode_t) = sys.open;
+  { const named_lock lock(name()); }
+  forget_this_clock();
+  halting = true;
+  sys.open = [](const char* path, int flags, mode_t mode) {
+    while (halting && std::string_view(path).ends_with("boot_id")) {
+      halted = true;
+      std::this_thread::yield();
+    }
+    return real(path, flags, mode);
+  };
+  std::thread asking([&] { const named_lock lock(name()); });
+  while (!halted) std::this_thread::yield();
+  EXPECT_TRUE(passes_in_child([&] {
+    ::alarm(10);
+    halting = false;
+    named_lock lock(name());
+    EXPECT_TRUE(lock.try_lock());
+  })) << "hung by a lock of a thread that is not there";
+  halting = false;
+  asking.join();
+  sys.open = real;
 }
 
 // TORTURE 34

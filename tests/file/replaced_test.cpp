@@ -12,10 +12,13 @@
 #include <functional>
 #include <list>
 #include <lockbyfile/lockbyfile.hpp>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "support/files.hpp"
 #include "support/lock_test.hpp"
+#include "support/seam.hpp"
 
 namespace lockbyfile {
 namespace {
@@ -259,6 +262,48 @@ TEST_P(ReplacedByForeign, SessionsWorkAgainWhenItIsGone) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ReplacedByForeign, ::testing::ValuesIn(foreign),
                          [](const auto& p) { return p.param.name; });
+
+using ReplacedWhileOpening = LockTest;
+
+TEST_F(ReplacedWhileOpening, AtAnyStepIsNoticed) {  // lockfile.hpp, F2
+  const std::function<void(const std::string&)> removals[] = {
+      [](const std::string& path) { fs::remove(path); },
+      [](const std::string& path) { lockbyfile::remove(path); },
+  };
+  for (const auto& removal : removals) {
+    bool reached = true;
+    for (int step = 1; reached; ++step) {
+      SCOPED_TRACE(step);
+      ASSERT_LT(step, 200);
+      reached = false;
+      { const named_lock made(name()); }
+      child rival([&](talk& t) {
+        t.expect("go");
+        removal(name());
+        named_lock lock(name());
+        lock.lock();
+        t.say("held");
+        t.expect("end");
+      });
+      int calls = 0;
+      std::optional<named_lock> lock;
+      {
+        const seam meddling([&](std::string_view call) {
+          if (call != "clock_gettime" && ++calls == step) {
+            reached = true;
+            rival.say("go");
+            rival.expect("held");
+          }
+          return 0;
+        });
+        lock.emplace(name());
+      }
+      EXPECT_EQ(lock->try_lock(), !reached) << "two locks of one name";
+      lock.reset();
+      fs::remove(name());
+    }
+  }
+}
 
 using Deleted = LockTest;
 

@@ -433,14 +433,14 @@ TEST_F(BoundsTiming, EightProcessesShareTheLockEvenlySlow) {
   };
   const shared_memory<counts> shared;
   std::deque<child> all;
-  for (unsigned i = 0; i < processes; ++i) {
-    all.emplace_back([&, i](talk& t) {
+  for (auto& grants : shared->grants) {
+    all.emplace_back([&](talk& t) {
       named_lock lock(name());
       t.say("ready");
       while (!shared->begin) std::this_thread::sleep_for(1ms);
       while (!shared->over) {
         lock.lock();
-        ++shared->grants[i];
+        ++grants;
         std::this_thread::sleep_for(1ms);
         lock.unlock();
       }

@@ -261,7 +261,7 @@ TEST_F(Fork, NoChildOfAProgramThatIsOpeningLocksInheritsALifeline) {  // P9
   const std::jthread opening([&](const std::stop_token& over) {
     while (!over.stop_requested()) (void)named_lock(name());
   });
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < 100; ++i) {
     ASSERT_EQ(exit_code_of(::fork, [&] { return open_files_in(directory()); }), 0) << i;
   }
 }
