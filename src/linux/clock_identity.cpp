@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "linux/clock_identity.hpp"
 
+#include <atomic>
 #include <cctype>
 #include <cerrno>
 #include <lockbyfile/error.hpp>
-#include <mutex>
 
 #include "linux/process_epoch.hpp"
 #include "linux/system_calls.hpp"
@@ -16,9 +16,10 @@ namespace {
 constexpr const char* boot_id_path = "/proc/sys/kernel/random/boot_id";
 constexpr const char* time_namespace_path = "/proc/self/ns/time";
 
-std::mutex cache_mutex;
-clock_identity cached;
-std::uint64_t cached_for = 0;  // process epoch: unshare changes the namespace of children
+// Threads that read at once store the same values, so there is no lock, which a child
+// forked meanwhile would find locked for ever.
+std::atomic<std::uint64_t> cached[3];
+std::atomic<std::uint64_t> cached_for{0};  // process epoch: unshare acts on children
 
 void read_boot_id(std::uint64_t (&id)[2]) {
   char text[40] = {};
@@ -56,20 +57,20 @@ std::uint64_t read_time_namespace() noexcept {
 
 clock_identity this_clock() {
   const std::uint64_t epoch = process_epoch();
-  const std::lock_guard guard(cache_mutex);
-  if (cached_for != epoch) {
-    clock_identity fresh;
-    read_boot_id(fresh.boot_id);
-    fresh.time_namespace = read_time_namespace();
-    cached = fresh;
-    cached_for = epoch;
+  if (cached_for.load(std::memory_order_acquire) == epoch) {
+    return {{cached[0].load(std::memory_order_relaxed), cached[1].load(std::memory_order_relaxed)},
+            cached[2].load(std::memory_order_relaxed)};
   }
-  return cached;
+  clock_identity fresh;
+  read_boot_id(fresh.boot_id);
+  fresh.time_namespace = read_time_namespace();
+  cached[0].store(fresh.boot_id[0], std::memory_order_relaxed);
+  cached[1].store(fresh.boot_id[1], std::memory_order_relaxed);
+  cached[2].store(fresh.time_namespace, std::memory_order_relaxed);
+  cached_for.store(epoch, std::memory_order_release);
+  return fresh;
 }
 
-void forget_this_clock() noexcept {
-  const std::lock_guard guard(cache_mutex);
-  cached_for = 0;
-}
+void forget_this_clock() noexcept { cached_for.store(0); }
 
 }  // namespace lockbyfile
