@@ -41,25 +41,25 @@ namespace fs = std::filesystem;
 class another_boot {
  public:
   explicit another_boot(const std::string& id = "6f1e3d2c-0a1b-4c5d-8e9f-001122334455\n") {
-    file_ = fs::temp_directory_path() / ("lockbyfile-boot-" + std::to_string(::getpid()));
-    write_file(file_, id);
-    real_ = std::exchange(sys.open, [](const char* path, int flags, mode_t mode) {
+    id_file = fs::temp_directory_path() / ("lockbyfile-boot-" + std::to_string(::getpid()));
+    write_file(id_file, id);
+    real = std::exchange(sys.open, [](const char* path, int flags, mode_t mode) {
       const bool asked = std::string_view(path) == "/proc/sys/kernel/random/boot_id";
-      return real_(asked ? file_.c_str() : path, flags, mode);
+      return real(asked ? id_file.c_str() : path, flags, mode);
     });
     forget_this_clock();
   }
   ~another_boot() {
-    sys.open = real_;
+    sys.open = real;
     forget_this_clock();
-    fs::remove(file_);
+    fs::remove(id_file);
   }
   another_boot(const another_boot&) = delete;
   another_boot& operator=(const another_boot&) = delete;
 
  private:
-  static inline int (*real_)(const char*, int, mode_t) = nullptr;
-  static inline std::string file_;
+  static inline int (*real)(const char*, int, mode_t) = nullptr;
+  static inline std::string id_file;
 };
 
 using Reboot = LockTest;

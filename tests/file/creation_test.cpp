@@ -20,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "file/layout.hpp"
@@ -205,6 +206,32 @@ TEST_P(Creation, CompletesAFileThatWasInitialisedToAnyPoint) {
     ASSERT_TRUE(lock->try_lock());
     ASSERT_GT(lock->token().value(), 1'000'000'000'000'000U) << "tokens start at the clock";
   }
+}
+
+TEST_P(Creation, UsesAFileThatAnotherCompletesWhileItIsLookedAt) {  // TORTURE 15
+  write_file(name(), std::string(4096, '\0'));
+  child rival([&](talk& t) {
+    t.expect("go");
+    named_lock lock(name());
+    lock.lock();
+    t.say("held");
+    t.expect("end");
+  });
+  bool looked_at = false;
+  std::optional<named_lock> lock;
+  {
+    const seam meddling([&](std::string_view call) {
+      if (call == "pread" && !looked_at) {
+        looked_at = true;
+        rival.say("go");
+        rival.expect("held");
+      }
+      return 0;
+    });
+    lock.emplace(name());
+  }
+  EXPECT_TRUE(looked_at) << "no test at all";
+  EXPECT_FALSE(lock->try_lock());
 }
 
 // TORTURE 14

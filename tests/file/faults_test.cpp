@@ -117,7 +117,7 @@ bool can_fail(std::string_view call) {
 
 class Fault : public LockTest, public ::testing::WithParamInterface<deed> {
  protected:
-  ~Fault() override { end_sessions(); }
+  void TearDown() override { end_sessions(); }
 
   static void end_sessions() {
     session.reset();

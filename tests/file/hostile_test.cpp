@@ -65,7 +65,7 @@ slot& any_slot(file::image& f, std::mt19937_64& random) {
 /// What steers sessions that are open.
 const vandalism of_the_line = [](file::image& f, std::mt19937_64& random) {
   header& h = f.header;
-  switch (pick(random, 0, 11)) {
+  switch (pick(random, 0, 12)) {
     case 0: return scribble(h.last_to_join, random);
     case 1: return scribble(h.tickets, random);
     case 2: h.freed_counter.store(h.word.load() >> 12); return scribble(h.freed_at, random);
@@ -77,6 +77,7 @@ const vandalism of_the_line = [](file::image& f, std::mt19937_64& random) {
     case 8: return scribble(any_slot(f, random).waiting_since, random);
     case 9: return scribble(any_slot(f, random).next_look, random);
     case 10: return scribble(any_slot(f, random).wake, random);
+    case 11: return scribble(any_slot(f, random).session, random);
     default: return scribble(any_slot(f, random).token, random);
   }
 };

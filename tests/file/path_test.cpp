@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 class Path : public LockTest {
  protected:
   Path() { fs::create_directories(directory() + "/a/b"); }
-  ~Path() override { fs::current_path(before_); }
+  void TearDown() override { fs::current_path(before_); }
 
   /// Both exclude each other, and count on in one sequence.
   static void expect_one_lock(const std::string& one, const std::string& other) {

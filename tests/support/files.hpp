@@ -29,6 +29,10 @@ inline void write_file(const std::string& path, std::string_view content) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
 }
 
+inline void append_to_file(const std::string& path, std::string_view content) {
+  std::ofstream(path, std::ios::binary | std::ios::app) << content;
+}
+
 inline void truncate_file(const std::string& path, std::size_t size) {
   if (::truncate(path.c_str(), static_cast<off_t>(size)) != 0)
     throw std::system_error(errno, std::system_category(), "truncate " + path);

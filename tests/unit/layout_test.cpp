@@ -33,6 +33,7 @@ struct place {
 };
 using places = std::map<std::string, place>;
 
+// A macro, since offsetof is one.
 #define FIELD(type, name)                               \
   {                                                     \
 #name, { offsetof(type, name), sizeof(type::name) } \

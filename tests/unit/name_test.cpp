@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 class Name : public ::testing::Test {
  protected:
   Name() { ::unsetenv("LOCKBYFILE_DIR"); }
-  ~Name() override {
+  void TearDown() override {
     ::unsetenv("LOCKBYFILE_DIR");
     fs::current_path(before_);
   }

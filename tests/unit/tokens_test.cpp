@@ -34,20 +34,20 @@ namespace fs = std::filesystem;
 class no_marks {
  public:
   no_marks() {
-    real_ = std::exchange(sys.open, [](const char* path, int flags, mode_t mode) {
+    real = std::exchange(sys.open, [](const char* path, int flags, mode_t mode) {
       if (std::string_view(path).ends_with(".tokens") && (flags & O_CREAT) != 0) {
         errno = EACCES;
         return -1;
       }
-      return real_(path, flags, mode);
+      return real(path, flags, mode);
     });
   }
-  ~no_marks() { sys.open = real_; }
+  ~no_marks() { sys.open = real; }
   no_marks(const no_marks&) = delete;
   no_marks& operator=(const no_marks&) = delete;
 
  private:
-  static inline int (*real_)(const char*, int, mode_t) = nullptr;
+  static inline int (*real)(const char*, int, mode_t) = nullptr;
 };
 
 std::uint64_t wall_clock_us() { return read_clock(CLOCK_REALTIME) / 1000; }
@@ -421,7 +421,7 @@ TEST_F(Tokens, GrowWhenTheWallClockIsSetForwardAndBackAgain) {
 // P10: a counter that somebody wrote into the file
 
 TEST_F(Tokens, NearTheirEndDoNotWrap) {
-  for (const std::uint64_t from_the_end : {1, 3, 100, 1 << 30}) {
+  for (const std::uint64_t from_the_end : {1U, 3U, 100U, 1U << 30}) {
     { const named_lock lock(name()); }
     mapped_lockfile(name())->header.word.store(
         file::word::free_at(file::word::counter_end - from_the_end).bits());
