@@ -83,8 +83,9 @@ TEST_F(RunCommand, SaysWhomItWaitsForSinceWhenAndHowManyAreAhead) {
 
 TEST_F(RunCommand, ForwardsSignalsToTheCommand) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2}) {
-    auto running = start("exec $lockbyfile run x -- sh -c 'trap \"exit 5\" INT TERM HUP QUIT USR1 USR2;"
-                         " echo ready; while :; do sleep 0.02; done'");
+    auto running = start(
+        "exec $lockbyfile run x -- sh -c 'trap \"exit 5\" INT TERM HUP QUIT USR1 USR2;"
+        " echo ready; while :; do sleep 0.02; done'");
     running.expect("ready");
     running.signal(signal);
     EXPECT_EQ(running.wait(), 5) << signal;
@@ -118,7 +119,8 @@ TEST_F(RunCommand, ADaemonLeftBehindDoesNotKeepTheLock) {
 
 TEST_F(RunCommand, ALeaseEndsTheCommandAndItsChildrenBeforeTheLockOpens) {
   const auto r = shell(
-      "$lockbyfile run --lease 1s x -- sh -c 'trap \"\" TERM; while :; do date +%s%N >beat; sleep 0.01; done'"
+      "$lockbyfile run --lease 1s x -- sh -c 'trap \"\" TERM; while :; do date +%s%N >beat; sleep "
+      "0.01; done'"
       "; code=$?; $lockbyfile status x | head -1; exit $code");
   EXPECT_EQ(r.code, 76);
   const std::string beat = content("beat");

@@ -18,7 +18,8 @@ TEST_F(Verbs, StatusOfAnUnknownLockIsAMessageAndOne) {
 }
 
 TEST_F(Verbs, StatusAsJsonIsExact) {
-  auto holder = start("exec $lockbyfile run --lease 1h x -- sh -c 'echo $LOCKBYFILE_TOKEN; sleep 60'");
+  auto holder =
+      start("exec $lockbyfile run --lease 1h x -- sh -c 'echo $LOCKBYFILE_TOKEN; sleep 60'");
   const std::string token = holder.hear();
   const auto status = json::parse(shell("$lockbyfile status --json x").out);
   EXPECT_EQ(status.at("state"), "held");
@@ -47,7 +48,8 @@ TEST_F(Verbs, StatusShowsWaitersFirstInLineFirst) {
 }
 
 TEST_F(Verbs, ListShowsLockfilesAndPassesOverOtherFiles) {
-  shell("$lockbyfile run a true; $lockbyfile run ./b true; echo text >c.lockfile; mkdir d.lockfile");
+  shell(
+      "$lockbyfile run a true; $lockbyfile run ./b true; echo text >c.lockfile; mkdir d.lockfile");
   const auto r = json::parse(shell("$lockbyfile list --json").out);
   ASSERT_EQ(r.size(), 2U);
   EXPECT_EQ(r.at(0).at("name"), "a");

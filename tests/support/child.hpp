@@ -42,7 +42,9 @@ class talk {
         rest_.erase(0, end + 1);
         return line;
       }
-      struct pollfd p {fd_, POLLIN, 0};
+      struct pollfd p {
+        fd_, POLLIN, 0
+      };
       const int ready = ::poll(&p, 1, 60'000);
       if (ready < 0 && errno == EINTR) continue;
       if (ready == 0) throw std::runtime_error("nothing heard for a minute");
