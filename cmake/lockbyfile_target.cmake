@@ -12,3 +12,15 @@ function(lockbyfile_target target)
     -Wall -Wextra -Wpedantic -Wconversion -Wshadow
     $<$<BOOL:${LOCKBYFILE_WERROR}>:-Werror>)
 endfunction()
+
+# Another copy of the library, compiled with the given definitions: for tests that need
+# more of it, or less, than is shipped.
+function(lockbyfile_variant target)
+  get_target_property(sources lockbyfile SOURCES)
+  list(TRANSFORM sources PREPEND ${PROJECT_SOURCE_DIR}/src/)
+  add_library(${target} STATIC EXCLUDE_FROM_ALL ${sources})
+  lockbyfile_target(${target})
+  target_compile_definitions(${target} PUBLIC ${ARGN})
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(${target} PUBLIC Threads::Threads)
+endfunction()

@@ -28,6 +28,7 @@
 
 #include <algorithm>
 
+#include "file/point.hpp"
 #include "file/session.hpp"
 #include "linux/process_epoch.hpp"
 
@@ -60,6 +61,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     ~leaving() {
       if (!s.line_.is_in()) return;
       s.line_.leave();
+      reach(point::line_left);
       s.line_.hasten(now());
       if (!granted && word(s.file_.get().header.word.load()).is_free())
         s.line_.wake_head();  // (A4)
@@ -88,7 +90,9 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       line_.join(w.now);
       result.place = line_.place();
     } else {
+      reach(point::sleep_decided);
       line_.sleep(seen, std::min(w.deadline, w.next_look));
+      reach(point::woken);
     }
   }
 }
@@ -130,8 +134,12 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
       return outlook::wait;
     }
     if (!owns_slot()) return outlook::reopen;
+    reach(point::opening_found);
     if (!take(seen, w.now, found->how)) continue;
-    if (ahead > 0 && !barges) line_.pass_over();
+    if (ahead > 0 && !barges) {
+      reach(point::line_overtaken);
+      line_.pass_over();
+    }
     result.token = token();
     result.how = found->how;
     result.previous = found->previous;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "file/line.hpp"
 
+#include "file/point.hpp"
+
 namespace lockbyfile::file {
 
 namespace {
@@ -46,8 +48,11 @@ void line::join(instant now) noexcept {
   own.waiting_since.store(now, std::memory_order_relaxed);
   own.next_look.store(awake, std::memory_order_relaxed);
   ticket_ = number(h.tickets.fetch_add(1) + 1);
+  reach(point::ticket_drawn);
   own.ticket.store(ticket_);
+  reach(point::ticket_published);
   h.last_to_join.store(ticket_);
+  reach(point::line_joined);
 }
 
 void line::leave() noexcept {
@@ -115,7 +120,9 @@ void line::wake_head() noexcept {
     slot& head = file_.get().slots[r.head_slot];
     const instant arrived = head.waiting_since.load(std::memory_order_relaxed);
     h.barge_until.store(arrived + barging, std::memory_order_relaxed);
+    reach(point::head_chosen);
     head.wake.fetch_add(1);
+    reach(point::wake_counted);
     const auto* word = reinterpret_cast<const std::uint32_t*>(&head.wake);
     if (sys.futex_wake(word, 1) > 0) return;
     // Nobody slept there: it is awake and will look, or it has died.

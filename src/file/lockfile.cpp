@@ -6,6 +6,7 @@
 #include <lockbyfile/error.hpp>
 
 #include "file/initialise.hpp"
+#include "file/point.hpp"
 #include "file/tokens.hpp"
 #include "linux/clock_identity.hpp"
 #include "linux/filesystem.hpp"
@@ -64,15 +65,15 @@ void lockfile::fail(int error, const std::string& what) const {
 void lockfile::attach() {
   try {
     const instant deadline = after(now(), patience_with_others);
+    bool is_last_try = false;  // after the deadline, since we may have been stopped
     while (!attach_without_slot(access::read_write) || examine() != condition::ready ||
            claim() == settled::try_again) {
+      if (is_last_try) throw lock_error(errc::stuck, path_ + " has been changing for 2 s", path_);
+      is_last_try = now() >= deadline;
       if (fd() < 0) {
         create();
       } else {
         mend();
-      }
-      if (now() >= deadline) {
-        throw lock_error(errc::stuck, path_ + " has been changing for 2 s", path_);
       }
     }
   } catch (...) {
@@ -216,6 +217,7 @@ bool lockfile::create_nameless() {
   // Entombed: by the time it has its name, others may have used and deleted a lockfile of
   // that name, and so its counter is set afterwards, by mend().
   initialise_blank(get(), first_capacity, this_clock(), word::free_at(1).entombed());
+  reach(point::file_made);
 
   // Whoever opens a lockfile needs two descriptors: if there is no second one, now is the
   // time to say so.
@@ -228,6 +230,7 @@ bool lockfile::create_nameless() {
     if (errno == ENOENT || errno == EOPNOTSUPP || errno == EPERM) return false;
     fail(errno, "cannot link the lockfile to");
   }
+  reach(point::file_linked);
   return true;
 }
 
@@ -243,6 +246,7 @@ void lockfile::create_in_place() {
   }
   take(fd, fd, access::read_write);
   set_permissions();
+  reach(point::file_made);
 }
 
 void lockfile::set_permissions() {
@@ -299,6 +303,7 @@ void lockfile::mend() {
     const word w(get().header.word.load());
     std::uint64_t bits = w.bits();
     const word revived = word::free_at(std::max(w.counter() + 1, first_counter(path_)));
+    reach(point::revival_decided);
     if (w.is_tombstone()) get().header.word.compare_exchange_strong(bits, revived.bits());
   } else if (why != condition::ready) {
     reset(why);
@@ -319,6 +324,7 @@ void lockfile::reset(condition why) {
       }
       throw_damaged();
   }
+  reach(point::lifelines_held);
   if (allocate(first_size) != 0) {
     const int error = errno;
     let_go(fd(), all_lifelines);
@@ -356,12 +362,14 @@ lockfile::settled lockfile::claim() {
       case try_result::failed: fail(errno, "cannot lock a byte of");
       case try_result::taken: break;
     }
+    reach(point::slot_reserved);
     const bool is_named = names_it();
     if (is_named || try_hold(fd(), lifeline_of(s)) != try_result::taken) {  // (F1)
       let_go(fd(), lifeline_of(s));
       collided = collided || !is_named;
       continue;
     }
+    reach(point::lifeline_held);
     if (examine() != condition::ready || !is_current()) {  // (F2)
       let_go(fd(), lifeline_of(s));
       return settled::try_again;
@@ -394,6 +402,7 @@ void lockfile::grow(std::uint32_t seen) {
   if (allocate(size_for(grown)) != 0) {
     fail(errno, "cannot allocate room for another session in");
   }
+  reach(point::room_allocated);
   h.capacity.store(grown, std::memory_order_release);
 }
 

@@ -21,6 +21,7 @@
 #include "core/name.hpp"
 #include "file/line.hpp"
 #include "file/lockfile.hpp"
+#include "file/point.hpp"
 #include "file/tokens.hpp"
 
 namespace lockbyfile {
@@ -69,6 +70,7 @@ void remove_file(lockfile& file) {
   } else if (try_hold(file.fd(), all_lifelines) != try_result::taken) {  // until it is closed
     throw refused(errc::in_use, "somebody has open ", file.path());
   }
+  reach(point::word_entombed);
   if (sys.unlink(file.path().c_str()) != 0) {
     const int error = errno;
     const word w(h.word.load());
@@ -76,6 +78,7 @@ void remove_file(lockfile& file) {
     if (w.is_tombstone()) h.word.compare_exchange_strong(expected, w.freed().bits());
     throw lock_error({error, std::system_category()}, "cannot remove " + file.path(), file.path());
   }
+  reach(point::file_unlinked);
   remove_passed_mark(file.path());
   if (found == condition::ready) line(file).wake_all();
 }
@@ -109,8 +112,10 @@ void break_lock(std::string_view name, fencing_token expected, const lock_option
     if (expected && token != expected) {
       throw mismatch(" is held under token " + std::to_string(token.value()));
     }
+    reach(point::holder_read);
     if (h.word.compare_exchange_strong(bits, seen.freed().bits())) break;
   }
+  reach(point::word_broken);
   line(file).wake_head();
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "file/point.hpp"
 #include "file/tokens.hpp"
 #include "linux/process_epoch.hpp"
 
@@ -108,10 +109,13 @@ bool file_session::take(word seen, instant start, grant_kind how) {
   own.since.store(start, std::memory_order_relaxed);
   own.lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
 
+  reach(point::deadline_written);
+
   const word granted = seen.granted_to(file_.own_slot());
   std::uint64_t expected = seen.bits();
   // seq_cst: releases the stores above to whoever reads the word, and takes part in (L3).
   if (!file_.get().header.word.compare_exchange_strong(expected, granted.bits())) return false;
+  reach(point::word_granted);
 
   deadline_.store(deadline, std::memory_order_relaxed);
   token_.store(token, std::memory_order_relaxed);
@@ -156,11 +160,13 @@ void file_session::renew(std::error_code& ec) {
   }
   file_.own().lease_deadline.store(deadline, std::memory_order_relaxed);  // (S2)
   file_.own().lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
+  reach(point::deadline_renewed);
   std::uint64_t expected = held.bits();
   if (!file_.get().header.word.compare_exchange_strong(expected, renewed.bits())) {
     ec = errc::lease_lost;
     return;
   }
+  reach(point::word_renewed);
   const bool is_shorter = deadline < deadline_.exchange(deadline, std::memory_order_relaxed);
   current_.store(renewed.bits(), std::memory_order_relaxed);
   if (is_shorter) line_.wake_head();  // it sleeps until the old deadline
@@ -181,11 +187,13 @@ void file_session::release(std::error_code& ec) noexcept {
     h.freed_counter.store(freed.counter(), std::memory_order_relaxed);
   }
   current_.store(0, std::memory_order_relaxed);
+  reach(point::release_decided);
   std::uint64_t expected = held.bits();
   if (!h.word.compare_exchange_strong(expected, freed.bits())) {
     ec = errc::lease_lost;
     return;
   }
+  reach(point::word_freed);
   if (h.last_to_join.load() != 0) line_.wake_head();  // (L3)
   if (!whole) ec = errc::lease_lost;
 }

@@ -11,6 +11,7 @@
 #include "core/instant.hpp"
 #include "file/attachment.hpp"
 #include "file/lifeline.hpp"
+#include "file/point.hpp"
 #include "file/word.hpp"
 
 namespace lockbyfile::file {
@@ -100,7 +101,10 @@ raised raise_mark_in(const std::string& path, int fd, std::uint64_t token,
   mark = *found;
   if (mark >= token) return raised::yes;  // somebody else was faster
   mark = token + reserve;
-  return append(fd, mark) ? raised::yes : raised::failed;
+  reach(point::mark_reserved);
+  if (!append(fd, mark)) return raised::failed;
+  reach(point::mark_raised);
+  return raised::yes;
 }
 
 raised try_to_raise(const std::string& path, int lockfile, std::uint64_t token,

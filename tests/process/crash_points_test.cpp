@@ -267,7 +267,7 @@ TEST_F(CrashPointsSlow, OfWaitingAndBeingServed) {
         .after =
             [&] {
               releasing.join();
-              EXPECT_EQ(first_->end_release(), std::error_code());
+              EXPECT_EQ(first_->end_deed(), std::error_code());
               expect_free_for(*second_);
             }});
 }

@@ -18,6 +18,11 @@
 #include <stdexcept>
 #include <string>
 
+/// The other process has ended, or was killed.
+struct gone : std::runtime_error {
+  gone() : std::runtime_error("the other end is gone") {}
+};
+
 /// One end of a line-wise conversation.
 class talk {
  public:
@@ -30,8 +35,7 @@ class talk {
 
   void say(const std::string& line) {
     const std::string text = line + '\n';
-    if (::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) < 0)
-      throw std::runtime_error("the other end does not listen to: " + line);
+    if (::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) < 0) throw gone();
   }
 
   /// The next line; throws if the other end is gone or silent for a minute.
@@ -50,7 +54,7 @@ class talk {
       if (ready == 0) throw std::runtime_error("nothing heard for a minute");
       char buffer[256];
       const auto n = ::read(fd_, buffer, sizeof buffer);
-      if (n <= 0) throw std::runtime_error("the other end is gone");
+      if (n <= 0) throw gone();
       rest_.append(buffer, static_cast<std::size_t>(n));
     }
   }

@@ -48,12 +48,24 @@ class lock_process {
   /// Opens the lock called `name`. `prepare` runs in the process before that.
   explicit lock_process(std::string name, lockbyfile::lock_options options = {},
                         std::function<void()> prepare = {})
+      : lock_process(not_yet_open, std::move(name), std::move(options), std::move(prepare)) {
+    open();
+  }
+
+  enum not_yet_open_t { not_yet_open };
+  lock_process(not_yet_open_t /*tag*/, std::string name, lockbyfile::lock_options options = {},
+               std::function<void()> prepare = {})
       : child_([name = std::move(name), options = std::move(options),
                 prepare = std::move(prepare)](talk& t) {
           if (prepare) prepare();
           serve(t, name, options);
-        }) {
-    child_.expect("open");
+        }) {}
+
+  void begin_open() { child_.say("open"); }
+  void end_open() { child_.expect("open"); }
+  void open() {
+    begin_open();
+    end_open();
   }
 
   void begin_acquire(std::chrono::nanoseconds patience) {
@@ -66,12 +78,18 @@ class lock_process {
   }
 
   std::error_code release() { return done("release"); }
+  std::error_code renew() { return done("renew"); }
   void begin_release() { child_.say("release"); }
-  std::error_code end_release() {
+  void begin_renew() { child_.say("renew"); }
+  /// Of whatever this process has open or not: an operator's deeds.
+  void begin_break(lockbyfile::fencing_token expected = {}) {
+    child_.say("break " + std::to_string(expected.value()));
+  }
+  void begin_remove() { child_.say("remove"); }
+  std::error_code end_deed() {
     std::istringstream line(child_.hear());
     return parsed_error(line);
   }
-  std::error_code renew() { return done("renew"); }
   std::error_code set_lease(std::chrono::nanoseconds lease) {
     return done("set_lease " + std::to_string(lease.count()));
   }
@@ -101,8 +119,7 @@ class lock_process {
  private:
   std::error_code done(const std::string& verb) {
     child_.say(verb);
-    std::istringstream line(child_.hear());
-    return parsed_error(line);
+    return end_deed();
   }
 
   static std::error_code parsed_error(std::istringstream& line) {
@@ -157,15 +174,24 @@ class lock_process {
   }
 
   static void serve(talk& t, const std::string& name, const lockbyfile::lock_options& options) {
-    std::optional<lockbyfile::named_lock> lock(std::in_place, name, options);
-    t.say("open");
+    std::optional<lockbyfile::named_lock> lock;
     for (;;) {
       std::istringstream line(t.hear());
       std::string verb;
       std::int64_t number = 0;
       line >> verb >> number;
       std::error_code ec;
-      if (verb == "acquire") {
+      if (verb == "open") {
+        lock.emplace(name, options);
+        t.say("open");
+      } else if (verb == "break") {
+        const lockbyfile::fencing_token expected(static_cast<std::uint64_t>(number));
+        lockbyfile::break_lock(name, expected, options, ec);
+        t.say(written(ec));
+      } else if (verb == "remove") {
+        lockbyfile::remove(name, options, ec);
+        t.say(written(ec));
+      } else if (verb == "acquire") {
         t.say(acquired(*lock, std::chrono::nanoseconds(number)));
       } else if (verb == "release") {
         lock->release(ec);

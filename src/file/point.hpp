@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Named points of the protocol: between two steps that other processes can see. In the
+// copy of the library that the schedule tests link (LOCKBYFILE_POINTS) a process can be
+// held or killed at each; everywhere else a point is nothing.
+//
+// A point is named after what has just been done. tests/schedule makes a test of a crash
+// at each of this list by itself.
+#pragma once
+
+namespace lockbyfile::file {
+
+#define LOCKBYFILE_EACH_POINT(X)                                                      \
+  /* the file (lockfile.cpp) */                                                       \
+  X(file_made)       /* nameless and whole, or empty; not linked, or not filled in */ \
+  X(file_linked)     /* it has its name, and is a tombstone */                        \
+  X(lifelines_held)  /* all of them, for a reset; nothing is written yet */           \
+  X(revival_decided) /* the tombstone is still there */                               \
+  X(room_allocated)  /* for more slots; the capacity does not say so yet */           \
+  /* a slot (lockfile.cpp) */                                                         \
+  X(slot_reserved) /* its lifeline is not held yet */                                 \
+  X(lifeline_held) /* the file has not been looked at again */                        \
+  /* a grant (session.cpp, acquire.cpp) */                                            \
+  X(opening_found)    /* by a look that will take it */                               \
+  X(deadline_written) /* in the own slot; the word is as it was */                    \
+  X(word_granted)     /* the session does not know yet */                             \
+  X(deadline_renewed) /* in the own slot; the word is as it was */                    \
+  X(word_renewed)     /* the session does not know yet */                             \
+  X(release_decided)  /* the session has forgotten; the word is as it was */          \
+  X(word_freed)       /* nobody has been woken */                                     \
+  /* the line (line.cpp) */                                                           \
+  X(ticket_drawn)     /* nobody can see it */                                         \
+  X(ticket_published) /* the hint does not say that there is a line */                \
+  X(line_joined)      /* and not looked again */                                      \
+  X(sleep_decided)    /* by a look that may be old by now */                          \
+  X(woken)            /* and not looked yet */                                        \
+  X(head_chosen)      /* to be woken; its futex word is as it was */                  \
+  X(wake_counted)     /* in its futex word; it still sleeps */                        \
+  X(line_overtaken)   /* those ahead are not marked yet */                            \
+  X(line_left)        /* those behind have not been told */                           \
+  /* an operator's deeds (maintain.cpp) */                                            \
+  X(holder_read)   /* by a break; the word is as it was */                            \
+  X(word_broken)   /* nobody has been woken */                                        \
+  X(word_entombed) /* the file is still there */                                      \
+  X(file_unlinked) /* the waiters have not been told */                               \
+  /* tokens (tokens.cpp) */                                                           \
+  X(mark_reserved) /* and not appended to */                                          \
+  X(mark_raised)   /* the caller does not know yet */
+
+enum class point {
+#define LOCKBYFILE_POINT_NAME(name) name,
+  LOCKBYFILE_EACH_POINT(LOCKBYFILE_POINT_NAME)
+#undef LOCKBYFILE_POINT_NAME
+};
+
+#ifdef LOCKBYFILE_POINTS
+inline void (*at_point)(point) noexcept = nullptr;
+inline void reach(point p) noexcept {
+  if (at_point != nullptr) at_point(p);
+}
+#else
+inline void reach(point /*p*/) noexcept {}
+#endif
+
+}  // namespace lockbyfile::file

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Orders of events that would otherwise need luck: a process is stopped between two steps
+// of the protocol, the others do their worst, and it goes on.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <lockbyfile/lockbyfile.hpp>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include "file/line.hpp"
+#include "file/point.hpp"
+#include "schedule/staged_process.hpp"
+#include "support/files.hpp"
+#include "support/lock_process.hpp"
+#include "support/lock_test.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+using file::point;
+namespace fs = std::filesystem;
+
+// --- taking ----------------------------------------------------------------------------
+
+using ScheduleOfTaking = LockTest;
+
+TEST_F(ScheduleOfTaking, TwoThatSawTheSameFreeLockOneGetsIt) {  // P1
+  staged_process slow(name());
+  lock_process fast(name());
+  slow.stop_at(point::deadline_written);
+  slow.begin_acquire(0ns);
+  slow.await_stop();
+  ASSERT_TRUE(fast.acquire(0ns));
+  slow.go_on();
+  EXPECT_EQ(slow.end_acquire().error, errc::timed_out);
+  EXPECT_TRUE(fast.is_held());
+}
+
+TEST_F(ScheduleOfTaking, TwoThatSawTheSameExpiredGrantOneGetsIt) {  // TORTURE 1, the riddle
+  lock_process holder(name(), {.lease = 10ms});
+  staged_process slow(name());
+  lock_process fast(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  slow.stop_at(point::deadline_written);
+  slow.begin_acquire(10s);
+  slow.await_stop();
+  const outcome taken = fast.acquire(10s);
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken.granted.how, grant_kind::expired);
+  slow.go_on();
+  wait_for_line_of(1);
+  EXPECT_TRUE(fast.is_held()) << "two broke the same lock, and the second broke the first's";
+  EXPECT_EQ(fast.release(), std::error_code());
+  const outcome next = slow.end_acquire();
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next.granted.how, grant_kind::free);
+  EXPECT_GT(next.granted.token, taken.granted.token);
+}
+
+TEST_F(ScheduleOfTaking, TwoThatSawTheSameDeadHolderOneGetsIt) {  // TORTURE 1
+  lock_process holder(name());
+  staged_process slow(name());
+  lock_process fast(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  slow.stop_at(point::opening_found);
+  holder.kill();
+  slow.begin_acquire(10s);
+  slow.await_stop();
+  ASSERT_TRUE(fast.acquire(10s));
+  slow.go_on();
+  wait_for_line_of(1);
+  EXPECT_TRUE(fast.is_held());
+}
+
+TEST_F(ScheduleOfTaking, ATakeoverThatSleptThroughARenewalFails) {  // P3
+  lock_process holder(name(), {.lease = 10ms});
+  staged_process waiter(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.stop_at(point::deadline_written);
+  waiter.begin_acquire(forever);
+  waiter.await_stop();
+  ASSERT_EQ(holder.set_lease(1h), std::error_code());
+  ASSERT_EQ(holder.renew(), std::error_code()) << "nobody has been granted the lock since";
+  waiter.go_on();
+  wait_for_line_of(1);
+  EXPECT_TRUE(holder.is_held());
+}
+
+TEST_F(ScheduleOfTaking, ATakeoverThatSleptThroughOtherGrantsFails) {  // W2: no ABA
+  lock_process holder(name(), {.lease = 10ms});
+  staged_process slow(name());
+  lock_process fast(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  slow.stop_at(point::deadline_written);
+  slow.begin_acquire(forever);
+  slow.await_stop();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(fast.acquire(10s));
+    EXPECT_EQ(fast.release(), std::error_code());
+  }
+  ASSERT_EQ(holder.set_lease(1h), std::error_code());
+  ASSERT_TRUE(holder.acquire(10s)) << "held by the same slot again";
+  slow.go_on();
+  wait_for_line_of(1);
+  EXPECT_TRUE(holder.is_held());
+}
+
+TEST_F(ScheduleOfTaking, AHolderIsSeenWithItsDeadlineFromItsFirstInstant) {
+  staged_process holder(name(), {.lease = 1h});
+  holder.stop_at(point::word_granted);
+  holder.begin_acquire(0ns);
+  holder.await_stop();
+  const auto seen = look().holder;
+  ASSERT_TRUE(seen);
+  EXPECT_GT(seen->lease_left, 59min);
+  lock_process other(name());
+  EXPECT_EQ(other.acquire(0ns).error, errc::timed_out) << "P1";
+  holder.go_on();
+  EXPECT_EQ(holder.end_acquire().granted.token, seen->token);
+}
+
+TEST_F(ScheduleOfTaking, OneThatWasStoppedPastItsLeaseWhileTakingIsToldSo) {  // P4
+  staged_process slow(name(), {.lease = 10ms});
+  lock_process next(name());
+  slow.stop_at(point::word_granted);
+  slow.begin_acquire(0ns);
+  slow.await_stop();
+  const outcome taken = next.acquire(10s);
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken.granted.how, grant_kind::expired);
+  slow.go_on();
+  const outcome late = slow.end_acquire();
+  ASSERT_TRUE(late) << "it was granted the lock, and has lost it";
+  EXPECT_LT(late.granted.token, taken.granted.token);
+  EXPECT_FALSE(slow.is_held());
+  EXPECT_EQ(slow.release(), errc::lease_lost);
+  EXPECT_TRUE(next.is_held());
+}
+
+// --- renewing and releasing --------------------------------------------------------------
+
+using ScheduleOfRenewing = LockTest;
+
+TEST_F(ScheduleOfRenewing, ThatComesAfterATakeoverIsLostAndHarmless) {  // P4, S2
+  staged_process holder(name(), {.lease = 10ms});
+  lock_process next(name(), {.lease = 1h});
+  ASSERT_TRUE(holder.acquire(0ns));
+  holder.stop_at(point::deadline_renewed);
+  holder.begin_renew();
+  holder.await_stop();
+  ASSERT_TRUE(next.acquire(10s)) << "the new deadline counts from the word on";
+  holder.go_on();
+  EXPECT_EQ(holder.end_deed(), errc::lease_lost);
+  EXPECT_TRUE(next.is_held());
+  EXPECT_GT(look().holder->lease_left, 59min) << "the deadline is the successor's own";
+}
+
+TEST_F(ScheduleOfRenewing, ThatIsStoppedHalfWayEndsWithItsNewLease) {
+  staged_process holder(name(), {.lease = 10ms});
+  lock_process next(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  holder.stop_at(point::word_renewed);
+  holder.begin_renew();
+  holder.await_stop();
+  const outcome taken = next.acquire(10s);
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken.granted.how, grant_kind::expired);
+  holder.go_on();
+  EXPECT_EQ(holder.end_deed(), std::error_code()) << "it was renewed, and then lost";
+  EXPECT_EQ(holder.release(), errc::lease_lost);
+  EXPECT_TRUE(next.is_held());
+}
+
+using ScheduleOfReleasing = LockTest;
+
+TEST_F(ScheduleOfReleasing, ThatComesAfterATakeoverIsLostAndHarmless) {  // P4, TORTURE 3
+  staged_process holder(name(), {.lease = 10ms});
+  lock_process next(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  holder.stop_at(point::release_decided);
+  holder.begin_release();
+  holder.await_stop();
+  ASSERT_TRUE(next.acquire(10s));
+  holder.go_on();
+  EXPECT_EQ(holder.end_deed(), errc::lease_lost);
+  EXPECT_TRUE(next.is_held());
+}
+
+TEST_F(ScheduleOfReleasing, ThatWakesNobodyIsNoticedByTheHead) {  // P6, TORTURE 28
+  staged_process holder(name());
+  lock_process head(name());
+  lock_process second(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  queue(head);
+  queue(second);
+  holder.stop_at(point::word_freed);
+  holder.begin_release();
+  holder.await_stop();
+  EXPECT_TRUE(head.end_acquire());
+  EXPECT_EQ(head.release(), std::error_code());
+  EXPECT_TRUE(second.end_acquire());
+}
+
+TEST_F(ScheduleOfReleasing, WakesAtMostItsHeadAndLatelyNobody) {  // a wake-up that comes too late
+  staged_process holder(name());
+  lock_process head(name());
+  lock_process second(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  queue(head);
+  queue(second);
+  holder.stop_at(point::head_chosen);
+  holder.begin_release();
+  holder.await_stop();
+  ASSERT_TRUE(head.end_acquire());
+  holder.go_on();
+  EXPECT_EQ(holder.end_deed(), std::error_code());
+  EXPECT_TRUE(head.is_held());
+  wait_for_line_of(1);
+  EXPECT_EQ(head.release(), std::error_code());
+  EXPECT_TRUE(second.end_acquire());
+}
+
+TEST_F(ScheduleOfReleasing, ByABreakThatReadAnEarlierGrantBreaksNothing) {
+  lock_process holder(name());
+  staged_process operator_(name());
+  const outcome held = holder.acquire(0ns);
+  ASSERT_TRUE(held);
+  operator_.stop_at(point::holder_read);
+  operator_.begin_break(held.granted.token);
+  operator_.await_stop();
+  ASSERT_EQ(holder.release(), std::error_code());
+  ASSERT_TRUE(holder.acquire(0ns)) << "the same slot again, under another token";
+  operator_.go_on();
+  EXPECT_EQ(operator_.end_deed(), errc::token_mismatch);
+  EXPECT_TRUE(holder.is_held());
+}
+
+// --- waiting ------------------------------------------------------------------------------
+
+/// A waiter is stopped on its way to sleep, the lock is freed meanwhile, and it goes on.
+class ScheduleOfWaiting : public LockTest, public ::testing::WithParamInterface<point> {};
+
+TEST_P(ScheduleOfWaiting, NoReleaseIsMissedOnTheWayToSleep) {  // P6, L3, A2
+  lock_process holder(name());
+  staged_process waiter(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.stop_at(GetParam());
+  waiter.begin_acquire(forever);
+  waiter.await_stop();
+  ASSERT_EQ(holder.release(), std::error_code());
+  const auto gone_on = steady_now();
+  waiter.go_on();
+  const outcome o = waiter.end_acquire();
+  ASSERT_TRUE(o);
+  EXPECT_LT(o.ended - gone_on, 1s) << "25 ms and a wide margin";
+}
+
+TEST_P(ScheduleOfWaiting, OneThatIsStoppedThereDoesNotBlockTheRest) {  // P6, TORTURE 28
+  lock_process holder(name());
+  staged_process waiter(name());
+  lock_process next(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.stop_at(GetParam());
+  waiter.begin_acquire(forever);
+  waiter.await_stop();
+  next.begin_acquire(forever);
+  if (!eventually([&] {
+        for (const waiter_info& w : look().waiters)
+          if (w.who.pid == next.pid()) return true;
+        return false;
+      }))
+    FAIL() << "it does not come into the line";
+  ASSERT_EQ(holder.release(), std::error_code());
+  const outcome o = next.end_acquire();
+  ASSERT_TRUE(o);
+  EXPECT_EQ(next.release(), std::error_code());
+  waiter.go_on();
+  EXPECT_TRUE(waiter.end_acquire());
+}
+
+INSTANTIATE_TEST_SUITE_P(OnTheWayToSleep, ScheduleOfWaiting,
+                         ::testing::Values(point::ticket_drawn, point::ticket_published,
+                                           point::line_joined, point::sleep_decided),
+                         [](const auto& p) {
+                           return std::string(p.param == point::ticket_drawn ? "ticket_drawn"
+                                              : p.param == point::ticket_published
+                                                  ? "ticket_published"
+                                              : p.param == point::line_joined ? "line_joined"
+                                                                              : "sleep_decided");
+                         });
+
+using ScheduleOfALine = LockTest;
+
+TEST_F(ScheduleOfALine, AHeadThatIsStoppedAfterBeingWokenLosesItsTurnAndNotItsPlace) {  // P6, P7
+  lock_process holder(name());
+  staged_process head(name());
+  lock_process second(name());
+  lock_process third(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  head.stop_at(point::woken);
+  queue(head);
+  head.await_stop();  // it looks every 4 ms
+  queue(second);
+  queue(third);
+  ASSERT_EQ(holder.release(), std::error_code());
+  ASSERT_TRUE(second.end_acquire());
+  head.go_on();
+  if (!eventually([&] { return look().waiters.front().who.pid == head.pid(); }))
+    FAIL() << "it has lost its place";
+  std::this_thread::sleep_for(10ms);  // it wakes up, and takes its mark off
+  ASSERT_EQ(second.release(), std::error_code());
+  EXPECT_TRUE(head.end_acquire());
+  EXPECT_EQ(head.release(), std::error_code());
+  EXPECT_TRUE(third.end_acquire());
+}
+
+TEST_F(ScheduleOfALine, AHeadThatOthersArePassingJustThenIsNotLost) {
+  lock_process holder(name());
+  lock_process head(name());
+  staged_process second(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  queue(head);
+  queue(second);
+  head.stop();
+  second.stop_at(point::line_overtaken);
+  ASSERT_EQ(holder.release(), std::error_code());
+  second.await_stop();  // it holds the lock, and is about to mark the head as dozing
+  head.go_on();
+  std::this_thread::sleep_for(10ms);
+  second.go_on();
+  ASSERT_TRUE(second.end_acquire());
+  EXPECT_EQ(second.release(), std::error_code());
+  EXPECT_TRUE(head.end_acquire());
+}
+
+TEST_F(ScheduleOfALine, OneThatGivesUpPassesOnTheWakeUpItSwallowed) {  // A4
+  lock_process holder(name());
+  staged_process head(name());
+  lock_process second(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  head.stop_at(point::line_left);
+  queue(head, 50ms);
+  queue(second);
+  head.await_stop();  // it has given up, and left
+  ASSERT_EQ(holder.release(), std::error_code());
+  EXPECT_TRUE(second.end_acquire());
+  head.go_on();
+  EXPECT_EQ(head.end_acquire().error, errc::timed_out);
+  EXPECT_TRUE(second.is_held());
+}
+
+// --- the file -------------------------------------------------------------------------------
+
+using ScheduleOfOpening = LockTest;
+
+TEST_F(ScheduleOfOpening, AFileThatIsRemovedWhileASlotIsClaimedIsLeft) {  // F2, P1, TORTURE 8
+  { const named_lock made(name()); }
+  for (const point p : {point::slot_reserved, point::lifeline_held}) {
+    staged_process slow(lock_process::not_yet_open, name());
+    slow.stop_at(p);
+    slow.begin_open();
+    slow.await_stop();
+    lockbyfile::remove(name());
+    lock_process holder(name());
+    ASSERT_TRUE(holder.acquire(0ns));
+    slow.go_on();
+    slow.end_open();
+    EXPECT_EQ(slow.acquire(0ns).error, errc::timed_out) << "two locks of one name";
+  }
+}
+
+TEST_F(ScheduleOfOpening, ASlotThatIsBeingClaimedIsNobodyElses) {
+  { const named_lock made(name()); }
+  staged_process slow(lock_process::not_yet_open, name());
+  slow.stop_at(point::slot_reserved);
+  slow.begin_open();
+  slow.await_stop();
+  lock_process fast(name());
+  ASSERT_TRUE(fast.acquire(0ns));
+  slow.go_on();
+  slow.end_open();
+  EXPECT_EQ(slow.acquire(0ns).error, errc::timed_out);
+}
+
+TEST_F(ScheduleOfOpening, OfTwoCreatorsOneWins) {  // TORTURE 15
+  staged_process slow(lock_process::not_yet_open, name());
+  slow.stop_at(point::file_made);
+  slow.begin_open();
+  slow.await_stop();
+  lock_process fast(name());
+  ASSERT_TRUE(fast.acquire(0ns));
+  slow.go_on();
+  slow.end_open();
+  EXPECT_EQ(slow.acquire(0ns).error, errc::timed_out);
+}
+
+TEST_F(ScheduleOfOpening, ACreatorThatIsOvertakenDoesNotSetTheCounterBack) {  // P2
+  staged_process slow(lock_process::not_yet_open, name());
+  lock_process fast(lock_process::not_yet_open, name());
+  slow.stop_at(point::file_linked);
+  slow.begin_open();
+  slow.await_stop();
+  fast.open();
+  const outcome first = fast.acquire(0ns);
+  ASSERT_TRUE(first);
+  slow.go_on();
+  slow.end_open();
+  EXPECT_EQ(slow.acquire(0ns).error, errc::timed_out);
+  ASSERT_EQ(fast.release(), std::error_code());
+  EXPECT_GT(slow.acquire(0ns).granted.token, first.granted.token);
+}
+
+TEST_F(ScheduleOfOpening, OneThatRevivesATombstoneLateChangesNothing) {  // P1
+  staged_process slow(lock_process::not_yet_open, name());
+  slow.stop_at(point::revival_decided);
+  slow.begin_open();
+  slow.await_stop();  // under the maintenance lock, which it keeps
+  std::error_code ec;
+  EXPECT_FALSE(named_lock::open(name(), {}, ec));
+  EXPECT_EQ(ec, errc::stuck) << ec.message();
+  slow.go_on();
+  slow.end_open();
+  EXPECT_TRUE(slow.acquire(0ns));
+}
+
+TEST_F(ScheduleOfOpening, ASessionCanBeOpenedWhileAnotherMakesRoom) {
+  std::vector<named_lock> crowd;
+  for (std::uint32_t i = 0; i < file::first_capacity; ++i) crowd.emplace_back(name());
+  staged_process slow(lock_process::not_yet_open, name());
+  slow.stop_at(point::room_allocated);
+  slow.begin_open();
+  slow.await_stop();
+  EXPECT_TRUE(crowd.front().try_lock());
+  crowd.pop_back();  // a slot is free, for which no room need be made
+  const named_lock another(name());
+  slow.go_on();
+  slow.end_open();
+  EXPECT_EQ(slow.acquire(0ns).error, errc::timed_out);
+}
+
+using ScheduleOfRemoval = LockTest;
+
+TEST_F(ScheduleOfRemoval, StoppedHalfWayKeepsOpenersOutAndThenLetsThemIn) {
+  lock_process idle(name());
+  staged_process remover(name());
+  remover.stop_at(point::word_entombed);
+  remover.begin_remove();
+  remover.await_stop();
+  const outcome o = idle.acquire(0ns);
+  EXPECT_EQ(o.error, errc::stuck) << "neither the old file nor a new one: P1";
+  remover.go_on();
+  EXPECT_EQ(remover.end_deed(), std::error_code());
+  EXPECT_TRUE(idle.acquire(0ns)) << "in the new file";
+  EXPECT_TRUE(fs::exists(name()));
+}
+
+TEST_F(ScheduleOfRemoval, WaitersMoveOnThoughNobodyTellsThem) {  // killed before it wakes them
+  lock_process holder(name());
+  lock_process waiter(name());
+  staged_process remover(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  queue(waiter);
+  holder.kill();
+  remover.kill_at(point::file_unlinked);
+  remover.begin_remove();
+  try {
+    // Either the waiter was faster, and the lock is in use, or the remover dies.
+    EXPECT_EQ(remover.end_deed(), errc::in_use);
+  } catch (const gone&) {
+    EXPECT_TRUE(remover.was_struck());
+  }
+  EXPECT_TRUE(waiter.end_acquire());
+  EXPECT_TRUE(waiter.is_held());
+}
+
+}  // namespace
+}  // namespace lockbyfile
