@@ -16,7 +16,7 @@ namespace lockbyfile::cli {
 struct command_start {
   std::vector<std::string> arguments;    // the command first; searched in PATH
   std::vector<std::string> environment;  // NAME=VALUE; set on top of our own
-  sigset_t signal_mask;
+  sigset_t signal_mask{};
 
   /// A descriptor that the command is to share, under some high number; -1 for none.
   /// A copy of the lifeline, for one, keeps the lock while the command lives.

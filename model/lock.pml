@@ -4,22 +4,23 @@
 // holder, tokens that grow, old holders that do no harm.
 //
 //   here                         in src/file/
-//   compare_exchange             word.hpp: W1, W2
+//   COMPARE_EXCHANGE             word.hpp: W1, W2
 //   attach, mend, claim          lockfile::attach, create_nameless, mend, claim: F1, F2
 //   acquire, take                file_session::acquire, look, find_opening, take: S3, A1
 //   renew, release               file_session::renew, release: S2, S4
 //   break_lock, remove           maintain.cpp
-//   fate                         lifeline.hpp: the kernel drops what a dead process held
+//   dies                         lifeline.hpp: the kernel drops what a dead process held
 //
-// Each of the processes opens a session, or breaks or removes the lock, over and over.
-// Every access to shared state is a step of its own, and between two steps of a process
-// the others may do anything: so a process that is stopped and continued is in here,
-// at every step and for any length of time.
+// Each of the processes opens a session, or breaks or removes the lock, over and over;
+// who dies begins anew as another process. Every access to shared state is a step of its
+// own, and between two steps of a process the others may do anything: so a process that
+// is stopped and continued is in here, at every step and for any length of time.
 //
 // What is abstracted, and why nothing is lost by it
-//   time       A deadline is `running` until somebody reads it, and may find it passed;
+//   time       A deadline is `running` until somebody reads it, who may find it passed;
 //              it stays passed. Every lease and every delay is one of these runs. A lock
-//              without a lease is one that is never found passed.
+//              without a lease is one that is never found passed. Deadlines that the word
+//              does not name are wiped: whoever still acts on one fails at the word.
 //   counters   Runs end when a word has been changed COUNTER_END times: the proof is of
 //              all shorter runs. A file's counter starts at 1 and not at the wall clock;
 //              a new file's starts above all tokens so far, which is tokens.hpp's part.
@@ -31,6 +32,9 @@
 
 #ifndef PROCESSES
 #define PROCESSES 3
+#endif
+#ifndef OPERATORS
+#define OPERATORS 1  // so many of them may break and remove
 #endif
 #ifndef FILES
 #define FILES 2  // one after the other
@@ -53,8 +57,7 @@
 typedef slot_t {
   byte lifeline = NOBODY;  // the process that holds it
   byte reserved;           // the set of those that have reserved it
-  bool running;            // its lease deadline is not known to have passed
-  byte token
+  bool running             // its lease deadline is not known to have passed
 }
 typedef file_t {
   byte counter;
@@ -65,30 +68,35 @@ typedef file_t {
 file_t file[FILES];
 byte made;            // files so far
 byte path = NOWHERE;  // the file it leads to
-bool killed[PROCESSES];
+byte deaths;
 
 // Ghosts: what the promises speak of. The protocol does not read them.
 byte valid = NOBODY;    // whose grant is unexpired, unreleased and unbroken
-byte last_token;        // of all grants,
-byte grantee = NOBODY;  // and who got it, if he still lives
+byte last_token;        // of all grants
+byte grantee = NOBODY;  // the living process that holds the lock by the word
 
 #define ME (1 << me)
 #define SLOT file[f].slots
 #define IS(seen) (file[f].counter == seen)
-#define TRANSITION(to) file[f].counter++; file[f].holder = to
 
-// compare_exchange(...) -> what to do if it succeeds; else `ok` is false.
-#define COMPARE_EXCHANGE(seen, to)    \
-  file[f].counter < COUNTER_END;      \
-  ok = IS(seen);                      \
-  if                                  \
-  :: ok -> TRANSITION(to)             \
-  :: else                             \
+#define TRANSITION(to)                           \
+  if                                             \
+  :: file[f].holder < SLOTS && file[f].holder != to -> SLOT[file[f].holder].running = false \
+  :: else                                        \
+  fi;                                            \
+  file[f].counter++;                             \
+  file[f].holder = to
+
+// A process may die before each of its steps.
+#define mortal                     \
+  if                               \
+  :: deaths < DEATHS -> goto dies  \
+  :: true                          \
   fi
 
 // Reads the deadline of slot i, which may pass now. A grant is valid until the
 // deadline that its holder knows, or, while it renews, the earlier of two.
-inline look_at_clock(i) {
+inline find_expired(i) {
   if
   :: SLOT[i].running -> SLOT[i].running = false;
      if
@@ -108,286 +116,270 @@ inline let_go(i) {
 }
 
 proctype process(byte me) {
-  byte f, own, i, seen, current, token;
-  bool ok;
+  byte f, own, i, seen, current;
 
 open:
-  {
-    atomic {
-      f = 0; own = 0; i = 0; seen = 0; current = 0; token = 0; ok = false;
-      if
-      :: goto attach
-      :: path != NOWHERE -> f = path; token = last_token; goto break_lock
-      :: path != NOWHERE -> f = path; goto remove
-      fi
-    }
+  atomic {
+    f = 0; own = 0; i = 0; seen = 0; current = 0;
+    if
+    :: path == NOWHERE && made < FILES ->
+       path = made; made++; file[path].counter = 1; f = path
+    :: path != NOWHERE -> f = path
+    :: path != NOWHERE && me < OPERATORS -> f = path; goto break_lock
+    :: path != NOWHERE && me < OPERATORS -> f = path; goto remove
+    fi
+  }
 
-    // --- lockfile ---------------------------------------------------------------
+  // --- lockfile -----------------------------------------------------------------
 
-attach:
-    atomic {
-      if
-      :: path == NOWHERE && made < FILES -> path = made; made++; file[path].counter = 1
-      :: path != NOWHERE
-      fi;
-      f = path
-    }
-    atomic {  // examine
-      if
-      :: file[f].holder == TOMBSTONE
-      :: else -> goto claim
-      fi
-    }
-    // mend
-    atomic { file[f].maintenance == NOBODY -> file[f].maintenance = me }
-    atomic {
-      if
-      :: path == f && file[f].holder == TOMBSTONE ->
-         file[f].counter = (last_token > file[f].counter -> last_token : file[f].counter) + 1;
+  atomic { mortal;
+    if
+    :: file[f].holder == TOMBSTONE
+    :: else -> goto claim
+    fi
+  }
+  // mend
+  atomic { file[f].maintenance == NOBODY -> file[f].maintenance = me }
+  atomic { mortal;
+    if
+    :: path == f && file[f].holder == TOMBSTONE ->
+       file[f].counter = (last_token > file[f].counter -> last_token : file[f].counter) + 1;
 #ifdef NEW_FILE_STARTS_AT_ONE
-         file[f].counter = 1;
+       file[f].counter = 1;
 #endif
-         file[f].holder = FREE
-      :: else
-      fi;
-      file[f].maintenance = NOBODY;
-      goto open
-    }
+       file[f].holder = FREE
+    :: else
+    fi;
+    file[f].maintenance = NOBODY;
+    goto open
+  }
 
 claim:
-    atomic {
-      select (i : 0 .. SLOTS - 1);
-      file[f].holder != i  // (F1)
-    }
-    atomic {  // try_reserve
-      if
-      :: SLOT[i].lifeline == NOBODY -> SLOT[i].reserved = SLOT[i].reserved | ME
-      :: else -> goto open
-      fi
-    }
+  atomic { mortal;
+    select (i : 0 .. SLOTS - 1);
+    if
+    :: file[f].holder == i -> goto open  // (F1)
+    :: else
+    fi
+  }
+  atomic { mortal;
+    if
+    :: SLOT[i].lifeline == NOBODY -> SLOT[i].reserved = SLOT[i].reserved | ME
+    :: else -> goto open
+    fi
+  }
 #ifndef CLAIM_WITHOUT_SECOND_LOOK
-    atomic {
-      if
-      :: file[f].holder == i -> let_go(i); goto open  // (F1)
-      :: else
-      fi
-    }
+  atomic { mortal;
+    if
+    :: file[f].holder == i -> let_go(i); goto open  // (F1)
+    :: else
+    fi
+  }
 #endif
-    atomic {  // try_hold
-      if
-      :: SLOT[i].lifeline == NOBODY && SLOT[i].reserved == ME ->
-         SLOT[i].lifeline = me; SLOT[i].reserved = 0
-      :: else -> let_go(i); goto open
-      fi
-    }
-    atomic {
-      if
-      :: file[f].holder == TOMBSTONE || path != f -> let_go(i); goto open  // (F2)
-      :: else -> own = i
-      fi
-    }
+  atomic { mortal;
+    if
+    :: SLOT[i].lifeline == NOBODY && SLOT[i].reserved == ME ->
+       SLOT[i].lifeline = me; SLOT[i].reserved = 0
+    :: else -> let_go(i); goto open
+    fi
+  }
+  atomic { mortal;
+    if
+    :: file[f].holder == TOMBSTONE || path != f -> let_go(i); goto open  // (F2)
+    :: else -> own = i
+    fi
+  }
 
-    // --- file_session -----------------------------------------------------------
+  // --- file_session -------------------------------------------------------------
 
 session:
-    atomic {
-      i = 0; seen = 0; token = 0;
-      if
-      :: current == 0 -> goto acquire
-      :: current == 0 -> let_go(own); goto open
-      :: current != 0 -> goto renew
-      :: current != 0 -> goto release
-      :: current != 0 ->  // is_held() says no
-         if
-         :: !IS(current)
-         :: IS(current) -> look_at_clock(own)
-         fi;
-         goto acquire
-      fi
-    }
+  atomic { mortal;
+    i = 0; seen = 0;
+    if
+    :: current == 0 -> goto acquire
+    :: current == 0 -> let_go(own); goto open
+    :: current != 0 -> goto renew
+    :: current != 0 -> goto release
+    :: current != 0 ->  // is_held() says no
+       if
+       :: !IS(current)
+       :: IS(current) -> find_expired(own)
+       fi
+    fi
+  }
 
 acquire:
-    atomic {
-      seen = file[f].counter; i = file[f].holder;
-      if
-      :: i == FREE -> goto take
-      :: i == TOMBSTONE -> assert(valid != me); let_go(own); goto open
-      :: else
-      fi
-    }
-    atomic {  // find_opening
-      if
-      :: look_at_clock(i); goto take  // expired
-      :: SLOT[i].running
-      fi
-    }
-    atomic {
-      if
-      :: i == own && seen != current -> goto take             // abandoned
-      :: i != own && SLOT[i].lifeline == NOBODY -> goto take  // abandoned
-      :: i == own && seen == current -> goto session
-      :: i != own && SLOT[i].lifeline != NOBODY ->
-         assert(!IS(seen) || grantee != NOBODY);  // a dead holder does not look alive
-         goto session
-      fi
-    }
+  atomic { mortal;
+    seen = file[f].counter; i = file[f].holder;
+    if
+    :: i == FREE -> goto take
+    :: i == TOMBSTONE -> assert(valid != me); let_go(own); goto open
+    :: else
+    fi
+  }
+  atomic { mortal;
+    if
+    :: find_expired(i); goto take
+    :: SLOT[i].running
+    fi
+  }
+  atomic { mortal;
+    if
+    :: i == own && seen != current -> goto take             // abandoned
+    :: i != own && SLOT[i].lifeline == NOBODY -> goto take  // abandoned
+    :: i == own && seen == current
+    :: i != own && SLOT[i].lifeline != NOBODY ->
+       assert(!IS(seen) || grantee != NOBODY)  // P5: no dead holder looks alive
+    fi;
+    goto session
+  }
 
 take:
 #ifndef DEADLINE_AFTER_WORD
-    SLOT[own].running = true;
+  atomic { mortal; SLOT[own].running = true }
 #endif
-    SLOT[own].token = seen + 1;
 #ifdef TWO_STEP_TAKEOVER
-    atomic {
-      if
-      :: IS(seen)
-      :: else -> goto session
-      fi
-    }
-    atomic { file[f].counter < COUNTER_END -> ok = true; TRANSITION(own);
-#else
-    atomic { COMPARE_EXCHANGE(seen, own);
+  atomic {
+    if
+    :: IS(seen)
+    :: else -> goto session
+    fi
+  }
 #endif
-      if
-      :: ok ->
-         current = file[f].counter;
-         assert(valid == NOBODY);       // P1, P3
-         assert(current > last_token);  // P2
-         last_token = current;
-         grantee = me;
+  atomic { mortal; file[f].counter < COUNTER_END;
+    if
+#ifndef TWO_STEP_TAKEOVER
+    :: !IS(seen) -> SLOT[own].running = false
+#endif
+    :: else ->
+       TRANSITION(own);
+       current = file[f].counter;
+       assert(valid == NOBODY);       // P1, P3
+       assert(current > last_token);  // P2
+       last_token = current;
+       grantee = me;
 #ifdef DEADLINE_AFTER_WORD
-         valid = me
+       valid = me
 #else
-         valid = (SLOT[own].running -> me : NOBODY)
+       valid = (SLOT[own].running -> me : NOBODY)
 #endif
-      :: else
-      fi
-    }
+    fi
+  }
 #ifdef DEADLINE_AFTER_WORD
-    SLOT[own].running = true;
+  SLOT[own].running = true;
 #endif
-    goto session;
+  goto session;
 
 renew:
-    SLOT[own].running = true;  // (S2)
-    atomic { COMPARE_EXCHANGE(current, own);
-#ifdef RENEW_WITHOUT_COMPARE
-      if
-      :: !ok -> TRANSITION(own); ok = true
-      :: else
-      fi;
+  atomic { mortal; SLOT[own].running = true }  // (S2)
+  atomic { mortal; file[f].counter < COUNTER_END;
+    if
+#ifndef RENEW_WITHOUT_COMPARE
+    :: !IS(current) -> assert(valid != me); SLOT[own].running = false  // lease_lost is true
 #endif
-      if
-      :: ok ->
-         current = file[f].counter;
-         assert(valid == NOBODY || valid == me);  // P4
-         valid = (SLOT[own].running -> me : NOBODY)
-      :: else -> assert(valid != me)  // lease_lost is true
-      fi;
-      goto session
-    }
+    :: else ->
+       TRANSITION(own);
+       current = file[f].counter;
+       assert(valid == NOBODY || valid == me);  // P4
+       valid = (SLOT[own].running -> me : NOBODY)
+    fi;
+    goto session
+  }
 
 release:
-    atomic { COMPARE_EXCHANGE(current, FREE);
-#ifdef RELEASE_WITHOUT_COMPARE
-      if
-      :: !ok -> TRANSITION(FREE); ok = true
-      :: else
-      fi;
+  atomic { mortal; file[f].counter < COUNTER_END;
+    if
+#ifndef RELEASE_WITHOUT_COMPARE
+    :: !IS(current) -> assert(valid != me)  // lease_lost is true
 #endif
-      if
-      :: ok -> assert(valid == NOBODY || valid == me); valid = NOBODY  // P4
-      :: else -> assert(valid != me)  // lease_lost is true
-      fi;
-      current = 0;
-      goto session
-    }
+    :: else ->
+       TRANSITION(FREE);
+       assert(valid == NOBODY || valid == me);  // P4
+       valid = NOBODY;
+       grantee = NOBODY
+    fi;
+    current = 0;
+    goto session
+  }
 
-    // --- maintain ---------------------------------------------------------------
+  // --- maintain -----------------------------------------------------------------
 
-break_lock:  // the grant with that token
-    atomic {
-      seen = file[f].counter; i = file[f].holder;
-      if
-      :: i == FREE || i == TOMBSTONE -> goto open
-      :: else
-      fi
-    }
-    atomic {
-      if
-      :: SLOT[i].token != token -> goto open  // the second look makes only the message right
-      :: else
-      fi
-    }
-    atomic { COMPARE_EXCHANGE(seen, FREE);
-      if
-      :: ok -> assert(token == last_token); valid = NOBODY
-      :: else
-      fi;
-      goto open
-    }
+break_lock:
+  atomic { mortal;
+    seen = file[f].counter; i = file[f].holder;
+    if
+    :: i == FREE || i == TOMBSTONE -> goto open
+    :: else -> current = last_token  // which it means to break
+    fi
+  }
+  atomic { mortal; file[f].counter < COUNTER_END;
+    if
+#ifndef BREAK_WITHOUT_COMPARE
+    :: !IS(seen)
+#endif
+    :: else ->
+       TRANSITION(FREE);
+       assert(current == last_token);  // P3: no other grant is broken
+       valid = NOBODY;
+       grantee = NOBODY
+    fi;
+    goto open
+  }
 
 remove:
-    atomic { file[f].maintenance == NOBODY -> file[f].maintenance = me }
-    atomic {
-      seen = file[f].counter; i = file[f].holder;
+  atomic { file[f].maintenance == NOBODY -> file[f].maintenance = me }
+  atomic { mortal;
+    seen = file[f].counter; i = file[f].holder;
+    if
+    :: path != f -> goto removed
+    :: path == f && i == FREE -> goto entomb
+    :: path == f && i == TOMBSTONE -> goto unlink
+    :: else
+    fi
+  }
+  atomic { mortal;
+    if
+    :: SLOT[i].lifeline == NOBODY  // abandoned
+    :: else -> goto removed        // in_use
+    fi
+  }
+entomb:
+#ifndef UNLINK_WITHOUT_TOMBSTONE
+  atomic { mortal; file[f].counter < COUNTER_END;
+    if
+    :: !IS(seen) -> goto removed
+    :: else ->
+       TRANSITION(TOMBSTONE);
+       assert(valid == NOBODY);  // P3
+       grantee = NOBODY
+    fi
+  }
+#endif
+unlink:
+  atomic { mortal; assert(path == f); path = NOWHERE }
+removed:
+  atomic { mortal; file[f].maintenance = NOBODY; goto open }
+
+dies:
+  atomic {
+    deaths++;
+    for (f : 0 .. FILES - 1) {
+      for (i : 0 .. SLOTS - 1) { let_go(i) }
       if
-      :: path != f -> goto removed
-      :: path == f && i == FREE -> goto entomb
-      :: path == f && i == TOMBSTONE -> goto unlink
+      :: file[f].maintenance == me -> file[f].maintenance = NOBODY
       :: else
       fi
     }
-    atomic {
-      if
-      :: SLOT[i].lifeline == NOBODY -> goto entomb  // abandoned
-      :: else -> goto removed                       // in_use
-      fi
-    }
-entomb:
-#ifndef UNLINK_WITHOUT_TOMBSTONE
-    atomic { COMPARE_EXCHANGE(seen, TOMBSTONE);
-      if
-      :: ok -> assert(valid == NOBODY)
-      :: else -> goto removed
-      fi
-    }
-#endif
-unlink:
-    atomic { assert(path == f); path = NOWHERE }
-removed:
-    atomic { file[f].maintenance = NOBODY; goto open }
-  } unless { killed[me] }
-  atomic { killed[me] = false; goto open }
-}
-
-// Kills processes, and the kernel drops what they held.
-active proctype fate() {
-  byte deaths, me, f, i;
-  do
-  :: deaths == DEATHS -> break
-  :: deaths < DEATHS -> atomic {
-       deaths++;
-       select (me : 0 .. PROCESSES - 1);
-       killed[me] = true;
-       for (f : 0 .. FILES - 1) {
-         for (i : 0 .. SLOTS - 1) { let_go(i) }
-         if
-         :: file[f].maintenance == me -> file[f].maintenance = NOBODY
-         :: else
-         fi
-       }
-       if
-       :: valid == me -> valid = NOBODY
-       :: else
-       fi
-       if
-       :: grantee == me -> grantee = NOBODY
-       :: else
-       fi
-       me = 0; f = 0; i = 0
-     }
-  od
+    if
+    :: valid == me -> valid = NOBODY
+    :: else
+    fi;
+    if
+    :: grantee == me -> grantee = NOBODY
+    :: else
+    fi;
+    goto open
+  }
 }
 
 init {

@@ -6,7 +6,8 @@
 // at most one grant at a time. Nothing above this line knows how an engine works,
 // and an engine knows nothing of std::mutex idioms, patience or option parsing.
 //
-// Engines: the file engine (src/file). Later ones join open_session().
+// Engines: the file engine (src/file). Later ones join open_session(), and the suite
+// that states this contract as claims (tests/conformance).
 //
 // Every engine keeps these claims, whatever happens to processes in between:
 //   - at most one grant of a name is valid at an instant;

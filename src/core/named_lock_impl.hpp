@@ -25,9 +25,7 @@ class named_lock::impl {
  public:
   impl(std::unique_ptr<lockbyfile::session> s, std::chrono::nanoseconds p)
       : session(std::move(s)), patience(p) {}
-  ~impl() {
-    if (keeper* const k = mine()) delete k;  // another process's may be locked for ever
-  }
+  ~impl() { delete mine(); }  // another process's may be locked for ever
   impl(const impl&) = delete;
   impl& operator=(const impl&) = delete;
 

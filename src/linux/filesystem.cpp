@@ -22,7 +22,7 @@ const char* network_filesystem_name(int fd) noexcept {
     case 0x47504653: return "GPFS";
     case 0x7461636F: return "OCFS2";
     case 0x01161970: return "GFS2";
-    case 0x5346414F: return "AFS";
+    case 0x5346414F:
     case 0x6B414653: return "AFS";
     case 0x73757245: return "Coda";
     case 0x20030528: return "OrangeFS";

@@ -59,6 +59,14 @@ class talk {
     }
   }
 
+  /// Whether hear() would not wait.
+  [[nodiscard]] bool has_spoken() const {
+    struct pollfd p {
+      fd_, POLLIN, 0
+    };
+    return rest_.find('\n') != std::string::npos || ::poll(&p, 1, 0) > 0;
+  }
+
   /// hear(), which must be `line`.
   void expect(const std::string& line) {
     if (const auto heard = hear(); heard != line)
@@ -99,6 +107,7 @@ class child {
   void say(const std::string& line) { talk_.say(line); }
   std::string hear() { return talk_.hear(); }
   void expect(const std::string& line) { talk_.expect(line); }
+  [[nodiscard]] bool has_spoken() const { return talk_.has_spoken(); }
 
   [[nodiscard]] pid_t pid() const { return pid_; }
 

@@ -72,6 +72,8 @@ class lock_process {
     child_.say("acquire " + std::to_string(patience.count()));
   }
   outcome end_acquire() { return parsed(child_.hear()); }
+  /// Of an acquire that was begun and not ended.
+  [[nodiscard]] bool is_waiting() const { return !child_.has_spoken(); }
   outcome acquire(std::chrono::nanoseconds patience) {
     begin_acquire(patience);
     return end_acquire();
