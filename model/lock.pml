@@ -156,7 +156,10 @@ open:
 
 claim:
   atomic { mortal;
-    select (i : 0 .. SLOTS - 1);
+    if
+    :: i = me
+    :: i = 0
+    fi;
     if
     :: file[f].holder == i -> goto open  // (F1)
     :: else
@@ -385,6 +388,7 @@ dies:
 init {
   byte i;
   atomic {
+    made = 1; path = 0; file[0].counter = 1; file[0].holder = FREE;
     for (i : 0 .. PROCESSES - 1) { run process(i) }
     i = 0
   }

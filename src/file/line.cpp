@@ -10,9 +10,10 @@ namespace {
 constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
 
 constexpr instant awake = 0;  // a next_look: it may be about to sleep, on an older look
-constexpr instant head_looks_every = milliseconds(4);
-constexpr instant others_look_every = milliseconds(8);  // times their place
-constexpr instant late = milliseconds(25);              // times their place
+constexpr instant head_looks_every = milliseconds(5);
+constexpr instant others_look_every = milliseconds(24);  // times their place; P6 allows 25
+constexpr instant late = milliseconds(25);               // times their distance to the head
+constexpr instant late_at_the_head = milliseconds(8);
 
 constexpr std::uint64_t number(std::uint64_t ticket) { return ticket & ~dozing; }
 constexpr bool is_awake(std::uint64_t ticket) { return ticket != 0 && (ticket & dozing) == 0; }
@@ -143,7 +144,7 @@ void line::hasten(instant now) noexcept {
     const std::uint64_t t = f.slots[i].ticket.load();
     if (!is_awake(t)) continue;
     // The distance to the head is the place, or more where somebody left in between.
-    const instant slack = i == r.head_slot ? others_look_every : late * (t - number(r.head));
+    const instant slack = i == r.head_slot ? late_at_the_head : late * (t - number(r.head));
     const instant next_look = f.slots[i].next_look.load(std::memory_order_relaxed);
     if (next_look == awake || next_look > now + slack) wake(f.slots[i]);
   }

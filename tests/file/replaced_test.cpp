@@ -337,6 +337,25 @@ TEST_F(Deleted, TheDirectoryGoneIsAClearError) {  // TORTURE 9: systemd-tmpfiles
   EXPECT_TRUE(lock.try_lock()) << "and the next try works";
 }
 
+TEST_F(Deleted, AFileWithTheSameTimesAndMaybeTheSameInodeIsAnotherFile) {  // TORTURE 5
+  for (int round = 0; round < 20; ++round) {
+    named_lock old(name());
+    old.lock();
+    struct stat was {};
+    ASSERT_EQ(::stat(name().c_str(), &was), 0);
+    fs::remove(name());
+    { const named_lock made(name()); }
+    const struct timespec times[] = {was.st_atim, was.st_mtim};
+    ASSERT_EQ(::utimensat(AT_FDCWD, name().c_str(), times, 0), 0);
+    outlive_the_last_look_at_the_path();
+    EXPECT_FALSE(old.is_held()) << "its inode is not free as long as it is open";
+    std::error_code ec;
+    old.release(ec);
+    EXPECT_EQ(ec, errc::lease_lost);
+    fs::remove(name());
+  }
+}
+
 TEST_F(Deleted, ABrokenLockIsNoticedLikeADeletedOne) {
   named_lock holder(name());
   holder.lock();
