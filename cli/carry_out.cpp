@@ -148,15 +148,24 @@ void end_as_the_command(const command_end& end) {
   ::sigprocmask(SIG_UNBLOCK, &interrupt, nullptr);
 }
 
-int conclude(named_lock& lock, const run_request& request, const command_end& end,
-             const std::error_code& released) {
+/// Releases the lock; why that came too late, or nothing.
+std::optional<std::string> release(named_lock& lock) {
+  const auto lease_left = lock.lease_remaining();
+  std::error_code lost;
+  lock.release(lost);
+  if (!lost) return {};
+  return why_lost(lock, lease_left);
+}
+
+int conclude(const run_request& request, const command_end& end,
+             const std::optional<std::string>& lost) {
   const bool was_ended_for_the_lock =
       end.reason == end_reason::grant_lost || end.reason == end_reason::lease_ends;
   if (was_ended_for_the_lock) return exit_grant_lost;
   const int code = exit_code_of_status(end.status);
-  if (released) {
-    say("lost " + in_quotes(request.lock.name) + " before " + in_quotes(request.description) +
-        " ended (with " + std::to_string(code) + "): " + why_lost(lock));
+  if (lost) {
+    say("lost " + in_quotes(request.lock.name) + " by the time " + in_quotes(request.description) +
+        " had ended (with " + std::to_string(code) + "): " + *lost);
     return exit_grant_lost;
   }
   if (request.chatter == chattiness::verbose) say("released " + in_quotes(request.lock.name));
@@ -182,8 +191,7 @@ int run_the_command(named_lock& lock, const run_request& request) {
   }
 
   const command_end end = supervisor(lock, gate, tree, std::move(plan)).stay_with(command);
-  lock.release(ec);
-  return conclude(lock, request, end, ec);
+  return conclude(request, end, release(lock));
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ std::string exit_codes_help() {
          "  70   anything else\n"
          "  73   the lockfile cannot be created or opened\n"
          "  75   patience ran out (run, wait), or the lock is held (run -n, rm)\n"
-         "  76   the grant was lost while the command ran (run)\n"
+         "  76   the grant was lost, or its lease ended, before the command did (run)\n"
          "  77   not permitted\n"
          "  126  the command cannot be executed (run)\n"
          "  127  the command was not found (run)\n"
@@ -87,7 +87,7 @@ std::string run_exit_codes_help() {
          "  70   anything else\n"
          "  73   the lockfile cannot be created or opened\n"
          "  75   patience ran out, or -n and the lock is held (-E changes it)\n"
-         "  76   the grant was lost while the command ran, which has been ended\n"
+         "  76   the grant was lost, or its lease ended, before the command did\n"
          "  77   not permitted\n"
          "  126  the command cannot be executed\n"
          "  127  the command was not found";

@@ -2,6 +2,7 @@
 #include "lost.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <lockbyfile/observe.hpp>
 #include <system_error>
 
@@ -25,18 +26,22 @@ bool is_known(const lock_state& state, fencing_token token) {
 
 }  // namespace
 
-std::string why_lost(const named_lock& lock) {
+std::string why_lost(const named_lock& lock, std::chrono::nanoseconds lease_left) {
   std::error_code ec;
   const auto state = observe(lock.path(), {}, ec);
-  if (ec == errc::not_found) return "its lockfile was deleted";
+  if (ec == errc::not_found) {
+    return std::filesystem::exists(lock.path(), ec) ? "its lockfile was emptied"
+                                                    : "its lockfile was deleted";
+  }
   if (!state) return "its lockfile cannot be read: " + ec.message();
 
   const fencing_token token = lock.token();
-  if (state->holder && state->holder->token == token) return "its lease ran out";
   if (!is_known(*state, token)) return "its lockfile was deleted or replaced";
 
   const grant_info* next = successor(*state, token);
-  if (next == nullptr) return "it was broken";
+  if (next == nullptr) {
+    return lease_left == std::chrono::nanoseconds(0) ? "its lease ran out" : "it was broken";
+  }
   if (next->how == grant_kind::expired) {
     return "its lease ran out, and " + party_text(next->who) + " took it over";
   }

@@ -34,6 +34,7 @@ void add_lock_address(CLI::App& verb, lock_address& target) {
       ->required()
       ->type_name("");
   verb.add_option("--dir", target.directory, "where names live (default: $LOCKBYFILE_DIR, or here)")
+      ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
       ->option_text("DIR");
 }
 

@@ -68,7 +68,8 @@ void supervisor::keep_grant() {
     end_command(end_reason::lease_ends, "the lease of " + in_quotes(plan_.name) + " ends in " +
                                             duration_text(lock_.lease_remaining()));
   } else if (!lock_.is_held()) {
-    end_command(end_reason::grant_lost, "lost " + in_quotes(plan_.name) + ": " + why_lost(lock_));
+    end_command(end_reason::grant_lost,
+                "lost " + in_quotes(plan_.name) + ": " + why_lost(lock_, lock_.lease_remaining()));
   }
 }
 

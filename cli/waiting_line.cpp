@@ -43,12 +43,6 @@ std::size_t bytes_of(std::string_view text, std::size_t columns) {
   return text.size();
 }
 
-/// What fits into `columns`: all, or else the beginning of the brief text.
-std::string fit(const waiting_text& text, std::size_t columns) {
-  if (bytes_of(text.full, columns) == text.full.size()) return text.full;
-  return text.brief.substr(0, bytes_of(text.brief, columns));
-}
-
 std::size_t terminal_columns() {
   winsize size{};
   if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20) return 79;
@@ -59,16 +53,16 @@ std::size_t terminal_columns() {
 class place {
  public:
   virtual ~place() = default;
-  virtual void show(const waiting_text& text) = 0;
+  virtual void show(const std::string& text) = 0;
   virtual void erase() = 0;
   [[nodiscard]] virtual std::chrono::seconds pause() const = 0;
 };
 
 class terminal_place final : public place {
  public:
-  void show(const waiting_text& text) override {
+  void show(const std::string& text) override {
     if (::tcgetpgrp(STDERR_FILENO) != ::getpgrp()) return;
-    write_all("\r\x1b[K" + fit(text, terminal_columns()));
+    write_all("\r\x1b[K" + text.substr(0, bytes_of(text, terminal_columns())));
     is_drawn_ = true;
   }
   void erase() override {
@@ -83,7 +77,7 @@ class terminal_place final : public place {
 
 class log_place final : public place {
  public:
-  void show(const waiting_text& text) override { say(text.full); }
+  void show(const std::string& text) override { say(text); }
   void erase() override {}
   [[nodiscard]] std::chrono::seconds pause() const override { return between_log_lines; }
 };
@@ -153,17 +147,15 @@ std::string holder_text(const lock_state& state) {
   return text;
 }
 
-waiting_text describe_waiting(const std::string& name, const lock_state& state,
-                              std::chrono::nanoseconds waited, unsigned self) {
+std::string describe_waiting(const std::string& name, const lock_state& state,
+                             std::chrono::nanoseconds waited, unsigned self) {
   const auto us = std::find_if(state.waiters.begin(), state.waiters.end(),
                                [self](const waiter_info& w) { return w.who.pid == self; });
   const auto before_us = us - state.waiters.begin();
   const std::string ahead = (before_us == 0 ? "nobody" : std::to_string(before_us)) +
                             (us == state.waiters.end() ? " in line" : " ahead");
-  const std::string holder = holder_text(state);
-  const std::string lock = in_quotes(name);
-  return {"waiting for " + lock + " (" + duration_text(waited) + "), " + ahead + ": " + holder,
-          lock + ", " + ahead + ": " + holder};
+  return "waiting for " + in_quotes(name) + " (" + duration_text(waited) + "), " + ahead + ": " +
+         holder_text(state);
 }
 
 }  // namespace lockbyfile::cli

@@ -6,7 +6,7 @@
 //   14:03:12, lease left 48 s
 //
 // On a terminal it is one live line, drawn anew every second and erased at the end,
-// and shorter if it does not fit; not while we are in the background, where it would
+// cut off where the terminal ends; not while we are in the background, where it would
 // disturb others. In a log it is one line, then one a minute. Both begin after a tenth of a second,
 // so that a short wait says nothing.
 //
@@ -39,11 +39,7 @@ class waiting_line {
 [[nodiscard]] std::string holder_text(const lock_state& state);
 
 /// What there is to tell about a lock that process `self` waits for.
-struct waiting_text {
-  std::string full;
-  std::string brief;
-};
-[[nodiscard]] waiting_text describe_waiting(const std::string& name, const lock_state& state,
-                                            std::chrono::nanoseconds waited, unsigned self);
+[[nodiscard]] std::string describe_waiting(const std::string& name, const lock_state& state,
+                                           std::chrono::nanoseconds waited, unsigned self);
 
 }  // namespace lockbyfile::cli

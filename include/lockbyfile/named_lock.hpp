@@ -66,6 +66,8 @@ class LOCKBYFILE_EXPORT named_lock {
 
   /// Releases the lock if this object holds it; a successor is not disturbed.
   ~named_lock();
+
+  /// A lock that was moved from may only be destroyed, unlocked or assigned to.
   named_lock(named_lock&&) noexcept;
   named_lock& operator=(named_lock&&) noexcept;
   named_lock(const named_lock&) = delete;
@@ -129,7 +131,8 @@ class LOCKBYFILE_EXPORT named_lock {
   [[nodiscard]] int native_handle() const noexcept;
 
   // Lockable and TimedLockable, for std::unique_lock and std::scoped_lock.
-  // lock() waits for options.patience and throws timed_out when it runs out.
+  // lock() waits for options.patience and throws timed_out when it runs out. They all throw
+  // would_deadlock if this object holds the lock, where a std::mutex would be undefined.
   // unlock() after a takeover does nothing; use release() to learn of it.
   void lock();
   [[nodiscard]] bool try_lock();

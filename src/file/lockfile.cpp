@@ -189,8 +189,8 @@ void lockfile::throw_damaged() const {
   throw lock_error(errc::damaged,
                    path_ +
                        (is_short || attachment_.was_truncated()
-                            ? " was truncated while it was in use"
-                            : " was overwritten while it was in use, or is damaged") +
+                            ? " was truncated"
+                            : " was overwritten, or is damaged") +
                        "; it is made anew once nobody has it open, or when it is deleted",
                    path_);
 }
