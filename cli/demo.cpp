@@ -12,36 +12,36 @@ namespace lockbyfile::cli {
 namespace {
 
 /// A demo with its `--dir`, run on a stage of its own when it is the one asked for.
-CLI::App* add_play(CLI::App& app, const std::string& name, const std::string& about, int& exit_code,
+CLI::App* add_play(CLI::App& app, const std::string& name, const std::string& about, action& chosen,
                    std::function<demo::verdict()> play) {
   CLI::App* verb = app.add_subcommand(name, about);
   auto directory = std::make_shared<std::string>();
   verb->add_option("--dir", *directory,
                    "make the temporary directory in this one (default: $TMPDIR or /tmp)")
       ->check(CLI::ExistingDirectory);
-  verb->callback([directory, play = std::move(play), &exit_code] {
-    exit_code = demo::on_stage(*directory, play);
+  verb->callback([directory, play = std::move(play), &chosen] {
+    chosen = [directory, play] { return demo::on_stage(*directory, play); };
   });
   return verb;
 }
 
-void add_inner(CLI::App& app, int& exit_code) {
-  add_play(app, "inner", "The inner workings, step by step (5 s)", exit_code, demo::inner);
+void add_inner(CLI::App& app, action& chosen) {
+  add_play(app, "inner", "The inner workings, step by step (5 s)", chosen, demo::inner);
 }
 
-void add_sleepers(CLI::App& app, int& exit_code) {
+void add_sleepers(CLI::App& app, action& chosen) {
   auto options = std::make_shared<demo::sleepers_options>();
   add_play(app, "sleepers", "4 processes share one narrow bed; one forgets to unlock (16 s)",
-           exit_code, [options] { return demo::sleepers(*options); })
+           chosen, [options] { return demo::sleepers(*options); })
       ->add_flag_callback(
           "--short", [options] { options->pace = 0.25; }, "four times as fast");
 }
 
-void add_hammer(CLI::App& app, int& exit_code) {
+void add_hammer(CLI::App& app, action& chosen) {
   auto options = std::make_shared<demo::hammer_options>();
   auto milliseconds = std::make_shared<int>(static_cast<int>(options->nap.count()));
   CLI::App* verb = add_play(app, "hammer", "300 processes want one lock; none may overlap (16 s)",
-                            exit_code, [options, milliseconds] {
+                            chosen, [options, milliseconds] {
                               options->nap = std::chrono::milliseconds(*milliseconds);
                               return demo::hammer(*options);
                             });
@@ -53,11 +53,11 @@ void add_hammer(CLI::App& app, int& exit_code) {
       ->capture_default_str();
 }
 
-void add_counter(CLI::App& app, int& exit_code) {
+void add_counter(CLI::App& app, action& chosen) {
   auto options = std::make_shared<demo::counter_options>();
   CLI::App* verb = add_play(
       app, "counter", "Read-modify-write on a real SQLite database, without and with the lock",
-      exit_code, [options] { return demo::counter(*options); });
+      chosen, [options] { return demo::counter(*options); });
   verb->add_option("--processes", options->processes, "how many processes")
       ->check(CLI::Range(2, 200))
       ->capture_default_str();
@@ -68,7 +68,7 @@ void add_counter(CLI::App& app, int& exit_code) {
 
 }  // namespace
 
-void add_demo(CLI::App& app, int& exit_code) {
+void add_demo(CLI::App& app, action& chosen) {
   CLI::App* verb = app.add_subcommand("demo", "Show the lock at work, with real processes");
   verb->require_subcommand(1);
   verb->footer(
@@ -77,10 +77,10 @@ void add_demo(CLI::App& app, int& exit_code) {
       "  1    it did not\n"
       "  64   wrong usage\n"
       "  else 128 + N if signal N ended it\n");
-  add_inner(*verb, exit_code);
-  add_sleepers(*verb, exit_code);
-  add_hammer(*verb, exit_code);
-  add_counter(*verb, exit_code);
+  add_inner(*verb, chosen);
+  add_sleepers(*verb, chosen);
+  add_hammer(*verb, chosen);
+  add_counter(*verb, chosen);
 }
 
 }  // namespace lockbyfile::cli

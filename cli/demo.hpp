@@ -5,10 +5,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include "action.hpp"
+
 namespace lockbyfile::cli {
 
 /// Adds `demo inner`, `demo sleepers`, `demo hammer` and `demo counter`. Whichever
-/// runs sets `exit_code`: 0 if what it shows held, 1 if not.
-void add_demo(CLI::App& app, int& exit_code);
+/// is chosen returns 0 if what it shows held, 1 if not.
+void add_demo(CLI::App& app, action& chosen);
 
 }  // namespace lockbyfile::cli

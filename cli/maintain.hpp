@@ -5,10 +5,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include "action.hpp"
+
 namespace lockbyfile::cli {
 
-void add_break(CLI::App& app, int& exit_code);
-void add_rm(CLI::App& app, int& exit_code);
-void add_prune(CLI::App& app, int& exit_code);
+void add_break(CLI::App& app, action& chosen);
+void add_rm(CLI::App& app, action& chosen);
+void add_prune(CLI::App& app, action& chosen);
 
 }  // namespace lockbyfile::cli

@@ -157,7 +157,7 @@ std::string run_footer() {
 
 }  // namespace
 
-CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, int& exit_code) {
+CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, action& chosen) {
   CLI::App* run = app.add_subcommand("run", "Run a command while holding a lock");
   const auto given = std::make_shared<run_options>();
   add_lock_address(*run, given->lock);
@@ -166,8 +166,8 @@ CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, int
   add_time_options(*run, *given);
   add_other_options(*run, *given);
   run->footer(run_footer());
-  run->callback([given, &after_name, &exit_code] {
-    exit_code = carry_out(request_from(*given, after_name));
+  run->callback([given, &after_name, &chosen] {
+    chosen = [request = request_from(*given, after_name)] { return carry_out(request); };
   });
   return run;
 }

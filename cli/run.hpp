@@ -7,10 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "action.hpp"
+
 namespace lockbyfile::cli {
 
 /// Adds `run`. `after_name` is what was cut off after NAME (run_arguments.hpp), and must
 /// be there when the arguments are parsed.
-CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, int& exit_code);
+CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, action& chosen);
 
 }  // namespace lockbyfile::cli

@@ -131,7 +131,7 @@ int list_all(const show_options& given) {
 
 }  // namespace
 
-void add_status(CLI::App& app, int& exit_code) {
+void add_status(CLI::App& app, action& chosen) {
   CLI::App* verb = app.add_subcommand("status", "Show who holds a lock and who waits for it");
   const auto given = std::make_shared<show_options>();
   add_lock_address(*verb, given->lock);
@@ -144,15 +144,15 @@ void add_status(CLI::App& app, int& exit_code) {
       "   holder: {pid, command, uid, user, token, since, lease, lease_left, alive},\n"
       "   waiters: [{pid, command, uid, user, waiting}],\n"
       "   grants: [{pid, command, uid, user, token, since, how: free|expired|abandoned}]}");
-  verb->callback([given, &exit_code] { exit_code = status(*given); });
+  verb->callback([given, &chosen] { chosen = [given] { return status(*given); }; });
 }
 
-void add_list(CLI::App& app, int& exit_code) {
+void add_list(CLI::App& app, action& chosen) {
   CLI::App* verb = app.add_subcommand("list", "Show the locks of a directory, a line each");
   const auto given = std::make_shared<show_options>();
   add_directory(*verb, given->directory);
   verb->add_flag("--json", given->json, "as JSON: an array of what status shows");
-  verb->callback([given, &exit_code] { exit_code = list_all(*given); });
+  verb->callback([given, &chosen] { chosen = [given] { return list_all(*given); }; });
 }
 
 }  // namespace lockbyfile::cli

@@ -5,9 +5,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include "action.hpp"
+
 namespace lockbyfile::cli {
 
-void add_status(CLI::App& app, int& exit_code);
-void add_list(CLI::App& app, int& exit_code);
+void add_status(CLI::App& app, action& chosen);
+void add_list(CLI::App& app, action& chosen);
 
 }  // namespace lockbyfile::cli

@@ -67,7 +67,7 @@ int wait(const wait_options& given) {
 
 }  // namespace
 
-void add_wait(CLI::App& app, int& exit_code) {
+void add_wait(CLI::App& app, action& chosen) {
   CLI::App* verb = app.add_subcommand("wait", "Wait until a lock is free, without taking it");
   const auto given = std::make_shared<wait_options>();
   add_lock_address(*verb, given->lock);
@@ -77,7 +77,7 @@ void add_wait(CLI::App& app, int& exit_code) {
       "It looks every 10 ms. A lock that does not exist is free. Another process may take\n"
       "the lock at any time: to use it, use run.\n\n"
       "Exit codes: 0 it is free (or was); 75 patience ran out");
-  verb->callback([given, &exit_code] { exit_code = wait(*given); });
+  verb->callback([given, &chosen] { chosen = [given] { return wait(*given); }; });
 }
 
 }  // namespace lockbyfile::cli

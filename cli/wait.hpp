@@ -5,8 +5,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "action.hpp"
+
 namespace lockbyfile::cli {
 
-void add_wait(CLI::App& app, int& exit_code);
+void add_wait(CLI::App& app, action& chosen);
 
 }  // namespace lockbyfile::cli

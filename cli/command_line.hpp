@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From the arguments to what they ask for. Nothing is done here: no lock is touched, no
+// command started, nothing written.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "action.hpp"
+
+namespace lockbyfile::cli {
+
+/// One of these is set.
+struct command_line {
+  action act;             // a verb with all it needs
+  std::string help;       // --help or --version: what to print
+  std::string complaint;  // wrong usage: what to say about it,
+  std::string hint;       // and where to read more
+};
+
+/// Reads the arguments, those after the program's own name.
+[[nodiscard]] command_line read_command_line(std::vector<std::string> arguments);
+
+}  // namespace lockbyfile::cli
