@@ -29,6 +29,11 @@ wall_time wall_time_of(instant t) {
          std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
 }
 
+/// None, if the file says what no grant can have had.
+fencing_token token_up_to(std::uint64_t largest, std::uint64_t found) {
+  return fencing_token(found <= largest ? found : 0);
+}
+
 constexpr unsigned longest_try = 1000;  // of looks at a word that keeps changing
 
 std::optional<holder_info> read_holder(const lockfile& file) {
@@ -39,11 +44,11 @@ std::optional<holder_info> read_holder(const lockfile& file) {
     if (seen.slot() >= file.capacity()) file.throw_damaged();
     const slot& s = f.slots[seen.slot()];
     const instant deadline = s.lease_deadline.load();
-    const auto lease = static_cast<std::int64_t>(s.lease.load(std::memory_order_relaxed));
+    const std::uint64_t lease = s.lease.load(std::memory_order_relaxed);
     holder_info h{.who = described(s.pid, s.user, s.command, std::size(s.command)),
-                  .token = fencing_token(s.token.load(std::memory_order_relaxed)),
+                  .token = token_up_to(seen.counter(), s.token.load(std::memory_order_relaxed)),
                   .since = wall_time_of(s.since.load(std::memory_order_relaxed)),
-                  .lease = deadline == never ? no_lease : std::chrono::nanoseconds(lease),
+                  .lease = deadline == never ? no_lease : between(0, lease),
                   .lease_left = between(now(), deadline),
                   .alive = file.is_alive(seen.slot())};
     if (f.header.word.load() == seen.bits() || i == longest_try) return h;
@@ -74,7 +79,9 @@ std::vector<grant_info> read_grants(const lockfile& file) {
   for (const grant_entry& e : file.get().header.grants) {
     const std::uint64_t token = e.token.load(std::memory_order_acquire);
     const std::uint32_t how = e.how.load(std::memory_order_acquire);
-    if (token == 0 || how > static_cast<std::uint32_t>(grant_kind::abandoned)) continue;
+    if (!token_up_to(word::counter_end, token) ||
+        how > static_cast<std::uint32_t>(grant_kind::abandoned))
+      continue;
     grant_info g{described(e.pid, e.user, e.command, std::size(e.command)), fencing_token(token),
                  static_cast<grant_kind>(how),
                  wall_time_of(e.since.load(std::memory_order_acquire))};

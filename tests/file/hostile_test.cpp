@@ -288,6 +288,21 @@ TEST_F(Hostile, AWordThatNamesALivingSessionIsHeldByNobodyForEver) {
   EXPECT_TRUE(other.acquire(1min)) << "an operator can open it";
 }
 
+/// Found by fuzzing: tokens that JSON cannot carry, and a lease below zero.
+TEST_F(Hostile, NumbersThatNoGrantCanHaveHadAreNotShown) {
+  named_lock lock(name(), {.lease = 1h});
+  lock.lock();
+  const mapped_lockfile bytes(name());
+  bytes.holder().token.store(~std::uint64_t{0});
+  bytes.holder().lease.store(~std::uint64_t{0} - 1);
+  bytes->header.grants[0].token.store(std::uint64_t{1} << 52);
+  const auto state = look();
+  ASSERT_TRUE(state.holder);
+  EXPECT_FALSE(state.holder->token);
+  EXPECT_GE(state.holder->lease, 0ns);
+  EXPECT_TRUE(state.grants.empty());
+}
+
 TEST_F(Hostile, TextThatIsNoneIsShownWithoutACrash) {
   named_lock lock(name());
   lock.lock();
