@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "file/point.hpp"
@@ -47,6 +48,7 @@ void file_session::attach() {
     file_.get().header.word.compare_exchange_strong(expected,
                                                     word::free_at(highest_seen_ + 1).bits());
   }
+  floor_ = std::max(floor_, highest_seen_);
   highest_seen_ = 0;
   slot& own = file_.own();
   session_ = static_cast<std::uint32_t>(own.session.load(std::memory_order_relaxed) + now() + 1);
@@ -95,7 +97,9 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
 }
 
 bool file_session::take(word seen, instant start, grant_kind how) {
-  const std::uint64_t token = seen.counter() + 1;
+  const word before = seen.counter() < floor_ ? word::free_at(floor_) : seen;  // (S5)
+  const word granted = before.granted_to(file_.own_slot());
+  const std::uint64_t token = granted.counter();
   if (token > ceiling_) {
     ceiling_ = raise_ceiling(file_.path(), file_.fd(), token);
     start = now();  // that may have taken a while
@@ -110,8 +114,6 @@ bool file_session::take(word seen, instant start, grant_kind how) {
   own.lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
 
   reach(point::deadline_written);
-
-  const word granted = seen.granted_to(file_.own_slot());
   std::uint64_t expected = seen.bits();
   // seq_cst: releases the stores above to whoever reads the word, and takes part in (L3).
   if (!file_.get().header.word.compare_exchange_strong(expected, granted.bits())) return false;

@@ -28,7 +28,8 @@
 // broken lock, and this is how its holder and its users learn of it.
 //
 //   (S5) A session that opens the path's next file takes its tokens along: it raises the
-//        new counter above the highest one it has seen.
+//        new counter above the highest one it has seen. Not if somebody holds the lock
+//        there: then it skips the numbers in between when it comes to take it.
 //
 //   (S6) A program that closes all its descriptors loses its lifeline, and another session
 //        may claim its slot. It finds its own number gone from the slot before it takes
@@ -106,6 +107,7 @@ class file_session final : public session {
   std::uint32_t session_ = 0;                   // as in our slot (S6)
   std::uint64_t ceiling_ = 0;                   // of tokens (tokens.hpp)
   std::uint64_t highest_seen_ = 0;              // counter; a smaller one is damage
+  std::uint64_t floor_ = 0;                     // (S5) what it was in the files before this one
 };
 
 /// Who a slot says its owner is.

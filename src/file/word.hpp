@@ -23,10 +23,10 @@
 //   tombstone    free         revive      + 1
 //
 // (W1) Every transition is ONE compare-exchange on the whole word.
-// (W2) Every transition adds one to the counter. So the word never returns to an
-//      old value, and a compare-exchange by a process that slept through a change
-//      fails. Of any number of processes that saw the same expired or abandoned
-//      grant, exactly one takes it over.
+// (W2) Every transition adds one to the counter (a grant, seldom, more: session.hpp,
+//      S5). So the word never returns to an old value, and a compare-exchange by a
+//      process that slept through a change fails. Of any number of processes that saw
+//      the same expired or abandoned grant, exactly one takes it over.
 // (W3) The counter is never 0 in an initialised file. A word of 0 is what a
 //      truncated file reads as, and is no state at all.
 #pragma once

@@ -418,6 +418,22 @@ TEST_F(Tokens, GrowWhenTheWallClockIsSetForwardAndBackAgain) {
   EXPECT_GT(next_token(), last);
 }
 
+/// Found by fuzzing: a free one was noticed, one that is held by the dead was taken over.
+TEST_F(Tokens, GrowForASessionWhoseFileIsOverwrittenByAnOlderOneThatIsHeld) {
+  named_lock lock(name());
+  lock.lock();
+  const mapped_lockfile bytes(name());
+  const auto older = bytes.word();
+  lock.unlock();
+  lock.lock();
+  const fencing_token last = lock.token();
+  lock.unlock();
+  bytes->header.word.store(older.bits());
+  const grant got = lock.acquire(1s);
+  EXPECT_EQ(got.how, grant_kind::abandoned);
+  EXPECT_GT(got.token, last);
+}
+
 // P10: a counter that somebody wrote into the file
 
 TEST_F(Tokens, NearTheirEndDoNotWrap) {
