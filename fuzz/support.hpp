@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the fuzz targets share.
+#pragma once
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+namespace lockbyfile::fuzz {
+
+/// A property that must hold whatever the input. If it does not, that is a finding.
+inline void require(bool holds, std::string_view property, std::string_view got = {}) {
+  if (holds) return;
+  std::fprintf(stderr, "property violated: %.*s", static_cast<int>(property.size()),
+               property.data());
+  if (!got.empty()) std::fprintf(stderr, ": %.*s", static_cast<int>(got.size()), got.data());
+  std::fputc('\n', stderr);
+  std::abort();
+}
+
+inline std::string_view text_of(const std::uint8_t* data, std::size_t size) {
+  return size == 0 ? std::string_view()
+                   : std::string_view(reinterpret_cast<const char*>(data), size);
+}
+
+/// Whether a terminal shows it as it is: valid or not as UTF-8, but no control character.
+inline bool has_no_controls(std::string_view text) {
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) return false;
+  }
+  return text.find("\xC2\x9B") == std::string_view::npos;  // CSI in one character
+}
+
+/// A directory in memory, where there is one, that is gone when the process ends well.
+class scratch_directory {
+ public:
+  scratch_directory() {
+    const bool has_memory = ::access("/dev/shm", W_OK | X_OK) == 0;
+    const auto parent = has_memory ? "/dev/shm" : std::filesystem::temp_directory_path();
+    path_ = std::filesystem::canonical(parent) / "lockbyfile-fuzz-XXXXXX";
+    require(::mkdtemp(path_.data()) != nullptr, "there is room for a scratch directory", path_);
+  }
+  ~scratch_directory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  scratch_directory(const scratch_directory&) = delete;
+  scratch_directory& operator=(const scratch_directory&) = delete;
+
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace lockbyfile::fuzz

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The system as the lockfile target has it, so that an input does the same whenever and
+// wherever it is tried: always the same boot, in the same time namespace, and a time of its
+// own, which begins anew with every input. A clock moves by a microsecond whenever it is
+// read; nobody sleeps: a wait moves it to its end. Sleeping for ever is a finding, as there
+// is nobody to wake us.
+#pragma once
+
+#include <cerrno>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+#include "core/instant.hpp"
+#include "linux/system_calls.hpp"
+#include "support.hpp"
+
+namespace lockbyfile::fuzz {
+
+class virtual_system {
+ public:
+  explicit virtual_system(const std::string& directory) {
+    boot_id_path_ = directory + "/boot_id";
+    std::ofstream(boot_id_path_) << "10c4b7f1-1e00-4000-8000-00000000b007\n";
+    real_open_ = sys.open;
+    sys.open = open;
+    sys.clock_gettime = clock_gettime;
+    sys.futex_wait = futex_wait;
+  }
+
+  /// Lets time begin anew.
+  static void restart() noexcept { elapsed_ = 0; }
+  static void advance(instant by) noexcept { elapsed_ += by; }
+
+ private:
+  static constexpr instant uptime = 1'000'000'000'000;             // at the beginning
+  static constexpr instant wall_time = 1'800'000'000'000'000'000;  // likewise, in 2027
+  static constexpr instant coarse_tick = milliseconds(4);
+
+  static int open(const char* path, int flags, mode_t mode) {
+    const std::string_view asked = path;
+    if (asked == "/proc/self/ns/time") return errno = ENOENT, -1;
+    if (asked == "/proc/sys/kernel/random/boot_id") path = boot_id_path_.c_str();
+    return real_open_(path, flags, mode);
+  }
+
+  static int clock_gettime(clockid_t clock, struct timespec* result) {
+    elapsed_ += 1000;
+    instant now = (clock == CLOCK_REALTIME ? wall_time : uptime) + elapsed_;
+    if (clock == CLOCK_MONOTONIC_COARSE) now -= now % coarse_tick;
+    *result = to_timespec(now);
+    return 0;
+  }
+
+  static int futex_wait(const std::uint32_t* word, std::uint32_t expected,
+                        const struct timespec* deadline) {
+    if (*word != expected) return errno = EAGAIN, -1;
+    require(deadline != nullptr, "nobody sleeps for ever");
+    const instant end = static_cast<instant>(deadline->tv_sec) * 1'000'000'000 +
+                        static_cast<instant>(deadline->tv_nsec);
+    if (end > uptime + elapsed_) elapsed_ = end - uptime;
+    return errno = ETIMEDOUT, -1;
+  }
+
+  static inline instant elapsed_ = 0;
+  static inline std::string boot_id_path_;
+  static inline int (*real_open_)(const char*, int, mode_t) = nullptr;
+};
+
+}  // namespace lockbyfile::fuzz
