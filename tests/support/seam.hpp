@@ -64,6 +64,7 @@ class seam {
     static inline const char* name = nullptr;
     static R call(A... arguments) {
       if (const int error = judge_(name); error != 0) {
+        if (std::string_view(name) == "close") (below_.*Entry)(arguments...);  // as Linux does
         errno = error;
         if constexpr (std::is_pointer_v<R>) {
           return MAP_FAILED;
