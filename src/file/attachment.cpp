@@ -57,8 +57,8 @@ record* take_record(void* base) {
 }
 
 void* map_zeros(void* where, int fixed) noexcept {
-  return ::mmap(where, map_size, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+  return sys.mmap(where, map_size, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
 }
 
 void before_fork() {
@@ -136,11 +136,11 @@ void hold_off_fork::end() noexcept {
   fork_mutex.unlock();
 }
 
-attachment::attachment(truncation_guard guard) {
+attachment::attachment(const std::string& path, truncation_guard guard) {
   install_handlers(guard);
   void* range = map_zeros(nullptr, 0);
   if (range == MAP_FAILED) {
-    throw lock_error({errno, std::system_category()}, "cannot reserve memory for a lock", "");
+    throw lock_error({errno, std::system_category()}, "cannot reserve memory for " + path, path);
   }
   image_ = static_cast<image*>(range);
   record_ = take_record(range);

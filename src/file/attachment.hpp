@@ -30,6 +30,7 @@
 #include <atomic>
 #include <cstdint>
 #include <lockbyfile/options.hpp>
+#include <string>
 
 #include "file/layout.hpp"
 
@@ -55,8 +56,8 @@ class hold_off_fork {
 
 class attachment {
  public:
-  /// Reserves the range. Throws lock_error with the system's error.
-  explicit attachment(truncation_guard guard);
+  /// Reserves the range, for the lockfile at `path`. Throws lock_error with the system's error.
+  attachment(const std::string& path, truncation_guard guard);
   ~attachment();
   attachment(const attachment&) = delete;
   attachment& operator=(const attachment&) = delete;

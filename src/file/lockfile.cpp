@@ -56,7 +56,7 @@ lockfile::lockfile(std::string path, const lock_options& options)
     : path_(std::move(path)),
       mode_(options.mode),
       group_(options.group),
-      attachment_(options.on_truncation) {}
+      attachment_(path_, options.on_truncation) {}
 
 void lockfile::fail(int error, const std::string& what) const {
   throw lock_error({error, std::system_category()}, what + " " + path_, path_);

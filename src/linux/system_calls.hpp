@@ -3,6 +3,16 @@
 // The seam to the operating system: every call that the engine makes, in one
 // table that a test may replace entry by entry, to drive time and to inject
 // faults. Each entry behaves as the call of its name: -1 and errno on failure.
+//
+// Outside it, on purpose (tests/unit/seam_test.cpp finds whatever else is):
+//   getpid, geteuid             cannot fail, and are only shown
+//   sigaction, signal, raise    handling SIGBUS (file/attachment.cpp): fail only for signals
+//                               that do not exist
+//   mmap, madvise, munmap       of process_epoch.cpp, for a page that no lock is in; it has a
+//                               stand-in where they fail
+//   access, and directories by  finding lockfiles, for list and prune, and resolving a name:
+//   std::filesystem             before there is a lock to be held
+//   threads, mutexes, sleeping  of the C++ library, for keep_alive, stop requests and FLock
 #pragma once
 
 #include <fcntl.h>
