@@ -5,6 +5,8 @@
 #include <cctype>
 #include <cerrno>
 #include <lockbyfile/error.hpp>
+#include <optional>
+#include <string>
 
 #include "linux/process_epoch.hpp"
 #include "linux/system_calls.hpp"
@@ -40,17 +42,25 @@ void read_boot_id(std::uint64_t (&id)[2]) {
   if (digits != 32) {
     throw lock_error(n < 0 ? std::error_code(error, std::system_category())
                            : make_error_code(std::errc::protocol_error),
-                     "cannot tell this boot from the last one", boot_id_path);
+                     std::string("cannot tell this boot from the last one by ") + boot_id_path,
+                     boot_id_path);
   }
 }
 
-std::uint64_t read_time_namespace() noexcept {
+/// Its inode; 0 where the kernel has none; nothing where a sandbox hides it. Any other failure
+/// may pass, and is an error: taken for 0 it would set us apart from all others.
+std::optional<std::uint64_t> read_time_namespace() {
   const int fd = sys.open(time_namespace_path, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return 0;
+  if (fd < 0 && errno == ENOENT) return 0;
+  if (fd < 0 && (errno == EACCES || errno == EPERM)) return std::nullopt;
   struct stat s {};
-  const int r = sys.fstat(fd, &s);
-  sys.close(fd);
-  return r == 0 ? s.st_ino : 0;
+  const int r = fd < 0 ? -1 : sys.fstat(fd, &s);
+  const int error = errno;
+  if (fd >= 0) sys.close(fd);
+  if (r == 0) return s.st_ino;
+  throw lock_error({error, std::system_category()},
+                   std::string("cannot tell the time namespace by ") + time_namespace_path,
+                   time_namespace_path);
 }
 
 }  // namespace
@@ -63,11 +73,12 @@ clock_identity this_clock() {
   }
   clock_identity fresh;
   read_boot_id(fresh.boot_id);
-  fresh.time_namespace = read_time_namespace();
+  const auto time_namespace = read_time_namespace();
+  fresh.time_namespace = time_namespace.value_or(0);
   cached[0].store(fresh.boot_id[0], std::memory_order_relaxed);
   cached[1].store(fresh.boot_id[1], std::memory_order_relaxed);
   cached[2].store(fresh.time_namespace, std::memory_order_relaxed);
-  cached_for.store(epoch, std::memory_order_release);
+  if (time_namespace) cached_for.store(epoch, std::memory_order_release);
   return fresh;
 }
 

@@ -10,12 +10,12 @@ namespace lockbyfile {
 
 struct clock_identity {
   std::uint64_t boot_id[2] = {0, 0};
-  std::uint64_t time_namespace = 0;  // its inode; 0 where the kernel has none
+  std::uint64_t time_namespace = 0;  // its inode; 0 where there is none, or none to be seen
   friend bool operator==(const clock_identity&, const clock_identity&) = default;
 };
 
 /// Of this process; read from /proc once per process. Throws lock_error if /proc
-/// does not tell the boot id.
+/// does not tell.
 clock_identity this_clock();
 
 /// Makes the next this_clock() read again. For tests.

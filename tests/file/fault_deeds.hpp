@@ -81,12 +81,12 @@ inline const deed all[] = {
        mapped_lockfile(path)->header.capacity.store(0);
      },
      make},
-    {"TellTheBoot",
+    {"TellTheBoot",  // while another has the lock open, so that another answer is not believed
+     [](const std::string& path) { crowd.emplace_back(path); },
      [](const std::string& path) {
-       crowd.emplace_back(path);  // so that another answer is not just believed
        forget_this_clock();
-     },
-     make},
+       make(path);
+     }},
     {"GrowTheFile",
      [](const std::string& path) {
        for (std::uint32_t i = 0; i < file::first_capacity; ++i) crowd.emplace_back(path);
