@@ -41,29 +41,44 @@ int open_mark(const std::string& path, int flags) noexcept {
                   flags | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 }
 
-/// The largest line; 0 for an empty file, nothing for one that is no mark.
-std::optional<std::uint64_t> read_mark(int fd) noexcept {
+struct mark_content {
+  std::uint64_t largest = 0;   // of its lines
+  std::size_t unfinished = 0;  // bytes of a last line whose writer ran out of disk
+};
+
+/// Nothing for a file that is no mark. An unfinished line was never relied upon.
+std::optional<mark_content> read_mark(int fd) noexcept {
   struct stat s {};
   if (sys.fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) return std::nullopt;
-  std::uint64_t largest = 0;
+  mark_content found;
   for (off_t offset = 0;; offset += line_size) {
     char line[line_size];
     const ssize_t n = sys.pread(fd, line, sizeof line, offset);
-    if (n == 0) return largest;
+    if (n == 0) return found;
+    if (n > 0 && n < static_cast<ssize_t>(line_size) && offset > 0 &&
+        std::all_of(line, line + n, [](char c) { return c >= '0' && c <= '9'; })) {
+      found.unfinished = static_cast<std::size_t>(n);
+      return found;
+    }
     std::uint64_t mark = 0;
     if (n != line_size || line[digits] != '\n') return std::nullopt;
     const auto [end, error] = std::from_chars(line, line + digits, mark);
     if (error != std::errc{} || end != line + digits) return std::nullopt;
     if (mark > word::counter_end + reserve) return std::nullopt;  // not one of ours
-    largest = std::max(largest, mark);
+    found.largest = std::max(found.largest, mark);
   }
 }
 
-bool append(int fd, std::uint64_t mark) noexcept {
-  std::string line = std::to_string(mark);
-  line.insert(0, digits - std::min(digits, line.size()), '0');
-  line += '\n';
-  return sys.write(fd, line.data(), line.size()) == static_cast<ssize_t>(line.size());
+/// Appends a line, and before it the end of an unfinished one, which makes that smaller than
+/// it would have been.
+bool append(int fd, std::uint64_t mark, std::size_t unfinished) noexcept {
+  std::string text;
+  if (unfinished != 0) text.assign(digits - unfinished, '0') += '\n';
+  const std::string number = std::to_string(mark);
+  text.append(digits - std::min(digits, number.size()), '0') += number + '\n';
+  const ssize_t n = sys.write(fd, text.data(), text.size());
+  if (n >= 0) errno = ENOSPC;  // if it is less than all
+  return n == static_cast<ssize_t>(text.size());
 }
 
 int create_mark(const std::string& path, int lockfile) noexcept {
@@ -93,16 +108,20 @@ raised raise_mark_in(const std::string& path, int fd, std::uint64_t token,
     case try_result::taken: break;
   }
   if (!leads_to(path, fd)) return raised::busy;  // removed before we had it
-  const auto found = read_mark(fd);
+  auto found = read_mark(fd);
+  if (found && found->unfinished != 0) {  // only one at a time can finish it
+    if (try_hold(fd, guard_byte) != try_result::taken) return raised::busy;
+    found = read_mark(fd);
+  }
   if (!found) {
     errno = EINVAL;
     return raised::failed;
   }
-  mark = *found;
+  mark = found->largest;
   if (mark >= token) return raised::yes;  // somebody else was faster
   mark = token + reserve;
   reach(point::mark_reserved);
-  if (!append(fd, mark)) return raised::failed;
+  if (!append(fd, mark, found->unfinished)) return raised::failed;
   reach(point::mark_raised);
   return raised::yes;
 }
@@ -146,7 +165,7 @@ std::uint64_t first_counter(const std::string& path) {
     if (!found) {
       throw lock_error(errc::damaged, mark_path(path) + " holds no token", path);
     }
-    mark = *found;
+    mark = found->largest;
     if (mark >= word::counter_end - reserve) {
       throw lock_error(errc::damaged, mark_path(path) + " leaves no tokens", path);
     }
@@ -177,7 +196,7 @@ void remove_passed_mark(const std::string& path) noexcept {
   const int fd = open_mark(path, 0);
   if (fd < 0) return;
   if (try_hold(fd, guard_byte) == try_result::taken && leads_to(path, fd)) {
-    const std::uint64_t mark = read_mark(fd).value_or(0);
+    const std::uint64_t mark = read_mark(fd).value_or(mark_content{}).largest;
     if (mark != 0 && mark < wall_clock_us()) sys.unlink(mark_path(path).c_str());
   }
   sys.close(fd);
