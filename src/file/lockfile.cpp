@@ -142,12 +142,15 @@ lockfile::opened lockfile::take(int fd, int mapped, access how) {
     sys.close(fd);
     return opened::replaced;
   }
-  const char* network = network_filesystem_name(fd);
-  if (!S_ISREG(s.st_mode) || network != nullptr) {
+  if (!S_ISREG(s.st_mode)) {
     sys.close(fd);
-    if (network == nullptr) {
-      throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
-    }
+    throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
+  }
+  const char* network = network_filesystem_name(fd);
+  if (network == nullptr || *network != '\0') {
+    const int error = errno;
+    sys.close(fd);
+    if (network == nullptr) fail(error, "cannot tell the filesystem of");
     throw lock_error(errc::network_filesystem,
                      path_ + " is on " + network + ", which other hosts may share", path_);
   }

@@ -9,7 +9,9 @@ namespace lockbyfile {
 
 const char* network_filesystem_name(int fd) noexcept {
   struct statfs s {};
-  if (sys.fstatfs(fd, &s) != 0) return nullptr;
+  if (uninterrupted([&] { return sys.fstatfs(fd, &s); }) != 0) {
+    return errno == ENOSYS ? "" : nullptr;
+  }
   switch (static_cast<std::uint32_t>(s.f_type)) {
     case 0x6969: return "NFS";
     case 0xFF534D42:
@@ -30,7 +32,7 @@ const char* network_filesystem_name(int fd) noexcept {
     case 0xAAD7AAEA: return "PanFS";
     case 0x786F4256: return "vboxsf";
     case 0xBACBACBC: return "vmhgfs";
-    default: return nullptr;
+    default: return "";
   }
 }
 

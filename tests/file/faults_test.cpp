@@ -228,6 +228,18 @@ TEST_F(FaultOfALook, AtThePathIsNoLossOfAGrant) {  // the word still says who ho
   }
 }
 
+using FaultOfTheFilesystem = LockTest;
+
+TEST_F(FaultOfTheFilesystem, ThatCannotBeToldIsAnErrorSinceItMayBeANetworks) {
+  for (const int error : {EIO, ENOMEM, ESTALE}) {
+    const seam failing([&](std::string_view call) { return call == "fstatfs" ? error : 0; });
+    std::error_code ec;
+    EXPECT_FALSE(named_lock::open(name(), {}, ec));
+    EXPECT_EQ(ec, std::error_code(error, std::system_category()));
+    EXPECT_FALSE(fs::exists(name()));
+  }
+}
+
 using FaultOfTheFutex = LockTest;
 
 TEST_F(FaultOfTheFutex, InBothProcessesLeavesAWaitThatEndsInTime) {  // a sandbox without it
