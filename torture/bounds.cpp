@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bounds.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <lockbyfile/error.hpp>
+#include <set>
+
+namespace lockbyfile::torture {
+
+namespace {
+
+constexpr instant tolerance = milliseconds(1);
+constexpr instant death_bound = milliseconds(10);
+constexpr instant half_way = milliseconds(25);
+constexpr instant like_stopped = milliseconds(15);
+constexpr instant waking = milliseconds(1);  // a stop that ended this long ago may matter yet
+
+class judge {
+ public:
+  judge(const timeline& time, std::uint8_t index, const name_record& name, report& out)
+      : time_(time), index_(index), name_(name), out_(out) {}
+
+  void judge_all() {
+    judge_patience();
+    judge_order();
+    const grant_record* before = nullptr;
+    for (const grant_record& g : name_.grants) {
+      if (before != nullptr) judge_gap(*before, g);
+      before = &g;
+    }
+  }
+
+ private:
+  void score(bound b, instant late, instant allowance, const std::string& what, const deed& of) {
+    tally& t = out_.tallies.at(static_cast<std::size_t>(b));
+    ++t.judged;
+    if (late == 0) ++t.within;
+    t.worst = std::max(t.worst, late);
+    if (late <= allowance) return;
+    ++t.broken;
+    char text[200];
+    std::snprintf(text, sizeof text, "name %u, process %u: %s, %.3f ms late, allowance %.3f ms (at %llu)",
+                  unsigned{index_}, of.process, what.c_str(), static_cast<double>(late) / 1e6,
+                  static_cast<double>(allowance) / 1e6, static_cast<unsigned long long>(of.begin));
+    out_.add(text);
+  }
+
+  static instant beyond(instant value, instant limit) { return value > limit ? value - limit : 0; }
+
+  [[nodiscard]] bool changes_file(instant from, instant to) const {
+    const instant earlier = from > blindness ? from - blindness : 0;
+    const auto meets = [&](const deed* d) { return time_.meets(*d, earlier, to); };
+    return std::ranges::any_of(name_.removals, meets) ||
+           std::ranges::any_of(name_.mischiefs, meets) ||
+           std::ranges::any_of(name_.permissions, meets);
+  }
+
+  // --- P8 ------------------------------------------------------------------------
+
+  void judge_patience() {
+    for (const deed* a : name_.acquires) {
+      const outcome& r = a->result;
+      if (!a->is_finished()) continue;
+      const instant deadline = after(a->begin, a->patience);
+      const bool is_refused = r.error == static_cast<int>(errc::timed_out);
+      const bool is_cancelled = r.error == static_cast<int>(errc::cancelled);
+      if (is_refused && r.end < deadline) {
+        score(bound::patience, deadline - r.end, 0, "patience ended early", *a);
+        continue;
+      }
+      if (is_cancelled && r.end < r.from)
+        score(bound::patience, r.from - r.end, 0, "cancelled before the request", *a);
+      if (!is_refused && !is_cancelled && r.error != 0) continue;
+      const instant due = is_cancelled ? std::min(deadline, r.to) : deadline;
+      if (due == never || a->detail != 0 || changes_file(a->begin, r.end)) continue;
+      const instant stopped = time_.stopped_for(a->process, a->begin, r.end);
+      const instant late = beyond(r.end, due + tolerance + stopped);
+      score(bound::patience, late, r.delay + time_.worst_stall(a->begin, r.end),
+            "a wait beyond its deadline", *a);
+    }
+  }
+
+  // --- P7 ------------------------------------------------------------------------
+
+  void judge_order() {
+    std::vector<const deed*> waiting;  // who began before
+    tally& t = out_.tallies[static_cast<std::size_t>(bound::order)];
+    for (const deed* b : name_.acquires) {
+      std::erase_if(waiting, [&](const deed* a) { return time_.end_of(*a) < b->begin; });
+      if (b->succeeded()) {
+        bool is_judged = false;
+        bool is_within = true;
+        for (const deed* a : waiting) judge_pair(*a, *b, is_judged, is_within);
+        if (is_judged) ++t.judged;
+        if (is_judged && is_within) ++t.within;
+      }
+      waiting.push_back(b);
+    }
+  }
+
+  /// Whether `b` went before `a`, who was there first.
+  void judge_pair(const deed& a, const deed& b, bool& is_judged, bool& is_within) {
+    if (b.begin < a.begin + tolerance || !a.is_finished() || a.detail != 0) return;
+    const outcome& r = a.result;
+    const bool has_given_up = r.error == static_cast<int>(errc::timed_out) ||
+                              r.error == static_cast<int>(errc::cancelled);
+    if (!a.succeeded() && !has_given_up) return;
+    is_judged = true;
+    // One that gave up was in line until its deadline, or until it was asked to.
+    const instant left = r.error == static_cast<int>(errc::cancelled)
+                             ? r.from
+                             : after(a.begin, a.patience);
+    const bool is_overtaken =
+        a.succeeded() ? r.token > b.result.token : left > b.result.end;
+    if (!is_overtaken || changes_file(a.begin, b.result.end)) return;
+    if (time_.is_disturbed(a.process, a.begin, b.result.end)) return;
+    const instant late = b.begin - a.begin - tolerance;
+    const instant allowance = r.delay + time_.worst_stall(a.begin, b.begin);
+    is_within = false;
+    tally& t = out_.tallies[static_cast<std::size_t>(bound::order)];
+    t.worst = std::max(t.worst, late);
+    if (late <= allowance || allowance >= like_stopped) return;
+    --t.judged;  // score() counts it
+    score(bound::order, late, allowance, "overtaken by process " + std::to_string(b.process), a);
+  }
+
+  // --- P5, P6 --------------------------------------------------------------------
+
+  struct gap {
+    bound kind;
+    instant from;
+    instant to;
+  };
+
+  /// When the lock was certainly to be had between two grants; from >= to if that is unknown.
+  [[nodiscard]] gap between(const grant_record& before, const grant_record& next) const {
+    gap g{bound::handoff, 0, next.end()};
+    switch (next.acquired->result.how) {
+      case grant_kind::free:
+        g.from = before.released == nullptr ? 0 : time_.end_of(*before.released);
+        for (const deed* b : name_.breaks) {
+          if (time_.meets(*b, before.begin(), g.to)) g.from = std::max(g.from, time_.end_of(*b));
+        }
+        break;
+      case grant_kind::expired:
+        g.kind = bound::lease;
+        g.from = before.is_kept_alive ? never : before.lease_to;
+        for (const deed* d : before.then) {
+          if (!d->is_finished()) g.from = never;  // a renewal, perhaps
+        }
+        break;
+      case grant_kind::abandoned:
+        g.kind = bound::death;
+        g.from = time_.process(before.acquired->process).gone;
+        break;
+    }
+    if (g.from == 0) g.from = never;
+    // Whoever was killed in acquire may have been granted the lock in between.
+    for (const deed* u : name_.unfinished) {
+      const instant gone = time_.end_of(*u);
+      if (gone < before.begin() || u->begin > g.to) continue;
+      g.from = g.kind == bound::lease ? never : std::max(g.from, gone);
+    }
+    if (before.released != nullptr && g.kind == bound::death)
+      g.from = std::max(g.from, time_.end_of(*before.released));
+    for (const deed* s : time_.process(next.acquired->process).stops) {
+      if (!time_.meets(*s, std::max(g.from, next.begin()), g.to)) continue;
+      g.to = std::min(g.to, s->begin > g.from ? s->begin
+                            : s->result.from <= g.from ? s->result.to
+                                                       : g.from);
+    }
+    return g;
+  }
+
+  [[nodiscard]] std::uint64_t disturbed_in(const gap& g, std::uint32_t but) const {
+    std::set<std::uint32_t> who;
+    const auto add = [&](const deed* d) {
+      if (d->process == but || !time_.meets(*d, g.from - waking, g.to)) return;
+      if (d->result.delay >= like_stopped ||
+          time_.is_disturbed(d->process, g.from - waking, g.to))
+        who.insert(d->process);
+    };
+    for_all_near(name_.acquires, g, add);
+    for_all_near(name_.releases, g, add);
+    return who.size();
+  }
+
+  /// `deeds` that may meet the gap. They are sorted by begin; few last for long.
+  template <class F>
+  void for_all_near(const std::vector<const deed*>& deeds, const gap& g, F&& f) const {
+    auto i = std::ranges::upper_bound(deeds, g.to, {}, [](const deed* d) { return d->begin; });
+    while (i != deeds.begin()) {
+      --i;
+      if ((*i)->begin + longest_deed_ < g.from) return;
+      f(*i);
+    }
+  }
+
+  void judge_gap(const grant_record& before, const grant_record& next) {
+    const gap g = between(before, next);
+    if (g.from >= g.to || changes_file(before.begin(), g.to)) return;
+    const deed* longest = nullptr;
+    instant since = g.to;
+    instant delays = 0;
+    for_all_near(name_.acquires, g, [&](const deed* a) {
+      if (!time_.meets(*a, g.from, g.to)) return;
+      delays += a->result.delay;
+      const instant from = std::max(g.from, a->begin);
+      if (a->is_finished() && a->detail == 0 && a->result.end >= g.to && from < since &&
+          !time_.is_disturbed(a->process, g.from - waking, g.to)) {
+        longest = a;
+        since = from;
+      }
+    });
+    if (longest == nullptr) return;
+    const instant base = g.kind == bound::death ? death_bound : tolerance;
+    const instant limit = base + half_way * disturbed_in(g, longest->process);
+    score(g.kind, beyond(g.to - since, limit), delays + time_.worst_stall(g.from, g.to),
+          g.kind == bound::death   ? "a dead holder was not noticed"
+          : g.kind == bound::lease ? "the end of a lease was not noticed"
+                                   : "a free lock was left untaken",
+          *longest);
+  }
+
+  const timeline& time_;
+  std::uint8_t index_;
+  const name_record& name_;
+  report& out_;
+  const instant longest_deed_ = [this] {
+    instant longest = 0;
+    for (const auto* deeds : {&name_.acquires, &name_.releases}) {
+      for (const deed* d : *deeds) {
+        const instant end = time_.end_of(*d);
+        if (end != never) longest = std::max(longest, end - std::min(end, d->begin));
+      }
+    }
+    return longest;
+  }();
+};
+
+}  // namespace
+
+void judge_bounds(const timeline& time, std::uint8_t index, const name_record& name, report& out) {
+  judge(time, index, name, out).judge_all();
+}
+
+}  // namespace lockbyfile::torture

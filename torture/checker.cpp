@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checker.hpp"
+
+#include <algorithm>
+#include <lockbyfile/error.hpp>
+
+#include "bounds.hpp"
+#include "timeline.hpp"
+
+namespace lockbyfile::torture {
+
+namespace {
+
+constexpr instant settling = milliseconds(5000);   // of a damaged file, see judge_errors
+constexpr instant longest_tick = milliseconds(10);  // options.hpp, lease
+
+bool is(const deed& d, mischief_kind kind) { return d.detail == static_cast<std::uint8_t>(kind); }
+
+class judge {
+ public:
+  judge(const timeline& time, std::uint8_t index, const name_record& name, report& out)
+      : time_(time), index_(index), name_(name), out_(out) {}
+
+  void judge_all(std::uint64_t floor) {
+    judge_exclusion();
+    judge_tokens(floor);
+    judge_losses();
+    judge_kinds();
+    judge_errors();
+  }
+
+ private:
+  void violation(const std::string& what, const grant_record& g, const deed* d = nullptr) {
+    out_.add("name " + std::to_string(index_) + ", token " + std::to_string(g.token()) +
+             ", process " + std::to_string(g.acquired->process) + ": " + what + " (granted at " +
+             std::to_string(g.end()) +
+             (d == nullptr ? "" : ", then at " + std::to_string(d->begin)) + ')');
+  }
+
+  [[nodiscard]] bool may_hit(const deed& breaking, const grant_record& g) const {
+    return (breaking.token == 0 || breaking.token == g.token()) &&
+           time_.end_of(breaking) >= g.begin();
+  }
+
+  /// Whether a mischief may have parted this grant from the path's file by `until`.
+  [[nodiscard]] bool is_parted(const grant_record& g, instant until) const {
+    return std::ranges::any_of(name_.mischiefs, [&](const deed* m) {
+      return m->begin <= until && after(time_.end_of(*m), std::chrono::nanoseconds(blindness)) >= g.begin();
+    });
+  }
+
+  // --- P1 ------------------------------------------------------------------------
+
+  [[nodiscard]] instant certain_end(const grant_record& g) const {
+    instant end = std::min(std::max(g.proven, g.lease_from), g.given_up);
+    for (const deed* b : name_.breaks) {
+      // One that was over when the lock affirmed the grant has hit another.
+      if (may_hit(*b, g) && time_.end_of(*b) >= g.proven)
+        end = std::min(end, std::max(b->begin, g.proven));
+    }
+    for (const deed* m : name_.mischiefs) {
+      if (time_.end_of(*m) + blindness >= g.begin()) end = std::min(end, m->begin);
+    }
+    return end;
+  }
+
+  void judge_exclusion() {
+    struct interval {
+      instant from, to;
+      const grant_record* grant;
+    };
+    std::vector<interval> valid;
+    for (const grant_record& g : name_.grants) {
+      const instant end = certain_end(g);
+      if (g.end() < end) valid.push_back({g.end(), end, &g});
+    }
+    std::ranges::sort(valid, {}, &interval::from);
+    const interval* longest = nullptr;
+    for (const interval& v : valid) {
+      if (longest != nullptr && v.from < longest->to) {
+        violation("a second holder, beside token " + std::to_string(longest->grant->token()) +
+                      ", for " + std::to_string((std::min(v.to, longest->to) - v.from) / 1000) +
+                      " us",
+                  *v.grant);
+      }
+      if (longest == nullptr || v.to > longest->to) longest = &v;
+    }
+  }
+
+  // --- P2 ------------------------------------------------------------------------
+
+  [[nodiscard]] bool is_scribbled(const grant_record& g) const {
+    return std::ranges::any_of(name_.mischiefs, [&](const deed* m) {
+      return is(*m, mischief_kind::scribbled) && m->begin <= g.end() &&
+             time_.end_of(*m) + blindness >= g.begin();
+    });
+  }
+
+  void judge_tokens(std::uint64_t floor) {
+    const grant_record* previous = nullptr;  // by token
+    for (const grant_record& g : name_.grants) {
+      if (previous != nullptr && previous->token() == g.token())
+        violation("a token was given twice", g);
+      previous = &g;
+    }
+
+    std::vector<const grant_record*> by_begin;
+    std::vector<const grant_record*> by_end;
+    for (const grant_record& g : name_.grants) {
+      by_begin.push_back(&g);
+      by_end.push_back(&g);
+    }
+    std::ranges::sort(by_begin, {}, &grant_record::begin);
+    std::ranges::sort(by_end, {}, &grant_record::end);
+    auto earlier = by_end.begin();
+    std::uint64_t largest = floor;
+    for (const grant_record* g : by_begin) {
+      for (; earlier != by_end.end() && (*earlier)->end() < g->begin(); ++earlier)
+        largest = std::max(largest, (*earlier)->token());
+      if (g->token() <= largest && !is_scribbled(*g)) {
+        violation("the token did not grow: there was " + std::to_string(largest) + " before it",
+                  *g);
+      }
+    }
+  }
+
+  // --- P3, P4 --------------------------------------------------------------------
+
+  void judge_losses() {
+    for (const grant_record& g : name_.grants) {
+      const deed& a = *g.acquired;
+      const instant tick = a.lease >= std::chrono::seconds(1) ? longest_tick : 0;
+      if (after(a.begin, a.lease) > a.result.to && a.result.to + tick < after(a.begin, a.lease))
+        violation("a lease that is too short", g);
+      if (a.result.from != never && a.result.from > after(g.end(), a.lease))
+        violation("a lease that is too long", g);
+
+      instant lease_from = a.result.from;
+      instant lease_to = a.result.to;
+      bool is_kept = false;
+      for (const deed* d : g.then) {
+        is_kept = is_kept || d->kind == deed_kind::keep;
+        if (!d->is_finished() || d->kind == deed_kind::keep) continue;
+        if (d->succeeded() && d->kind != deed_kind::release && d->result.to != 0) {
+          if (d->kind == deed_kind::ask && lease_to < d->begin && !is_kept)
+            violation("held beyond its lease", g, d);
+          lease_from = d->result.from;
+          lease_to = d->result.to;
+        } else if (d->result.error == static_cast<int>(errc::lease_lost)) {
+          judge_loss(g, *d, lease_from);
+        } else if (d->result.error == other_error ||
+                   d->result.error == static_cast<int>(errc::not_holder)) {
+          violation("an error of another kind", g, d);
+        }
+        if (d->succeeded() && d->kind != deed_kind::renew) judge_blindness(g, *d);
+      }
+    }
+  }
+
+  void judge_loss(const grant_record& g, const deed& d, instant lease_from) {
+    const instant end = d.result.end;
+    const bool is_broken = std::ranges::any_of(
+        name_.breaks, [&](const deed* b) { return b->begin <= end && may_hit(*b, g); });
+    if (lease_from > end && !is_broken && !is_parted(g, end))
+      violation("lost without a reason", g, &d);
+  }
+
+  /// A holder notices a mischief.
+  void judge_blindness(const grant_record& g, const deed& d) {
+    for (const deed* m : name_.mischiefs) {
+      if (is(*m, mischief_kind::replaced) && m->is_finished() && g.end() < m->begin &&
+          m->result.end + blindness < d.begin && time_.stopped_for(d.process, g.begin(), d.result.end) == 0)
+        violation("told that it is held though the file was replaced", g, &d);
+    }
+  }
+
+  [[nodiscard]] bool is_unfinished_between(const grant_record* before, const grant_record& g) const {
+    return std::ranges::any_of(name_.unfinished, [&](const deed* u) {
+      return u->begin <= g.end() && (before == nullptr || time_.end_of(*u) >= before->begin());
+    });
+  }
+
+  void judge_kinds() {
+    const grant_record* before = nullptr;
+    for (const grant_record& g : name_.grants) {
+      ++out_.grants.at(static_cast<std::size_t>(g.acquired->result.how));
+      judge_kind(before, g);
+      before = &g;
+    }
+  }
+
+  void judge_kind(const grant_record* before, const grant_record& g) {
+    if (is_parted(g, g.end())) return;  // it may be the first of its file
+    if (before != nullptr && is_parted(*before, g.end())) return;
+    const instant by = g.end();
+    switch (g.acquired->result.how) {
+      case grant_kind::free: {
+        if (before == nullptr) return;
+        const bool is_freed =
+            (before->released != nullptr && before->released->begin <= by) ||
+            std::ranges::any_of(name_.breaks,
+                                [&](const deed* b) { return b->begin <= by && may_hit(*b, *before); }) ||
+            std::ranges::any_of(
+                name_.removals, [&](const deed* r) { return time_.meets(*r, before->begin(), by); });
+        if (!is_freed && !is_unfinished_between(before, g))
+          violation("free, though nobody had freed it", g);
+        break;
+      }
+      case grant_kind::expired: {
+        const bool has_expired = before != nullptr && before->lease_from <= by;
+        const bool may_have = std::ranges::any_of(name_.unfinished, [&](const deed* u) {
+          return after(u->begin, u->lease) <= by;
+        });
+        if (!has_expired && !may_have) violation("expired, before the end of the lease", g);
+        break;
+      }
+      case grant_kind::abandoned: {
+        const bool has_died = before != nullptr &&
+                              time_.process(before->acquired->process).dying <= by &&
+                              (before->released == nullptr || !before->released->is_finished());
+        const bool may_have = std::ranges::any_of(name_.unfinished, [&](const deed* u) {
+          return u->begin <= by && time_.process(u->process).dying <= by;
+        });
+        if (!has_died && !may_have) violation("abandoned by a holder who lives", g);
+        break;
+      }
+    }
+  }
+
+  // --- P10 -----------------------------------------------------------------------
+
+  void judge_errors() {
+    const auto is_answer = [](int error) {
+      return error == 0 || error == static_cast<int>(errc::timed_out) ||
+             error == static_cast<int>(errc::cancelled);
+    };
+    for (const deed* a : name_.acquires) {
+      if (!a->is_finished() || is_answer(a->result.error)) continue;
+      // A damaged file stays so until everybody has let go of it, and who is stopped does
+      // not; and to open a file may take 2 s and fail if somebody stopped who was at it.
+      const instant from = a->begin > settling ? a->begin - settling : 0;
+      const auto tampers = [&](const deed* d) { return time_.meets(*d, from, a->result.end); };
+      const bool is_stuck = a->result.error == static_cast<int>(errc::stuck);
+      const bool was_played_with = std::ranges::any_of(name_.mischiefs, tampers) ||
+                                   std::ranges::any_of(name_.permissions, tampers);
+      const bool may_be_stuck =
+          is_stuck && (a->detail != 0 || std::ranges::any_of(name_.removals, tampers));
+      if (!was_played_with && !may_be_stuck) {
+        out_.add("name " + std::to_string(index_) + ": error " + std::to_string(a->result.error) +
+                 " of an acquire at " + std::to_string(a->begin));
+      }
+    }
+  }
+
+  const timeline& time_;
+  std::uint8_t index_;
+  const name_record& name_;
+  report& out_;
+};
+
+const char* sentence(const deed& d) {
+  switch (static_cast<wrong_kind>(d.detail)) {
+    case wrong_kind::child_holds: return "a forked child holds its parent's lock";
+    case wrong_kind::stuck: return "a process did not end: it waits for ever";
+    case wrong_kind::exception: return "an exception, or a lock that cannot be opened";
+    case wrong_kind::unusable: return "the lock was not to be had when all others were gone";
+  }
+  return "?";
+}
+
+}  // namespace
+
+void report::add(const report& other) {
+  violations.insert(violations.end(), other.violations.begin(), other.violations.end());
+  for (std::size_t i = 0; i < bounds; ++i) {
+    tallies[i].judged += other.tallies[i].judged;
+    tallies[i].within += other.tallies[i].within;
+    tallies[i].broken += other.tallies[i].broken;
+    tallies[i].worst = std::max(tallies[i].worst, other.tallies[i].worst);
+  }
+  for (std::size_t i = 0; i < grants.size(); ++i) grants[i] += other.grants[i];
+  for (const auto& [name, token] : other.last_token)
+    last_token[name] = std::max(last_token[name], token);
+}
+
+report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::uint64_t>& floors) {
+  report out;
+  out.last_token = floors;
+  for (const deed& d : deeds) {
+    if (d.kind == deed_kind::wrong)
+      out.add("name " + std::to_string(d.name) + ", process " + std::to_string(d.process) + ": " +
+              sentence(d));
+  }
+  const timeline time(deeds);
+  for (const auto& [index, name] : time.names()) {
+    std::uint64_t& last = out.last_token[index];
+    judge(time, index, name, out).judge_all(last);
+    judge_bounds(time, index, name, out);
+    if (!name.grants.empty()) last = std::max(last, name.grants.back().token());
+  }
+  return out;
+}
+
+}  // namespace lockbyfile::torture

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// checker: does a history keep the promises? A pure function.
+//
+// What is proved, from what. A record brackets what it records: an acquire that returned
+// had its effect between its begin and its end, and a deed without an end between its begin
+// and the death of its process. From these brackets follow times at which something was
+// *certainly* so, and only those are judged.
+//
+// P1 Exclusion. A grant is certainly valid from the return of acquire until the first of
+//    - the begin of its release, and of its process's death;
+//    - the end of its lease, as the lock told it, unless the lock has since affirmed
+//      (renew, is_held, release without an error) that it was still held;
+//    - the begin of a break that may have hit it;
+//    - the begin of a mischief with the file.
+//    A stop does not end it. No two such intervals of a name meet. Grants that were begun
+//    less than `blindness` after a mischief are left out: until then somebody may go on
+//    with the old file (docs/guarantees.md, "Deletion is noticed").
+//    The affirmations make this strong: who is told "you hold it" after another was granted
+//    the lock is found here, so this is P4, too.
+// P2 Tokens. No two grants have the same; and one that was begun after another had returned
+//    has a larger one. Grants in scribbled files are not compared with what came before.
+// P3 Nothing is lost without a reason: lease_lost, and is_held() false, only after the end of
+//    the lease, a break or a mischief. A lease has the length that was asked for. How a
+//    grant came is true: *free* only if somebody freed the lock, *expired* only after the end
+//    of the lease before it, *abandoned* only if the holder before it died holding.
+// P9, P10 Processes note themselves what must not be (deed_kind::wrong). Errors that
+//    are no answers come only while a file is, or has just been, tampered with.
+//
+// P5 to P8, the bounds, are in bounds.hpp.
+//
+// An acquire whose process was killed in it may have been granted the lock. So it may have
+// been the holder before any grant whose acquire returned later.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "history.hpp"
+
+namespace lockbyfile::torture {
+
+/// How long a session may go on with a file that is the path's no more: a tick of the coarse
+/// clock, 10 ms at the most, and the millisecond between two looks at the path.
+inline constexpr instant blindness = milliseconds(11);
+
+enum class bound : std::uint8_t {
+  death,     // P5: a dead holder is noticed
+  lease,     // P5: the end of a lease is noticed
+  handoff,   // P6: a free lock is taken
+  order,     // P7: nobody is overtaken
+  patience,  // P8: a wait ends in time
+};
+inline constexpr std::size_t bounds = 5;
+inline constexpr std::array<const char*, bounds> bound_names = {"death", "lease", "handoff",
+                                                                "order", "patience"};
+
+struct tally {
+  std::uint64_t judged = 0;
+  std::uint64_t within = 0;  // the bare bound, without any allowance
+  instant worst = 0;         // beyond the bare bound
+  std::uint64_t broken = 0;  // beyond bound and allowance
+};
+
+struct report {
+  std::vector<std::string> violations;
+  std::array<tally, bounds> tallies{};
+  std::array<std::uint64_t, 3> grants{};            // by grant_kind
+  std::map<std::uint8_t, std::uint64_t> last_token;  // by name: the largest
+
+  void add(std::string violation) { violations.push_back(std::move(violation)); }
+  void add(const report& other);
+};
+
+/// `floors`: by name, the largest token of the time before.
+report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::uint64_t>& floors = {});
+
+}  // namespace lockbyfile::torture

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// history: what every process of a storm did, and when.
+//
+// One shared mapping, to which all processes append deeds without a lock and without a
+// system call, so that recording hardly changes what is recorded. A deed is recorded in
+// two steps, before it is done and after: SIGKILL at any instant leaves it out, or with
+// a begin and no end, and never half written. What was not recorded as begun was not
+// begun; what has no end may have had its effect at any instant until its process was
+// gone.
+//
+// All instants are nanoseconds of CLOCK_MONOTONIC, the same for all processes.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <lockbyfile/grant.hpp>
+#include <vector>
+
+namespace lockbyfile::torture {
+
+using instant = std::uint64_t;
+inline constexpr instant never = std::numeric_limits<instant>::max();
+
+constexpr instant milliseconds(std::uint64_t n) { return n * 1'000'000; }
+constexpr instant microseconds(std::uint64_t n) { return n * 1'000; }
+
+/// `t` + `d`, where the longest duration means never.
+constexpr instant after(instant t, std::chrono::nanoseconds d) {
+  if (d == std::chrono::nanoseconds::max()) return never;
+  return t + static_cast<instant>(d.count() < 0 ? 0 : d.count());
+}
+
+instant now() noexcept;
+
+enum class deed_kind : std::uint8_t {
+  acquire,   // what it came to is in `error`, `token`, `how`
+  ask,       // is_held(): error is 0 or lease_lost
+  renew,     //
+  release,   // error is `untold` if it was the destructor or unlock()
+  keep,      // a keep_alive renews from now on, unrecorded
+  end,       // the process ends itself, by _exit, abort or exec
+  kill,      // SIGKILL of `process`
+  gone,      // `process` is dead since `begin`, and its descriptors are closed
+  stop,      // SIGSTOP to SIGCONT of `process`
+  breaking,  // break_lock, of the grant `token` or of any
+  removing,  // remove, or prune where it removed this name
+  mischief,  // with the file; see `mischief_kind`
+  wrong,     // a process saw what must not be; `detail` is a `wrong_kind`
+  stall,     // somebody who slept to `begin` woke up at `end`
+};
+
+enum class mischief_kind : std::uint8_t {
+  replaced,   // deleted, renamed, truncated or replaced: a break, and a new file
+  foreign,    // a foreign file stood in its place from begin to end
+  scribbled,  // from random bytes until the file was deleted
+  chmod,      // of no account for those who have it open
+};
+
+enum class wrong_kind : std::uint8_t { child_holds, stuck, exception, unusable };
+
+/// In `error`, for a release that does not tell.
+inline constexpr int untold = -1;
+
+/// In `error`, where something else than the lock's own code came back.
+inline constexpr int other_error = -2;
+
+/// What a deed came to.
+struct outcome {
+  instant end = 0;  // 0: killed before
+  int error = 0;    // lockbyfile::errc, 0 for success
+  grant_kind how = grant_kind::free;
+  std::uint64_t token = 0;
+  // acquire, renew, ask: the lease ends between these; never: there is none.
+  // acquire, cancelled: the stop was requested between these.
+  // stop: the process certainly stood still between these.
+  instant from = 0;
+  instant to = 0;
+  // How long the kernel kept this thread, ready to run, from running meanwhile.
+  instant delay = 0;
+};
+
+struct deed {
+  deed_kind kind{};
+  std::uint8_t name = 0;    // index into the storm's names
+  std::uint8_t detail = 0;  // acquire: 1 if the session has yet to open the file
+  std::uint32_t process = 0;
+  std::uint32_t session = 0;  // unique; a forked child's copy is another one
+  std::uint64_t token = 0;    // breaking: the expected one, 0 for any
+  std::chrono::nanoseconds lease{0};
+  std::chrono::nanoseconds patience{0};
+  instant begin = 0;
+
+  outcome result;
+
+  [[nodiscard]] bool is_finished() const { return result.end != 0; }
+  [[nodiscard]] bool succeeded() const { return is_finished() && result.error == 0; }
+};
+
+class history {
+ public:
+  /// Room for `capacity` deeds, in memory that is not used before it is needed.
+  explicit history(std::size_t capacity);
+  /// The history of another program, by its descriptor.
+  static history inherited(int fd);
+  ~history();
+  history(const history&) = delete;
+  history& operator=(const history&) = delete;
+
+  /// A deed that has been begun and may be finished.
+  class open_deed {
+   public:
+    [[nodiscard]] const deed& get() const { return *deed_; }
+    /// Once at the most. Sets the end to now if there is none.
+    void finish(outcome result);
+
+   private:
+    friend history;
+    deed* deed_ = nullptr;
+    std::atomic<std::uint32_t>* state_ = nullptr;
+  };
+
+  /// Records that `d` begins now, unless it says when it began.
+  open_deed begin(deed d);
+  /// Records something that happens at an instant.
+  void note(deed d) { begin(d).finish({}); }
+
+  /// A number that nobody else has.
+  std::uint32_t new_session() { return shared_->sessions.fetch_add(1) + 1; }
+
+  /// Whether there is no room for much more.
+  [[nodiscard]] bool is_nearly_full() const;
+
+  /// All deeds recorded, in no particular order, once nobody records any more; and
+  /// forgets them.
+  std::vector<deed> take();
+
+  /// Survives exec, for inherited().
+  [[nodiscard]] int descriptor() const { return fd_; }
+
+ private:
+  struct entry {
+    std::atomic<std::uint32_t> state;  // 0 nothing, then `begun`, `finished`
+    deed what;
+  };
+  struct shared_part {
+    std::atomic<std::uint64_t> used;
+    std::atomic<std::uint32_t> sessions;
+    std::uint64_t capacity;
+    entry entries[1];  // and on
+  };
+  history(int fd, std::size_t bytes);
+
+  int fd_;
+  std::size_t bytes_;
+  shared_part* shared_;
+};
+
+}  // namespace lockbyfile::torture

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lockbyfile_torture: a storm over real processes, and a checker that knows the promises.
+// docs/guarantees.md, "Torture", says what it does and what it proves.
+#include <signal.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <random>
+#include <string>
+#include <system_error>
+
+#include "storm.hpp"
+#include "worker.hpp"
+
+namespace lockbyfile::torture {
+
+namespace {
+
+constexpr double round_seconds = 10;
+constexpr std::size_t shown_violations = 20;
+
+constexpr int exit_clean = 0;
+constexpr int exit_violations = 1;
+constexpr int exit_nothing_happened = 2;
+constexpr int exit_failed = 3;
+
+unsigned long long shown(std::uint64_t n) { return n; }
+
+class scratch_directory {
+ public:
+  explicit scratch_directory(const std::string& in) : maker_(::getpid()) {
+    path_ = (std::filesystem::path(in) / "lockbyfile-torture-XXXXXX").string();
+    if (::mkdtemp(path_.data()) == nullptr)
+      throw std::system_error(errno, std::system_category(), "mkdtemp " + path_);
+  }
+  ~scratch_directory() {
+    std::error_code ignored;
+    if (::getpid() == maker_) std::filesystem::remove_all(path_, ignored);
+  }
+  scratch_directory(const scratch_directory&) = delete;
+  scratch_directory& operator=(const scratch_directory&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  pid_t maker_;
+  std::string path_;
+};
+
+std::uint64_t done(const storm& s, deed_kind kind) {
+  return s.done().at(static_cast<std::size_t>(kind));
+}
+
+void show_progress(const storm& s, const report& total, double seconds) {
+  const auto& [free, expired, abandoned] = total.grants;
+  std::printf("%6.0f s  %llu grants (%llu free, %llu expired, %llu abandoned)  %llu kills  "
+              "%llu stops  %zu violations\n",
+              seconds, shown(free + expired + abandoned), shown(free), shown(expired),
+              shown(abandoned), shown(done(s, deed_kind::kill)), shown(done(s, deed_kind::stop)),
+              total.violations.size());
+  std::fflush(stdout);
+}
+
+void show_summary(const storm& s, const report& total) {
+  std::printf("\n%llu breaks, %llu removals tried, %llu mischiefs with files, "
+              "%llu processes that ended themselves\n",
+              shown(done(s, deed_kind::breaking)), shown(done(s, deed_kind::removing)),
+              shown(done(s, deed_kind::mischief)), shown(done(s, deed_kind::end)));
+  std::printf("%-10s %12s %18s %24s %12s\n", "bound", "judged", "within it", "latest beyond it",
+              "violations");
+  for (std::size_t i = 0; i < bounds; ++i) {
+    const tally& t = total.tallies.at(i);
+    const double part =
+        t.judged == 0 ? 100 : 100.0 * static_cast<double>(t.within) / static_cast<double>(t.judged);
+    std::printf("%-10s %12llu %16.3f %% %21.3f ms %12llu\n", bound_names.at(i), shown(t.judged),
+                part, static_cast<double>(t.worst) / 1e6, shown(t.broken));
+  }
+}
+
+/// A storm in which nothing happens proves nothing.
+bool has_enough_happened(const storm& s, const report& total, double seconds) {
+  const auto& [free, expired, abandoned] = total.grants;
+  return static_cast<double>(free) > seconds * 10 && static_cast<double>(abandoned) > seconds / 2 &&
+         static_cast<double>(done(s, deed_kind::kill)) > seconds &&
+         static_cast<double>(done(s, deed_kind::stop)) > seconds;
+}
+
+int run(const storm_options& options, double seconds) {
+  std::printf("seed %llu, %u processes, %u names, %.0f s\n", shown(options.seed),
+              options.processes, options.names, seconds);
+  std::fflush(stdout);
+  storm s(options);
+  report total;
+  for (double played = 0; played < seconds;) {
+    const double round = std::min(round_seconds, seconds - played);
+    const report r = s.play(std::chrono::nanoseconds(static_cast<std::int64_t>(round * 1e9)));
+    for (const std::string& v : r.violations) {
+      if (total.violations.size() < shown_violations) std::printf("VIOLATION %s\n", v.c_str());
+      total.violations.push_back(v);
+    }
+    report rest = r;
+    rest.violations.clear();
+    total.add(rest);
+    played += round;
+    show_progress(s, total, played);
+  }
+  show_summary(s, total);
+  if (!total.violations.empty()) {
+    std::printf("%zu violations (--seed %llu)\n", total.violations.size(), shown(options.seed));
+    return exit_violations;
+  }
+  if (!has_enough_happened(s, total, seconds)) {
+    std::printf("no violation, but too little happened to prove anything\n");
+    return exit_nothing_happened;
+  }
+  std::printf("no violation\n");
+  return exit_clean;
+}
+
+int torture_main(int argc, char** argv) {
+  if (argc == 3 && std::string(argv[1]) == executed_option)
+    return live_on_after_exec(std::atoi(argv[2]));
+
+  storm_options options;
+  options.seed = std::random_device{}();
+  options.directory = std::filesystem::temp_directory_path().string();
+  double minutes = 1;
+  double seconds = 0;
+  CLI::App app("A storm over locks, and a check of every promise.");
+  app.add_option("--minutes", minutes, "how long")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--seconds", seconds, "how long")->check(CLI::PositiveNumber)->excludes("--minutes");
+  app.add_option("--seed", options.seed, "of the dice; timing stays as random as it is");
+  app.add_option("--processes", options.processes, "that use locks")
+      ->check(CLI::Range(2, 1000))->capture_default_str();
+  app.add_option("--names", options.names, "of locks, in turn of each weather")
+      ->check(CLI::Range(1, 100))->capture_default_str();
+  app.add_option("--directory", options.directory, "in which to make a scratch directory")
+      ->check(CLI::ExistingDirectory)->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  const scratch_directory scratch(options.directory);
+  options.directory = scratch.path();
+  return run(options, seconds > 0 ? seconds : minutes * 60);
+}
+
+}  // namespace
+
+}  // namespace lockbyfile::torture
+
+int main(int argc, char** argv) {
+  try {
+    return lockbyfile::torture::torture_main(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "lockbyfile_torture: %s\n", e.what());
+    return lockbyfile::torture::exit_failed;
+  }
+}

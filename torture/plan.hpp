@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all processes of a round know: the names, what may happen to each, and the end.
+#pragma once
+
+#include <cstdint>
+#include <lockbyfile/options.hpp>
+#include <string>
+#include <vector>
+
+#include "history.hpp"
+
+namespace lockbyfile::torture {
+
+/// Each has what those before it have. All names see kills, stops, signals, forks and execs.
+enum class weather : std::uint8_t {
+  crashes,    // no lease ends
+  leases,     // short leases, renewals, keep_alive
+  operators,  // break, remove, prune
+  mischief,   // rm, mv, truncate, chmod, foreign files
+  scribbles,  // random bytes
+};
+inline constexpr std::uint8_t weathers = 5;
+
+struct place {
+  std::string directory;
+  std::string name;
+  weather kind = weather::crashes;
+
+  [[nodiscard]] std::string path() const { return directory + '/' + name + ".lockfile"; }
+  [[nodiscard]] lock_options options() const {
+    lock_options o;
+    o.directory = directory;
+    return o;
+  }
+};
+
+struct plan {
+  std::vector<place> places;
+  instant end = 0;
+};
+
+}  // namespace lockbyfile::torture

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storm.hpp"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <lockbyfile/lockbyfile.hpp>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include "user.hpp"
+#include "witnesses.hpp"
+#include "worker.hpp"
+
+namespace lockbyfile::torture {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t deeds_per_round = 2'000'000;
+constexpr std::chrono::nanoseconds grace = 10s;
+
+}  // namespace
+
+storm::storm(const storm_options& options)
+    : options_(options), dice_(options.seed), log_(deeds_per_round) {
+  // What prune may remove is in a directory of its own.
+  const std::string calm = options.directory + "/calm";
+  const std::string rough = options.directory + "/rough";
+  std::filesystem::create_directory(calm);
+  std::filesystem::create_directory(rough);
+  for (unsigned i = 0; i < options.names; ++i) {
+    const auto kind = static_cast<weather>(i % weathers);
+    plan_.places.push_back(
+        {kind < weather::operators ? calm : rough, "name" + std::to_string(i), kind});
+  }
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // of the children that outlive their parents
+}
+
+report storm::play(std::chrono::nanoseconds duration) {
+  plan_.end = after(now(), duration);
+  {
+    std::optional<witnesses> watching(std::in_place, log_);
+    for (unsigned i = 0; i < options_.processes; ++i) start(work, workers_);
+    for (int i = 0; i < 2; ++i) start(torture::operate, operators_);
+    start(play_with_files, players_);
+    while (now() < plan_.end && !log_.is_nearly_full()) {
+      befall();
+      reap();
+      resume(now());
+      std::this_thread::sleep_for(300us);
+    }
+    end_round();
+  }
+  close_round();
+
+  const std::vector<deed> deeds = log_.take();
+  for (const deed& d : deeds) ++done_.at(static_cast<std::size_t>(d.kind));
+  report r = check(deeds, last_token_);
+  last_token_ = r.last_token;
+  return r;
+}
+
+void storm::note(deed_kind kind, pid_t process) {
+  deed d;
+  d.kind = kind;
+  d.process = static_cast<std::uint32_t>(process);
+  log_.note(d);
+}
+
+void storm::start(life what, std::set<pid_t>& group) {
+  const std::uint64_t seed = dice_.seed();
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) throw std::system_error(errno, std::system_category(), "fork");
+  if (child == 0) what(log_, plan_, seed);
+  group.insert(child);
+}
+
+pid_t storm::any_of(const std::set<pid_t>& group) {
+  if (group.empty()) return 0;
+  return *std::next(group.begin(), static_cast<std::ptrdiff_t>(dice_.pick(0, group.size() - 1)));
+}
+
+void storm::befall() {
+  if (dice_.one_in(60)) kill_some();
+  if (dice_.one_in(40)) stop_one();
+  if (dice_.one_in(40)) signal_some();
+  while (workers_.size() < options_.processes) start(work, workers_);
+  while (operators_.size() < 2) start(torture::operate, operators_);
+}
+
+void storm::kill_some() {
+  std::set<pid_t> victims;
+  for (std::uint64_t n = dice_.one_in(10) ? 5 : 1; n > 0; --n)
+    victims.insert(any_of(dice_.one_in(10) ? operators_ : workers_));
+  victims.erase(0);
+  for (const pid_t v : victims) {
+    note(deed_kind::kill, v);
+    ::kill(v, SIGKILL);
+  }
+  for (const pid_t v : victims) {
+    while (::waitpid(v, nullptr, 0) < 0 && errno == EINTR) {
+    }
+    gone(v);
+  }
+}
+
+void storm::stop_one() {
+  const pid_t victim = any_of(dice_.one_in(10) ? operators_ : workers_);
+  const bool is_stopped = std::ranges::any_of(
+      stopped_, [&](const stopped& s) { return s.process == victim; });
+  if (victim == 0 || is_stopped) return;
+  deed d;
+  d.kind = deed_kind::stop;
+  d.process = static_cast<std::uint32_t>(victim);
+  stopped s{victim, 0, 0, log_.begin(d)};
+  ::kill(victim, SIGSTOP);
+  int status = 0;
+  while (::waitpid(victim, &status, WUNTRACED) < 0 && errno == EINTR) {
+  }
+  s.since = now();
+  s.until = after(s.since, dice_.mostly_short(200ms));
+  stopped_.push_back(s);
+  if (!WIFSTOPPED(status)) gone(victim);
+}
+
+void storm::resume(instant until) {
+  std::erase_if(stopped_, [&](stopped& s) {
+    if (s.until > until) return false;
+    outcome r;
+    r.from = s.since;
+    r.to = now();
+    ::kill(s.process, SIGCONT);
+    s.deed.finish(r);
+    return true;
+  });
+}
+
+void storm::signal_some() {
+  const pid_t target = any_of(workers_);
+  for (std::uint64_t n = dice_.pick(1, 20); n > 0 && target != 0; --n) ::kill(target, SIGUSR1);
+}
+
+void storm::reap() {
+  for (pid_t child = 0; (child = ::waitpid(-1, nullptr, WNOHANG)) > 0;) gone(child);
+}
+
+void storm::gone(pid_t process) {
+  note(deed_kind::gone, process);
+  for (auto* group : {&workers_, &operators_, &players_}) group->erase(process);
+  // Its pid is not ours to signal any more.
+  std::erase_if(stopped_, [&](stopped& s) {
+    if (s.process != process) return false;
+    outcome r;
+    r.from = s.since;
+    r.to = s.deed.get().begin;
+    s.deed.finish(r);
+    return true;
+  });
+}
+
+void storm::end_round() {
+  resume(never);
+  const instant deadline = after(now(), grace);
+  for (;;) {
+    const pid_t child = ::waitpid(-1, nullptr, WNOHANG);
+    if (child > 0) gone(child);
+    if (child < 0 && errno == ECHILD) return;
+    if (child == 0 && now() > deadline) break;
+    if (child == 0) std::this_thread::sleep_for(1ms);
+  }
+  for (auto* group : {&workers_, &operators_, &players_}) {
+    while (!group->empty()) {
+      const pid_t stuck = *group->begin();
+      deed d;
+      d.kind = deed_kind::wrong;
+      d.process = static_cast<std::uint32_t>(stuck);
+      d.detail = static_cast<std::uint8_t>(wrong_kind::stuck);
+      log_.note(d);
+      ::kill(stuck, SIGKILL);
+      while (::waitpid(stuck, nullptr, 0) < 0 && errno == EINTR) {
+      }
+      gone(stuck);
+    }
+  }
+}
+
+/// Nobody is left: each lock is to be had at once, whatever befell its file.
+void storm::close_round() {
+  for (std::uint8_t i = 0; i < plan_.places.size(); ++i) {
+    user last(log_, plan_, i, dice_.seed());
+    if (last.pass_through()) continue;
+    deed d;
+    d.kind = deed_kind::wrong;
+    d.name = i;
+    d.detail = static_cast<std::uint8_t>(wrong_kind::unusable);
+    log_.note(d);
+  }
+}
+
+}  // namespace lockbyfile::torture

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// storm: processes that use locks, and what befalls them. It goes in rounds: each has new
+// processes, on the same lockfiles, and ends with all of them gone, so that its history
+// is complete. Then it is checked, together with the largest token of the rounds before.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "checker.hpp"
+#include "dice.hpp"
+#include "history.hpp"
+#include "plan.hpp"
+
+namespace lockbyfile::torture {
+
+struct storm_options {
+  std::string directory;  // exists, and is empty
+  std::uint64_t seed = 0;
+  unsigned processes = 16;
+  unsigned names = weathers;
+};
+
+/// What was done, by kind of deed.
+using counts = std::array<std::uint64_t, static_cast<std::size_t>(deed_kind::stall) + 1>;
+
+class storm {
+ public:
+  explicit storm(const storm_options& options);
+
+  /// Plays one round, and checks it.
+  report play(std::chrono::nanoseconds duration);
+
+  [[nodiscard]] const counts& done() const { return done_; }
+
+ private:
+  struct stopped {
+    pid_t process;
+    instant until;
+    instant since;
+    history::open_deed deed;
+  };
+  using life = void (*)(history&, const plan&, std::uint64_t);
+
+  void start(life what, std::set<pid_t>& group);
+  void befall();
+  void kill_some();
+  void stop_one();
+  void resume(instant until);
+  void signal_some();
+  void reap();
+  void gone(pid_t process);
+  void end_round();
+  void close_round();
+  void note(deed_kind kind, pid_t process);
+  pid_t any_of(const std::set<pid_t>& group);
+
+  storm_options options_;
+  dice dice_;
+  history log_;
+  plan plan_;
+  std::set<pid_t> workers_;
+  std::set<pid_t> operators_;
+  std::set<pid_t> players_;
+  std::vector<stopped> stopped_;
+  std::map<std::uint8_t, std::uint64_t> last_token_;
+  counts done_{};
+};
+
+}  // namespace lockbyfile::torture

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// timeline: a history put in order for the checker. Who lived and stood still when, and
+// for each name its grants by token, each with the deeds that its holder did with it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "history.hpp"
+
+namespace lockbyfile::torture {
+
+/// One grant, and what is known of its end.
+struct grant_record {
+  const deed* acquired = nullptr;
+  std::vector<const deed*> then;  // ask, renew, release, keep of its holder, in order
+
+  // The lease as last heard of ends between these; `never` if there is none.
+  instant lease_from = never;
+  instant lease_to = never;
+  bool is_kept_alive = false;  // and so may last for longer
+
+  // The holder was told by the lock that it held it, as late as here.
+  instant proven = 0;
+  // The holder begins to give it up, or to die.
+  instant given_up = never;
+  // It is certainly not held since.
+  instant over = never;
+  const deed* released = nullptr;
+
+  [[nodiscard]] std::uint64_t token() const { return acquired->result.token; }
+  [[nodiscard]] instant begin() const { return acquired->begin; }
+  [[nodiscard]] instant end() const { return acquired->result.end; }
+};
+
+struct name_record {
+  std::vector<const deed*> acquires;     // by begin: granted, refused and unfinished ones
+  std::vector<const deed*> unfinished;   // of them; whoever was killed there may have had a grant
+  std::vector<const deed*> releases;     // by begin
+  std::vector<const deed*> breaks;       // those that did something, or may have
+  std::vector<const deed*> removals;     // likewise
+  std::vector<const deed*> mischiefs;    // but for chmod
+  std::vector<const deed*> permissions;  // chmod
+  std::vector<grant_record> grants;      // by token
+};
+
+struct process_record {
+  instant dying = never;  // it may be dead from here on,
+  instant gone = never;   // and is from here on
+  std::vector<const deed*> stops;
+};
+
+class timeline {
+ public:
+  /// Keeps pointers into `deeds`.
+  explicit timeline(const std::vector<deed>& deeds);
+
+  [[nodiscard]] const std::map<std::uint8_t, name_record>& names() const { return names_; }
+  [[nodiscard]] const process_record& process(std::uint32_t pid) const;
+
+  /// The end of `d`; if it has none, when its process was gone.
+  [[nodiscard]] instant end_of(const deed& d) const;
+
+  /// Whether `d` was going on at some time between.
+  [[nodiscard]] bool meets(const deed& d, instant from, instant to) const {
+    return d.begin <= to && end_of(d) >= from;
+  }
+
+  /// Whether the process may have been standing still or dead at some time between.
+  [[nodiscard]] bool is_disturbed(std::uint32_t pid, instant from, instant to) const;
+
+  /// For how long it may have stood still between.
+  [[nodiscard]] instant stopped_for(std::uint32_t pid, instant from, instant to) const;
+
+  /// The worst delay between that somebody saw who slept to a fixed instant.
+  [[nodiscard]] instant worst_stall(instant from, instant to) const;
+
+ private:
+  void add_grant_of(std::vector<const deed*>::const_iterator& at,
+                    std::vector<const deed*>::const_iterator end, name_record& name);
+
+  std::map<std::uint8_t, name_record> names_;
+  std::unordered_map<std::uint32_t, process_record> processes_;
+  std::vector<const deed*> stalls_;  // by begin
+  instant longest_stall_ = 0;
+};
+
+}  // namespace lockbyfile::torture

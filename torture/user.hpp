@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// user: one thread's use of one name, with everything recorded.
+#pragma once
+
+#include <lockbyfile/lockbyfile.hpp>
+#include <memory>
+#include <optional>
+
+#include "dice.hpp"
+#include "history.hpp"
+#include "plan.hpp"
+#include "run_delay.hpp"
+
+namespace lockbyfile::torture {
+
+class user {
+ public:
+  user(history& log, const plan& p, std::uint8_t name, std::uint64_t seed);
+
+  /// Acquires, or gives up, uses what it got, and lets it go.
+  void use_once();
+
+  /// The parts of use_once(). False if the lock was not to be had.
+  bool acquire();
+  void hold();
+  void let_go();
+
+  /// In a forked child, with the lock that it inherited: checks that it holds nothing,
+  /// and goes on as a session of its own.
+  void wake_up_as_a_child();
+
+  /// Acquires the lock and releases it, when nobody else is there. False if that fails.
+  bool pass_through();
+
+  /// Records that this process ends itself.
+  void note_end();
+
+ private:
+  [[nodiscard]] deed about(deed_kind kind) const;
+  void wrong(wrong_kind what);
+  bool open();
+  void close();
+  bool acquire(std::chrono::nanoseconds patience, bool is_to_be_stopped);
+  void choose_lease();
+  void ask();
+  void renew();
+  void keep_alive_for(std::chrono::nanoseconds duration);
+  void describe_lease(outcome& r) const;
+
+  history& log_;
+  const plan& plan_;
+  std::uint8_t name_;
+  dice dice_;
+  std::unique_ptr<run_delay> delay_;
+  std::optional<named_lock> lock_;
+  std::uint32_t process_;
+  std::uint32_t session_ = 0;
+  bool has_to_attach_ = false;  // acquire will have to open the file
+};
+
+}  // namespace lockbyfile::torture
