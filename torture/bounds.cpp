@@ -56,6 +56,11 @@ class judge {
            std::ranges::any_of(name_.permissions, meets);
   }
 
+  /// Whether `a` may have had to open the file, or another, by `to`.
+  [[nodiscard]] bool moves(const deed& a, instant to) const {
+    return a.looked == 0 || changes_file(std::min(a.looked, a.begin), to);
+  }
+
   // --- P8 ------------------------------------------------------------------------
 
   void judge_patience() {
@@ -72,11 +77,11 @@ class judge {
       if (is_cancelled && r.end < r.from)
         score(bound::patience, r.from - r.end, 0, "cancelled before the request", *a);
       if (!is_refused && !is_cancelled && r.error != 0) continue;
-      const instant due = is_cancelled ? std::min(deadline, r.to) : deadline;
-      if (due == never || a->detail != 0 || changes_file(a->begin, r.end)) continue;
+      const instant due = is_cancelled ? std::min(deadline, std::max(a->begin, r.to)) : deadline;
+      if (due == never || moves(*a, r.end)) continue;
       const instant stopped = time_.stopped_for(a->process, a->begin, r.end);
       const instant late = beyond(r.end, due + tolerance + stopped);
-      score(bound::patience, late, r.delay + time_.worst_stall(a->begin, r.end),
+      score(bound::patience, late, r.delay + time_.stalled_for(a->begin, r.end),
             "a wait beyond its deadline", *a);
     }
   }
@@ -101,7 +106,7 @@ class judge {
 
   /// Whether `b` went before `a`, who was there first.
   void judge_pair(const deed& a, const deed& b, bool& is_judged, bool& is_within) {
-    if (b.begin < a.begin + tolerance || !a.is_finished() || a.detail != 0) return;
+    if (b.begin < a.begin + tolerance || !a.is_finished()) return;
     const outcome& r = a.result;
     const bool has_given_up = r.error == static_cast<int>(errc::timed_out) ||
                               r.error == static_cast<int>(errc::cancelled);
@@ -113,10 +118,10 @@ class judge {
                              : after(a.begin, a.patience);
     const bool is_overtaken =
         a.succeeded() ? r.token > b.result.token : left > b.result.end;
-    if (!is_overtaken || changes_file(a.begin, b.result.end)) return;
+    if (!is_overtaken || moves(a, b.result.end)) return;
     if (time_.is_disturbed(a.process, a.begin, b.result.end)) return;
     const instant late = b.begin - a.begin - tolerance;
-    const instant allowance = r.delay + time_.worst_stall(a.begin, b.begin);
+    const instant allowance = r.delay + time_.stalled_for(a.begin, b.begin);
     is_within = false;
     tally& t = out_.tallies[static_cast<std::size_t>(bound::order)];
     t.worst = std::max(t.worst, late);
@@ -203,20 +208,22 @@ class judge {
     const deed* longest = nullptr;
     instant since = g.to;
     instant delays = 0;
+    bool moving = false;
     for_all_near(name_.acquires, g, [&](const deed* a) {
       if (!time_.meets(*a, g.from, g.to)) return;
       delays += a->result.delay;
+      moving = moving || moves(*a, g.to);
       const instant from = std::max(g.from, a->begin);
-      if (a->is_finished() && a->detail == 0 && a->result.end >= g.to && from < since &&
+      if (a->is_finished() && a->result.end >= g.to && from < since &&
           !time_.is_disturbed(a->process, g.from - waking, g.to)) {
         longest = a;
         since = from;
       }
     });
-    if (longest == nullptr) return;
+    if (longest == nullptr || moving) return;
     const instant base = g.kind == bound::death ? death_bound : tolerance;
     const instant limit = base + half_way * disturbed_in(g, longest->process);
-    score(g.kind, beyond(g.to - since, limit), delays + time_.worst_stall(g.from, g.to),
+    score(g.kind, beyond(g.to - since, limit), delays + time_.stalled_for(g.from, g.to),
           g.kind == bound::death   ? "a dead holder was not noticed"
           : g.kind == bound::lease ? "the end of a lease was not noticed"
                                    : "a free lock was left untaken",

@@ -6,9 +6,9 @@
 // So each wait has its bound and an allowance, made of what was measured during it:
 //   - how long the kernel kept the thread, ready to run, from running (run_delay.hpp: the
 //     kernel's own count, exact, for that thread and that call);
-//   - the worst oversleeping that a witness on each processor saw in that time, who sleeps
-//     from millisecond to millisecond and does nothing else: for what stops the whole
-//     machine, and is late in waking anybody.
+//   - for how long of that time some processor did not wake up its witness, who sleeps from
+//     millisecond to millisecond and does nothing else (witnesses.hpp): for what stops the
+//     whole machine, such as its host, and is late in waking anybody.
 // On a quiet machine both together are some tens of microseconds. A process that was stopped
 // is not judged for that time. Beside the violations, which are waits beyond bound and
 // allowance, the tally counts the waits within the bare bound.
@@ -23,7 +23,8 @@
 //    Allowance: the delays of all who waited, since any of them may have been the head.
 //    If the next holder was stopped while it waited, nobody knows how late it took the
 //    lock, and the time is judged only up to where it was stopped; unless it was all the time,
-//    then up to where it went on.
+//    then up to where it went on. Not judged: where somebody in line may have had to open the
+//    file, or moved to another one.
 // P7 A waiter is overtaken if another, whose acquire was begun 1 ms and the allowance after
 //    its own, is granted the lock while it still waits. Not judged: who was stopped, or kept
 //    from running for 15 ms, and so may have been passed over; who had to open the file;

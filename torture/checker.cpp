@@ -89,12 +89,6 @@ class judge {
 
   // --- P2 ------------------------------------------------------------------------
 
-  [[nodiscard]] bool is_scribbled(const grant_record& g) const {
-    return std::ranges::any_of(name_.mischiefs, [&](const deed* m) {
-      return is(*m, mischief_kind::scribbled) && m->begin <= g.end() &&
-             time_.end_of(*m) + blindness >= g.begin();
-    });
-  }
 
   void judge_tokens(std::uint64_t floor) {
     const grant_record* previous = nullptr;  // by token
@@ -117,7 +111,7 @@ class judge {
     for (const grant_record* g : by_begin) {
       for (; earlier != by_end.end() && (*earlier)->end() < g->begin(); ++earlier)
         largest = std::max(largest, (*earlier)->token());
-      if (g->token() <= largest && !is_scribbled(*g)) {
+      if (g->token() <= largest && !is_parted(*g, g->end())) {
         violation("the token did not grow: there was " + std::to_string(largest) + " before it",
                   *g);
       }
@@ -140,7 +134,7 @@ class judge {
       bool is_kept = false;
       for (const deed* d : g.then) {
         is_kept = is_kept || d->kind == deed_kind::keep;
-        if (!d->is_finished() || d->kind == deed_kind::keep) continue;
+        if (!d->is_finished() || d->kind == deed_kind::keep || d->kind == deed_kind::end) continue;
         if (d->succeeded() && d->kind != deed_kind::release && d->result.to != 0) {
           if (d->kind == deed_kind::ask && lease_to < d->begin && !is_kept)
             violation("held beyond its lease", g, d);
@@ -152,7 +146,7 @@ class judge {
                    d->result.error == static_cast<int>(errc::not_holder)) {
           violation("an error of another kind", g, d);
         }
-        if (d->succeeded() && d->kind != deed_kind::renew) judge_blindness(g, *d);
+        if (d->succeeded()) judge_blindness(g, *d);
       }
     }
   }
@@ -244,7 +238,7 @@ class judge {
       const bool was_played_with = std::ranges::any_of(name_.mischiefs, tampers) ||
                                    std::ranges::any_of(name_.permissions, tampers);
       const bool may_be_stuck =
-          is_stuck && (a->detail != 0 || std::ranges::any_of(name_.removals, tampers));
+          is_stuck && (a->looked == 0 || std::ranges::any_of(name_.removals, tampers));
       if (!was_played_with && !may_be_stuck) {
         out_.add("name " + std::to_string(index_) + ": error " + std::to_string(a->result.error) +
                  " of an acquire at " + std::to_string(a->begin));

@@ -19,7 +19,8 @@
 //    The affirmations make this strong: who is told "you hold it" after another was granted
 //    the lock is found here, so this is P4, too.
 // P2 Tokens. No two grants have the same; and one that was begun after another had returned
-//    has a larger one. Grants in scribbled files are not compared with what came before.
+//    has a larger one. Grants that are left out of P1 are left out here, too: a token of
+//    the old file is smaller, and that is what tokens are for.
 // P3 Nothing is lost without a reason: lease_lost, and is_held() false, only after the end of
 //    the lease, a break or a mischief. A lease has the length that was asked for. How a
 //    grant came is true: *free* only if somebody freed the lock, *expired* only after the end

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <stdexcept>
 #include <system_error>
@@ -25,6 +26,17 @@ int memory_of(std::size_t bytes) {
   const int fd = ::memfd_create("history", 0);  // survives exec
   if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) fail("history");
   return fd;
+}
+
+constexpr const char* kind_names[] = {"acquire", "ask",      "renew",    "release",  "keep",
+                                      "end",     "kill",     "gone",     "stop",     "breaking",
+                                      "removing", "mischief", "wrong",   "stall"};
+constexpr const char* how_names[] = {"free", "expired", "abandoned"};
+
+/// Microseconds since `from`, or - if there is none.
+std::string offset(instant t, instant from) {
+  if (t == 0 || t == never) return "-";
+  return std::to_string((static_cast<double>(t) - static_cast<double>(from)) / 1e3);
 }
 
 }  // namespace
@@ -94,6 +106,25 @@ std::vector<deed> history::take() {
   }
   shared_->used.store(0);
   return all;
+}
+
+std::string described(const deed& d) {
+  const outcome& r = d.result;
+  const auto most = std::chrono::nanoseconds::max();
+  std::string line = std::to_string(d.begin) + " name " + std::to_string(d.name) + " process " +
+                     std::to_string(d.process) + " session " + std::to_string(d.session) + ' ' +
+                     kind_names[static_cast<std::size_t>(d.kind)] + " detail " +
+                     std::to_string(d.detail);
+  if (d.token != 0) line += " token " + std::to_string(d.token);
+  if (d.lease.count() != 0 && d.lease != most)
+    line += " lease " + std::to_string(static_cast<double>(d.lease.count()) / 1e3);
+  if (d.patience.count() != 0 && d.patience != most)
+    line += " patience " + std::to_string(static_cast<double>(d.patience.count()) / 1e3);
+  line += " | " + offset(r.end, d.begin) + " error " + std::to_string(r.error);
+  if (r.token != 0) line += " token " + std::to_string(r.token) + ' ' + how_names[static_cast<std::size_t>(r.how)];
+  line += " from " + offset(r.from, d.begin) + " to " + offset(r.to, d.begin) + " delay " +
+          std::to_string(static_cast<double>(r.delay) / 1e3);
+  return line;
 }
 
 }  // namespace lockbyfile::torture

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <limits>
 #include <lockbyfile/grant.hpp>
+#include <string>
 #include <vector>
 
 namespace lockbyfile::torture {
@@ -86,13 +87,16 @@ struct outcome {
 struct deed {
   deed_kind kind{};
   std::uint8_t name = 0;    // index into the storm's names
-  std::uint8_t detail = 0;  // acquire: 1 if the session has yet to open the file
+  std::uint8_t detail = 0;  // a mischief_kind or wrong_kind
   std::uint32_t process = 0;
   std::uint32_t session = 0;  // unique; a forked child's copy is another one
   std::uint64_t token = 0;    // breaking: the expected one, 0 for any
   std::chrono::nanoseconds lease{0};
   std::chrono::nanoseconds patience{0};
   instant begin = 0;
+  // acquire: the session looked at its file, the last time before this, after this instant;
+  // 0 if it has yet to open it.
+  instant looked = 0;
 
   outcome result;
 
@@ -158,5 +162,8 @@ class history {
   std::size_t bytes_;
   shared_part* shared_;
 };
+
+/// A line about `d`, for a person who asks what happened.
+std::string described(const deed& d);
 
 }  // namespace lockbyfile::torture

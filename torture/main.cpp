@@ -141,6 +141,7 @@ int torture_main(int argc, char** argv) {
       ->check(CLI::Range(1, 100))->capture_default_str();
   app.add_option("--directory", options.directory, "in which to make a scratch directory")
       ->check(CLI::ExistingDirectory)->capture_default_str();
+  app.add_option("--keep", options.keep, "a file to append the history of bad rounds to");
   CLI11_PARSE(app, argc, argv);
 
   const scratch_directory scratch(options.directory);

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
 #include <system_error>
@@ -62,10 +63,15 @@ report storm::play(std::chrono::nanoseconds duration) {
   }
   close_round();
 
-  const std::vector<deed> deeds = log_.take();
+  std::vector<deed> deeds = log_.take();
+  std::ranges::sort(deeds, {}, &deed::begin);
   for (const deed& d : deeds) ++done_.at(static_cast<std::size_t>(d.kind));
   report r = check(deeds, last_token_);
   last_token_ = r.last_token;
+  if (!r.violations.empty() && !options_.keep.empty()) {
+    std::ofstream file(options_.keep, std::ios::app);
+    for (const deed& d : deeds) file << described(d) << '\n';
+  }
   return r;
 }
 

@@ -26,6 +26,7 @@ struct storm_options {
   std::uint64_t seed = 0;
   unsigned processes = 16;
   unsigned names = weathers;
+  std::string keep;  // a file for the histories of rounds with violations, or empty
 };
 
 /// What was done, by kind of deed.

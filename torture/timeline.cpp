@@ -14,6 +14,12 @@ void take_lease(grant_record& g, const outcome& r) {
   g.lease_to = r.to;
 }
 
+/// A long stall may have begun while the witness slept, as it does for a millisecond.
+instant begin_of_stall(const deed& d) {
+  const bool is_long = d.result.end - d.begin >= milliseconds(1);
+  return is_long ? d.begin - milliseconds(1) : d.begin;
+}
+
 }  // namespace
 
 timeline::timeline(const std::vector<deed>& deeds) {
@@ -42,8 +48,7 @@ timeline::timeline(const std::vector<deed>& deeds) {
       case deed_kind::gone: p.gone = std::min(p.gone, d.begin); break;
       case deed_kind::stop: p.stops.push_back(&d); break;
       case deed_kind::stall:
-        stalls_.push_back(&d);
-        longest_stall_ = std::max(longest_stall_, d.result.end - d.begin);
+        if (d.is_finished()) stalls_.push_back({begin_of_stall(d), d.result.end});
         break;
       default: break;
     }
@@ -53,7 +58,7 @@ timeline::timeline(const std::vector<deed>& deeds) {
     p.dying = std::min(p.dying, p.gone);
     std::ranges::sort(p.stops, begins_earlier);
   }
-  std::ranges::sort(stalls_, begins_earlier);
+  unite_stalls();
 
   for (auto& [id, of_session] : sessions) {
     std::ranges::stable_sort(of_session, begins_earlier);
@@ -76,7 +81,7 @@ void timeline::add_grant_of(std::vector<const deed*>::const_iterator& at,
                             std::vector<const deed*>::const_iterator end, name_record& name) {
   grant_record g;
   g.acquired = *at;
-  g.proven = g.end();
+  g.proven = g.begin();
   take_lease(g, g.acquired->result);
   if (g.lease_from == 0) g.lease_from = g.begin();
   const process_record& holder = process(g.acquired->process);
@@ -132,14 +137,26 @@ instant timeline::stopped_for(std::uint32_t pid, instant from, instant to) const
   return sum;
 }
 
-instant timeline::worst_stall(instant from, instant to) const {
-  instant worst = 0;
-  const instant first = from > longest_stall_ ? from - longest_stall_ : 0;
-  auto s = std::ranges::lower_bound(stalls_, first, {}, [](const deed* d) { return d->begin; });
-  for (; s != stalls_.end() && (*s)->begin <= to; ++s) {
-    if ((*s)->result.end >= from) worst = std::max(worst, (*s)->result.end - (*s)->begin);
+void timeline::unite_stalls() {
+  std::ranges::sort(stalls_, {}, &stall::from);
+  std::vector<stall> united;
+  for (const stall& s : stalls_) {
+    if (united.empty() || united.back().to < s.from) {
+      united.push_back(s);
+    } else {
+      united.back().to = std::max(united.back().to, s.to);
+    }
   }
-  return worst;
+  stalls_ = std::move(united);
+}
+
+instant timeline::stalled_for(instant from, instant to) const {
+  instant sum = 0;
+  for (auto s = std::ranges::lower_bound(stalls_, from, {}, &stall::to);
+       s != stalls_.end() && s->from < to; ++s) {
+    sum += std::min(s->to, to) - std::max(s->from, from);
+  }
+  return sum;
 }
 
 }  // namespace lockbyfile::torture

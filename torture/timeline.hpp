@@ -75,17 +75,20 @@ class timeline {
   /// For how long it may have stood still between.
   [[nodiscard]] instant stopped_for(std::uint32_t pid, instant from, instant to) const;
 
-  /// The worst delay between that somebody saw who slept to a fixed instant.
-  [[nodiscard]] instant worst_stall(instant from, instant to) const;
+  /// For how long between some processor did not wake up somebody who had to be.
+  [[nodiscard]] instant stalled_for(instant from, instant to) const;
 
  private:
+  void unite_stalls();
   void add_grant_of(std::vector<const deed*>::const_iterator& at,
                     std::vector<const deed*>::const_iterator end, name_record& name);
 
   std::map<std::uint8_t, name_record> names_;
   std::unordered_map<std::uint32_t, process_record> processes_;
-  std::vector<const deed*> stalls_;  // by begin
-  instant longest_stall_ = 0;
+  struct stall {
+    instant from, to;
+  };
+  std::vector<stall> stalls_;  // disjoint, in order
 };
 
 }  // namespace lockbyfile::torture

@@ -71,7 +71,7 @@ void user::note_end() { log_.note(about(deed_kind::end)); }
 bool user::open() {
   close();
   session_ = log_.new_session();
-  has_to_attach_ = false;
+  looked_ = now();
   const place& here = plan_.places[name_];
   std::error_code ec;
   lock_ = named_lock::open(here.name, here.options(), ec);
@@ -114,7 +114,7 @@ bool user::acquire(std::chrono::nanoseconds patience, bool is_to_be_stopped) {
   if (is_to_be_stopped) stopping.emplace(dice_.mostly_short(20ms));
 
   deed d = about(deed_kind::acquire);
-  d.detail = has_to_attach_ ? 1 : 0;
+  d.looked = looked_;
   d.lease = lock_->lease();
   d.patience = patience;
   const instant delay_before = delay_->read();
@@ -133,8 +133,11 @@ bool user::acquire(std::chrono::nanoseconds patience, bool is_to_be_stopped) {
   r.delay = delay_->read() - delay_before;
   if (ec == errc::cancelled) stopping->describe(r);
   waiting.finish(r);
-  has_to_attach_ = ec && ec != errc::timed_out && ec != errc::cancelled;
-  if (has_to_attach_) std::this_thread::sleep_for(1ms);
+  looked_ = waiting.get().begin;
+  if (ec && ec != errc::timed_out && ec != errc::cancelled) {
+    looked_ = 0;
+    std::this_thread::sleep_for(1ms);
+  }
   return granted.has_value();
 }
 
@@ -240,7 +243,7 @@ void user::wake_up_as_a_child() {
   process_ = static_cast<std::uint32_t>(::getpid());
   session_ = log_.new_session();
   delay_ = std::make_unique<run_delay>();
-  has_to_attach_ = true;
+  looked_ = 0;
   if (!lock_) return;
   std::error_code renewed;
   std::error_code released;

@@ -56,7 +56,7 @@ class user {
   std::optional<named_lock> lock_;
   std::uint32_t process_;
   std::uint32_t session_ = 0;
-  bool has_to_attach_ = false;  // acquire will have to open the file
+  instant looked_ = 0;  // as in deed
 };
 
 }  // namespace lockbyfile::torture
