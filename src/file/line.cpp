@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "file/line.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include "file/point.hpp"
 
 namespace lockbyfile::file {
@@ -12,7 +15,7 @@ constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
 constexpr instant awake = 0;  // a next_look: it may be about to sleep, on an older look
 constexpr instant head_looks_every = milliseconds(5);
 constexpr instant others_look_every = milliseconds(24);  // times their place; P6 allows 25
-constexpr instant late = milliseconds(25);               // times their distance to the head
+constexpr instant late = milliseconds(25);               // times their place
 constexpr instant late_at_the_head = milliseconds(8);
 
 constexpr std::uint64_t number(std::uint64_t ticket) { return ticket & ~dozing; }
@@ -137,14 +140,25 @@ void line::hasten(instant now) noexcept {
   image& f = file_.get();
   const std::uint64_t hint = f.header.last_to_join.load();
   if (hint == 0) return;
-  const scan_result r = scan();
-  if (r.head == 0) return clear_hint(hint);
+  std::array<std::uint64_t, slot_limit> tickets;  // NOLINT: filled as far as it is read
+  std::size_t waiting = 0;
   const std::uint32_t n = file_.capacity();
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::uint64_t t = f.slots[i].ticket.load();
+    if (t != 0) tickets[waiting++] = t;
+  }
+  if (waiting == 0) return clear_hint(hint);
+  const auto end = tickets.begin() + static_cast<std::ptrdiff_t>(waiting);
+  std::sort(tickets.begin(), end);
+  const word seen(f.header.word.load());
+  const bool is_held = seen.is_held() && seen.slot() < n;
+  const instant opens = is_held ? f.slots[seen.slot()].lease_deadline.load() : never;
+  const instant head_slack = std::min(late_at_the_head, opens - std::min(opens, now));
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const std::uint64_t t = f.slots[i].ticket.load();
     if (!is_awake(t)) continue;
-    // The distance to the head is the place, or more where somebody left in between.
-    const instant slack = i == r.head_slot ? late_at_the_head : late * (t - number(r.head));
+    const auto place = std::lower_bound(tickets.begin(), end, t) - tickets.begin();
+    const instant slack = place == 0 ? head_slack : late * static_cast<instant>(place);
     const instant next_look = f.slots[i].next_look.load(std::memory_order_relaxed);
     if (next_look == awake || next_look > now + slack) wake(f.slots[i]);
   }

@@ -32,8 +32,11 @@
 //        milliseconds; those behind less often, in proportion to their place
 //        (next_look_at). Whoever leaves the line, with the lock or without, wakes those
 //        for whom the line has moved on so far that their next look would come too
-//        late (hasten). So if a releaser dies between freeing and waking, or the head dies
-//        or stops, the next one finds out by itself.
+//        late, and the head if the lease of the lock's holder ends before its look: it may
+//        have looked before that grant (hasten). So if a releaser dies between freeing and
+//        waking, or the head dies or stops, or a lease ends, the next one finds out by
+//        itself. (A waiter's distance from the head in tickets is not its place: if others
+//        have left the line between the two, it would be left asleep for all of them.)
 //   (L5) A place counts the tickets ahead that are not dozing. A waiter at place p may
 //        take a lock that has been open for p * untaken; then it marks those ahead of
 //        it as dozing, so that a stopped process costs its successors that delay once,

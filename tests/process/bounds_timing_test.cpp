@@ -98,6 +98,61 @@ TEST_F(BoundsTiming, ALeaseThatRunsOutIsTakenOverAtItsEndAndNotBefore) {
   EXPECT_LT(d.median(), 1ms + 2 * alarm.median()) << "found at a look, not waited for";
 }
 
+TEST_F(BoundsTiming, ALeaseThatAWaiterBringsAlongIsTakenOverAtItsEndByTheNextInLine) {
+  // Who was behind it slept on an older look, which knew nothing of that lease.
+  delays d;
+  delays alarm;
+  lock_process first(name());
+  lock_process holder(name(), {.lease = 1ms});
+  lock_process waiter(name());
+  for (int round = 0; round < 40; ++round) {
+    ASSERT_TRUE(first.acquire(forever));
+    queue(holder);
+    queue(waiter);
+    ASSERT_EQ(first.release(), std::error_code());
+    const outcome held = holder.end_acquire();
+    ASSERT_TRUE(held) << held;
+    const nanoseconds deadline = held.ended + 1ms;  // or a little earlier
+    std::this_thread::sleep_until(std::chrono::steady_clock::time_point(deadline));
+    alarm.add(steady_now() - deadline);
+    const outcome taken = waiter.end_acquire();
+    ASSERT_EQ(taken.granted.how, grant_kind::expired);
+    d.add(taken.ended - deadline);
+    ASSERT_EQ(waiter.release(), std::error_code());
+  }
+  d.print("from the end of a short lease to the grant of the next in line");
+  alarm.print("from the same instant to the end of a plain sleep");
+  EXPECT_LT(d.median(), 1ms + 2 * alarm.median()) << "found at a look, not waited for";
+}
+
+TEST_F(BoundsTiming, TheEndOfALeaseIsNoticedThoughWhoKnewOfItHasLeftTheLine) {
+  delays d;
+  delays alarm;
+  lock_process first(name());
+  lock_process holder(name(), {.lease = 5ms});
+  lock_process impatient(name());
+  lock_process waiter(name());
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_TRUE(first.acquire(forever));
+    queue(holder);
+    queue(impatient, 10ms);
+    queue(waiter);  // it looks again in 16 ms
+    std::this_thread::sleep_for(6ms);
+    ASSERT_EQ(first.release(), std::error_code());
+    const outcome held = holder.end_acquire();
+    ASSERT_TRUE(held) << held;
+    ASSERT_EQ(impatient.end_acquire().error, errc::timed_out);
+    const nanoseconds deadline = held.ended + 5ms;  // or a little earlier
+    std::this_thread::sleep_until(std::chrono::steady_clock::time_point(deadline));
+    alarm.add(steady_now() - deadline);
+    d.add(waiter.end_acquire().ended - deadline);
+    ASSERT_EQ(waiter.release(), std::error_code());
+  }
+  d.print("from the end of a lease to the grant of one who did not see it begin");
+  alarm.print("from the same instant to the end of a plain sleep");
+  EXPECT_LT(d.median(), 1ms + 2 * alarm.median()) << "found at a look, not waited for";
+}
+
 TEST_F(BoundsTiming, DeadWaitersDoNotDelayTheNoticeOfADeath) {
   delays d;
   for (int round = 0; round < 3; ++round) {
@@ -272,6 +327,28 @@ TEST_F(BoundsTiming, AWaiterWhomOthersLeftBehindOneThatIsStoppedIsServedInTime) 
   }
   d.print("from the release to the grant behind a stopped one, both once far behind");
   EXPECT_LT(d.least(), 125ms);
+}
+
+TEST_F(BoundsTiming, WhoIsNextBehindAStoppedOneSinceThoseBetweenThemLeftIsServedInTime) {
+  // Its ticket is far from the head's, its place is not.
+  delays d;
+  for (int round = 0; round < 5; ++round) {
+    lock_process holder(name());
+    lock_process head(name());
+    lock_process next(name());
+    ASSERT_TRUE(holder.acquire(forever));
+    queue(head);
+    crowd impatient(name(), 40, 50ms);
+    wait_for_line_of(41);
+    queue(next);
+    impatient.await_end();
+    head.stop();
+    const auto released = steady_now();
+    ASSERT_EQ(holder.release(), std::error_code());
+    d.add(next.end_acquire().ended - released);
+  }
+  d.print("from the release to the grant behind a stopped one, with a gap between the tickets");
+  EXPECT_LT(d.median(), 50ms);
 }
 
 TEST_F(BoundsTiming, AReleaserThatWakesNobodyDelaysTheHeadBy25Ms) {
