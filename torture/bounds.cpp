@@ -40,7 +40,8 @@ class judge {
     if (late <= allowance) return;
     ++t.broken;
     char text[200];
-    std::snprintf(text, sizeof text, "name %u, process %u: %s, %.3f ms late, allowance %.3f ms (at %llu)",
+    std::snprintf(text, sizeof text,
+                  "name %u, process %u: %s, %.3f ms late, allowance %.3f ms (at %llu)",
                   unsigned{index_}, of.process, what.c_str(), static_cast<double>(late) / 1e6,
                   static_cast<double>(allowance) / 1e6, static_cast<unsigned long long>(of.begin));
     out_.add(text);
@@ -113,11 +114,9 @@ class judge {
     if (!a.succeeded() && !has_given_up) return;
     is_judged = true;
     // One that gave up was in line until its deadline, or until it was asked to.
-    const instant left = r.error == static_cast<int>(errc::cancelled)
-                             ? r.from
-                             : after(a.begin, a.patience);
-    const bool is_overtaken =
-        a.succeeded() ? r.token > b.result.token : left > b.result.end;
+    const instant left =
+        r.error == static_cast<int>(errc::cancelled) ? r.from : after(a.begin, a.patience);
+    const bool is_overtaken = a.succeeded() ? r.token > b.result.token : left > b.result.end;
     if (!is_overtaken || moves(a, b.result.end)) return;
     if (time_.is_disturbed(a.process, a.begin, b.result.end)) return;
     const instant late = b.begin - a.begin - tolerance;
@@ -171,7 +170,7 @@ class judge {
       g.from = std::max(g.from, time_.end_of(*before.released));
     for (const deed* s : time_.process(next.acquired->process).stops) {
       if (!time_.meets(*s, std::max(g.from, next.begin()), g.to)) continue;
-      g.to = std::min(g.to, s->begin > g.from ? s->begin
+      g.to = std::min(g.to, s->begin > g.from          ? s->begin
                             : s->result.from <= g.from ? s->result.to
                                                        : g.from);
     }
@@ -182,8 +181,7 @@ class judge {
     std::set<std::uint32_t> who;
     const auto add = [&](const deed* d) {
       if (d->process == but || !time_.meets(*d, g.from - waking, g.to)) return;
-      if (d->result.delay >= like_stopped ||
-          time_.is_disturbed(d->process, g.from - waking, g.to))
+      if (d->result.delay >= like_stopped || time_.is_disturbed(d->process, g.from - waking, g.to))
         who.insert(d->process);
     };
     for_all_near(name_.acquires, g, add);

@@ -11,7 +11,7 @@ namespace lockbyfile::torture {
 
 namespace {
 
-constexpr instant settling = milliseconds(5000);   // of a damaged file, see judge_errors
+constexpr instant settling = milliseconds(5000);    // of a damaged file, see judge_errors
 constexpr instant longest_tick = milliseconds(10);  // options.hpp, lease
 
 bool is(const deed& d, mischief_kind kind) { return d.detail == static_cast<std::uint8_t>(kind); }
@@ -45,7 +45,8 @@ class judge {
   /// Whether a mischief may have parted this grant from the path's file by `until`.
   [[nodiscard]] bool is_parted(const grant_record& g, instant until) const {
     return std::ranges::any_of(name_.mischiefs, [&](const deed* m) {
-      return m->begin <= until && after(time_.end_of(*m), std::chrono::nanoseconds(blindness)) >= g.begin();
+      return m->begin <= until &&
+             after(time_.end_of(*m), std::chrono::nanoseconds(blindness)) >= g.begin();
     });
   }
 
@@ -88,7 +89,6 @@ class judge {
   }
 
   // --- P2 ------------------------------------------------------------------------
-
 
   void judge_tokens(std::uint64_t floor) {
     const grant_record* previous = nullptr;  // by token
@@ -163,12 +163,14 @@ class judge {
   void judge_blindness(const grant_record& g, const deed& d) {
     for (const deed* m : name_.mischiefs) {
       if (is(*m, mischief_kind::replaced) && m->is_finished() && g.end() < m->begin &&
-          m->result.end + blindness < d.begin && time_.stopped_for(d.process, g.begin(), d.result.end) == 0)
+          m->result.end + blindness < d.begin &&
+          time_.stopped_for(d.process, g.begin(), d.result.end) == 0)
         violation("told that it is held though the file was replaced", g, &d);
     }
   }
 
-  [[nodiscard]] bool is_unfinished_between(const grant_record* before, const grant_record& g) const {
+  [[nodiscard]] bool is_unfinished_between(const grant_record* before,
+                                           const grant_record& g) const {
     return std::ranges::any_of(name_.unfinished, [&](const deed* u) {
       return u->begin <= g.end() && (before == nullptr || time_.end_of(*u) >= before->begin());
     });
@@ -190,21 +192,22 @@ class judge {
     switch (g.acquired->result.how) {
       case grant_kind::free: {
         if (before == nullptr) return;
-        const bool is_freed =
-            (before->released != nullptr && before->released->begin <= by) ||
-            std::ranges::any_of(name_.breaks,
-                                [&](const deed* b) { return b->begin <= by && may_hit(*b, *before); }) ||
-            std::ranges::any_of(
-                name_.removals, [&](const deed* r) { return time_.meets(*r, before->begin(), by); });
+        const bool is_freed = (before->released != nullptr && before->released->begin <= by) ||
+                              std::ranges::any_of(name_.breaks,
+                                                  [&](const deed* b) {
+                                                    return b->begin <= by && may_hit(*b, *before);
+                                                  }) ||
+                              std::ranges::any_of(name_.removals, [&](const deed* r) {
+                                return time_.meets(*r, before->begin(), by);
+                              });
         if (!is_freed && !is_unfinished_between(before, g))
           violation("free, though nobody had freed it", g);
         break;
       }
       case grant_kind::expired: {
         const bool has_expired = before != nullptr && before->lease_from <= by;
-        const bool may_have = std::ranges::any_of(name_.unfinished, [&](const deed* u) {
-          return after(u->begin, u->lease) <= by;
-        });
+        const bool may_have = std::ranges::any_of(
+            name_.unfinished, [&](const deed* u) { return after(u->begin, u->lease) <= by; });
         if (!has_expired && !may_have) violation("expired, before the end of the lease", g);
         break;
       }

@@ -69,7 +69,7 @@ struct tally {
 struct report {
   std::vector<std::string> violations;
   std::array<tally, bounds> tallies{};
-  std::array<std::uint64_t, 3> grants{};            // by grant_kind
+  std::array<std::uint64_t, 3> grants{};             // by grant_kind
   std::map<std::uint8_t, std::uint64_t> last_token;  // by name: the largest
 
   void add(std::string violation) { violations.push_back(std::move(violation)); }
@@ -77,6 +77,7 @@ struct report {
 };
 
 /// `floors`: by name, the largest token of the time before.
-report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::uint64_t>& floors = {});
+report check(const std::vector<deed>& deeds,
+             const std::map<std::uint8_t, std::uint64_t>& floors = {});
 
 }  // namespace lockbyfile::torture

@@ -28,9 +28,9 @@ int memory_of(std::size_t bytes) {
   return fd;
 }
 
-constexpr const char* kind_names[] = {"acquire", "ask",      "renew",    "release",  "keep",
-                                      "end",     "kill",     "gone",     "stop",     "breaking",
-                                      "removing", "mischief", "wrong",   "stall"};
+constexpr const char* kind_names[] = {"acquire",  "ask",      "renew", "release", "keep",
+                                      "end",      "kill",     "gone",  "stop",    "breaking",
+                                      "removing", "mischief", "wrong", "stall"};
 constexpr const char* how_names[] = {"free", "expired", "abandoned"};
 
 /// Microseconds since `from`, or - if there is none.
@@ -121,7 +121,8 @@ std::string described(const deed& d) {
   if (d.patience.count() != 0 && d.patience != most)
     line += " patience " + std::to_string(static_cast<double>(d.patience.count()) / 1e3);
   line += " | " + offset(r.end, d.begin) + " error " + std::to_string(r.error);
-  if (r.token != 0) line += " token " + std::to_string(r.token) + ' ' + how_names[static_cast<std::size_t>(r.how)];
+  if (r.token != 0)
+    line += " token " + std::to_string(r.token) + ' ' + how_names[static_cast<std::size_t>(r.how)];
   line += " from " + offset(r.from, d.begin) + " to " + offset(r.to, d.begin) + " delay " +
           std::to_string(static_cast<double>(r.delay) / 1e3);
   return line;

@@ -58,19 +58,20 @@ std::uint64_t done(const storm& s, deed_kind kind) {
 
 void show_progress(const storm& s, const report& total, double seconds) {
   const auto& [free, expired, abandoned] = total.grants;
-  std::printf("%6.0f s  %llu grants (%llu free, %llu expired, %llu abandoned)  %llu kills  "
-              "%llu stops  %zu violations\n",
-              seconds, shown(free + expired + abandoned), shown(free), shown(expired),
-              shown(abandoned), shown(done(s, deed_kind::kill)), shown(done(s, deed_kind::stop)),
-              total.violations.size());
+  std::printf(
+      "%6.0f s  %llu grants (%llu free, %llu expired, %llu abandoned)  %llu kills  "
+      "%llu stops  %zu violations\n",
+      seconds, shown(free + expired + abandoned), shown(free), shown(expired), shown(abandoned),
+      shown(done(s, deed_kind::kill)), shown(done(s, deed_kind::stop)), total.violations.size());
   std::fflush(stdout);
 }
 
 void show_summary(const storm& s, const report& total) {
-  std::printf("\n%llu breaks, %llu removals tried, %llu mischiefs with files, "
-              "%llu processes that ended themselves\n",
-              shown(done(s, deed_kind::breaking)), shown(done(s, deed_kind::removing)),
-              shown(done(s, deed_kind::mischief)), shown(done(s, deed_kind::end)));
+  std::printf(
+      "\n%llu breaks, %llu removals tried, %llu mischiefs with files, "
+      "%llu processes that ended themselves\n",
+      shown(done(s, deed_kind::breaking)), shown(done(s, deed_kind::removing)),
+      shown(done(s, deed_kind::mischief)), shown(done(s, deed_kind::end)));
   std::printf("%-10s %12s %18s %24s %12s\n", "bound", "judged", "within it", "latest beyond it",
               "violations");
   for (std::size_t i = 0; i < bounds; ++i) {
@@ -91,8 +92,8 @@ bool has_enough_happened(const storm& s, const report& total, double seconds) {
 }
 
 int run(const storm_options& options, double seconds) {
-  std::printf("seed %llu, %u processes, %u names, %.0f s\n", shown(options.seed),
-              options.processes, options.names, seconds);
+  std::printf("seed %llu, %u processes, %u names, %.0f s\n", shown(options.seed), options.processes,
+              options.names, seconds);
   std::fflush(stdout);
   storm s(options);
   report total;
@@ -132,15 +133,22 @@ int torture_main(int argc, char** argv) {
   double minutes = 1;
   double seconds = 0;
   CLI::App app("A storm over locks, and a check of every promise.");
-  app.add_option("--minutes", minutes, "how long")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--seconds", seconds, "how long")->check(CLI::PositiveNumber)->excludes("--minutes");
+  app.add_option("--minutes", minutes, "how long")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seconds", seconds, "how long")
+      ->check(CLI::PositiveNumber)
+      ->excludes("--minutes");
   app.add_option("--seed", options.seed, "of the dice; timing stays as random as it is");
   app.add_option("--processes", options.processes, "that use locks")
-      ->check(CLI::Range(2, 1000))->capture_default_str();
+      ->check(CLI::Range(2, 1000))
+      ->capture_default_str();
   app.add_option("--names", options.names, "of locks, in turn of each weather")
-      ->check(CLI::Range(1, 100))->capture_default_str();
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
   app.add_option("--directory", options.directory, "in which to make a scratch directory")
-      ->check(CLI::ExistingDirectory)->capture_default_str();
+      ->check(CLI::ExistingDirectory)
+      ->capture_default_str();
   app.add_option("--keep", options.keep, "a file to append the history of bad rounds to");
   CLI11_PARSE(app, argc, argv);
 

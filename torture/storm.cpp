@@ -122,8 +122,8 @@ void storm::kill_some() {
 
 void storm::stop_one() {
   const pid_t victim = any_of(dice_.one_in(10) ? operators_ : workers_);
-  const bool is_stopped = std::ranges::any_of(
-      stopped_, [&](const stopped& s) { return s.process == victim; });
+  const bool is_stopped =
+      std::ranges::any_of(stopped_, [&](const stopped& s) { return s.process == victim; });
   if (victim == 0 || is_stopped) return;
   deed d;
   d.kind = deed_kind::stop;

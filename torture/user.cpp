@@ -93,9 +93,7 @@ void user::close() {
 
 void user::choose_lease() {
   const bool is_short = plan_.places[name_].kind >= weather::leases && dice_.one_in(2);
-  lock_->set_lease(is_short          ? 50us + dice_.mostly_short(50ms)
-                   : dice_.one_in(4) ? 1h
-                                     : no_lease);
+  lock_->set_lease(is_short ? 50us + dice_.mostly_short(50ms) : dice_.one_in(4) ? 1h : no_lease);
 }
 
 bool user::acquire() {

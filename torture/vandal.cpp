@@ -145,8 +145,8 @@ class vandal {
       std::array<std::uint64_t, 64> bytes{};
       for (auto& b : bytes) b = dice_.seed();
       const std::size_t size = dice_.pick(1, sizeof bytes);
-      const auto where = static_cast<off_t>(dice_.one_in(2) ? dice_.pick(0, 1023)
-                                                             : dice_.pick(0, 4096 - size));
+      const auto where =
+          static_cast<off_t>(dice_.one_in(2) ? dice_.pick(0, 1023) : dice_.pick(0, 4096 - size));
       (void)!::pwrite(fd, bytes.data(), size, where);
       ::close(fd);
       std::this_thread::sleep_for(dice_.mostly_short(100ms));

@@ -91,7 +91,11 @@ void line::clear_hint(std::uint64_t seen) noexcept {
 
 bool line::may_barge(instant now) const noexcept {
   const instant until = file_.get().header.barge_until.load(std::memory_order_relaxed);
+#ifdef LOCKBYFILE_BROKEN_ORDER  // on purpose, to be found: torture/CMakeLists.txt
+  return now != until;
+#else
   return now < until && until - now <= barging;
+#endif
 }
 
 instant line::next_look_at(std::uint32_t place, instant now) noexcept {

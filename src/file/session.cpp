@@ -114,9 +114,13 @@ bool file_session::take(word seen, instant start, grant_kind how) {
   own.lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
 
   reach(point::deadline_written);
+#ifdef LOCKBYFILE_BROKEN_TAKEOVER  // on purpose, to be found: torture/CMakeLists.txt
+  file_.get().header.word.store(granted.bits());
+#else
   std::uint64_t expected = seen.bits();
   // seq_cst: releases the stores above to whoever reads the word, and takes part in (L3).
   if (!file_.get().header.word.compare_exchange_strong(expected, granted.bits())) return false;
+#endif
   reach(point::word_granted);
 
   deadline_.store(deadline, std::memory_order_relaxed);
@@ -196,7 +200,9 @@ void file_session::release(std::error_code& ec) noexcept {
     return;
   }
   reach(point::word_freed);
+#ifndef LOCKBYFILE_BROKEN_WAKE  // on purpose, to be found: torture/CMakeLists.txt
   if (h.last_to_join.load() != 0) line_.wake_head();  // (L3)
+#endif
   if (!whole) ec = errc::lease_lost;
 }
 

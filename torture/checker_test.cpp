@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Histories that no sound lock can have, made by hand, and what the checker says of them;
+// and their nearest neighbours, which it has to let pass. Times are in microseconds, from
+// the 100th second on.
+#include "checker.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <lockbyfile/lockbyfile.hpp>
+#include <string>
+#include <vector>
+
+namespace lockbyfile::torture {
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::nanoseconds;
+
+instant at(std::uint64_t us) { return 100'000'000'000 + microseconds(us); }
+
+class Checker : public ::testing::Test {
+ protected:
+  /// Returns a deed to be changed by the test; valid until the next one is made.
+  deed& add(deed_kind kind, std::uint32_t process, std::uint64_t begin, std::uint64_t end) {
+    deed d;
+    d.kind = kind;
+    d.process = process;
+    d.session = process;
+    d.begin = at(begin);
+    d.result.end = end == 0 ? 0 : at(end);
+    deeds_.push_back(d);
+    return deeds_.back();
+  }
+  deed& acquire(std::uint32_t process, std::uint64_t begin, std::uint64_t end, std::uint64_t token,
+                grant_kind how = grant_kind::free, nanoseconds lease = no_lease) {
+    deed& d = add(deed_kind::acquire, process, begin, end);
+    d.patience = forever;
+    d.looked = d.begin;
+    d.lease = lease;
+    d.result.token = token;
+    d.result.how = how;
+    d.result.from = d.result.to = lease == no_lease ? never : after(d.result.end, lease);
+    return d;
+  }
+  deed& refused(std::uint32_t process, std::uint64_t begin, std::uint64_t end,
+                nanoseconds patience) {
+    deed& d = add(deed_kind::acquire, process, begin, end);
+    d.patience = patience;
+    d.looked = d.begin;
+    d.result.error = static_cast<int>(errc::timed_out);
+    return d;
+  }
+  deed& release(std::uint32_t process, std::uint64_t begin) {
+    return add(deed_kind::release, process, begin, begin + 1);
+  }
+  deed& lost(deed_kind kind, std::uint32_t process, std::uint64_t begin) {
+    deed& d = add(kind, process, begin, begin + 1);
+    d.result.error = static_cast<int>(errc::lease_lost);
+    return d;
+  }
+  void kill(std::uint32_t process, std::uint64_t begin, std::uint64_t gone) {
+    add(deed_kind::kill, process, begin, begin).session = 0;
+    add(deed_kind::gone, process, gone, gone).session = 0;
+  }
+  void stop(std::uint32_t process, std::uint64_t begin, std::uint64_t end) {
+    deed& d = add(deed_kind::stop, process, begin, end);
+    d.session = 0;
+    d.result.from = at(begin + 1);
+    d.result.to = at(end - 1);
+  }
+  void mischief(mischief_kind kind, std::uint64_t begin, std::uint64_t end) {
+    deed& d = add(deed_kind::mischief, 99, begin, end);
+    d.session = 0;
+    d.detail = static_cast<std::uint8_t>(kind);
+  }
+  deed& broken(std::uint64_t begin, std::uint64_t end, std::uint64_t token) {
+    deed& d = add(deed_kind::breaking, 98, begin, end);
+    d.session = 0;
+    d.token = token;
+    return d;
+  }
+  void stall(std::uint64_t begin, std::uint64_t end) {
+    add(deed_kind::stall, 0, begin, end).session = 0;
+  }
+
+  [[nodiscard]] std::vector<std::string> violations() const { return check(deeds_).violations; }
+  void expect_clean() const {
+    for (const std::string& v : violations()) ADD_FAILURE() << v;
+  }
+  /// There is a violation with this in it.
+  void expect_rejected(const std::string& why) const {
+    const auto found = violations();
+    const auto says_why = [&](const std::string& v) { return v.find(why) != std::string::npos; };
+    EXPECT_TRUE(std::ranges::any_of(found, says_why)) << "not rejected: " << why;
+  }
+
+  std::vector<deed> deeds_;
+};
+
+TEST_F(Checker, AcceptsASoundHistory) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 2020, 3);  // waits
+  release(1, 2000);
+  acquire(3, 500, 3020, 5);
+  release(2, 3000);
+  refused(4, 2900, 3910, 1ms);
+  kill(3, 4000, 4100);
+  acquire(5, 3000, 8000, 6, grant_kind::abandoned, 2ms);
+  acquire(6, 5000, 10'100, 7, grant_kind::expired);
+  lost(deed_kind::release, 5, 12'000);
+  release(6, 13'000);
+  expect_clean();
+  const report r = check(deeds_);
+  EXPECT_EQ(r.grants[static_cast<std::size_t>(grant_kind::free)], 3U);
+  EXPECT_EQ(r.tallies[static_cast<std::size_t>(bound::death)].judged, 1U);
+  EXPECT_EQ(r.tallies[static_cast<std::size_t>(bound::lease)].judged, 1U);
+  EXPECT_EQ(r.last_token.at(0), 7U);
+}
+
+// --- P1, P4 ----------------------------------------------------------------------
+
+TEST_F(Checker, RejectsASecondHolder) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 20, 30, 3);
+  release(1, 31);
+  release(2, 40);
+  expect_rejected("a second holder");
+}
+
+TEST_F(Checker, RejectsASecondHolderOfAStoppedOne) {
+  acquire(1, 0, 10, 1);
+  stop(1, 20, 90'000);
+  acquire(2, 30, 40, 2, grant_kind::expired);
+  EXPECT_FALSE(violations().empty());
+}
+
+TEST_F(Checker, RejectsASecondHolderWithinTheLease) {
+  acquire(1, 0, 10, 1, grant_kind::free, 50ms);
+  acquire(2, 20, 49'000, 2, grant_kind::expired);
+  EXPECT_FALSE(violations().empty());
+}
+
+TEST_F(Checker, RejectsAffirmingAGrantThatHasASuccessor) {
+  acquire(1, 0, 10, 1, grant_kind::free, 1ms);
+  acquire(2, 20, 1020, 2, grant_kind::expired);
+  add(deed_kind::renew, 1, 5000, 5001);  // and no error
+  release(2, 6000);
+  expect_rejected("a second holder");
+}
+
+TEST_F(Checker, AcceptsARenewalAfterTheLeaseIfNobodyCameBetween) {
+  acquire(1, 0, 10, 1, grant_kind::free, 1ms);
+  deed& renewal = add(deed_kind::renew, 1, 5000, 5001);
+  renewal.result.from = renewal.result.to = at(6001);
+  acquire(2, 5500, 6100, 3, grant_kind::expired);
+  expect_clean();
+}
+
+TEST_F(Checker, AcceptsASuccessorAfterABreak) {
+  acquire(1, 0, 10, 1);
+  broken(20, 30, 1);
+  acquire(2, 15, 50, 3);
+  lost(deed_kind::ask, 1, 60);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsASuccessorAfterABreakOfAnotherGrant) {
+  acquire(1, 0, 10, 7);
+  broken(20, 30, 5);
+  acquire(2, 15, 50, 9);
+  EXPECT_FALSE(violations().empty());
+}
+
+TEST_F(Checker, AcceptsASuccessorInAFileThatReplacedTheOld) {
+  acquire(1, 0, 10, 1);
+  mischief(mischief_kind::replaced, 20, 30);
+  acquire(2, 20'000, 20'010, 5);
+  lost(deed_kind::ask, 1, 30'000);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsTwoHoldersOfTheNewFile) {
+  mischief(mischief_kind::replaced, 20, 30);
+  acquire(1, 20'000, 20'010, 5);
+  acquire(2, 20'020, 20'030, 7);
+  release(1, 20'040);
+  EXPECT_FALSE(violations().empty());
+}
+
+TEST_F(Checker, RejectsAHolderWhoIsBlindToADeletedFile) {
+  acquire(1, 0, 10, 1);
+  mischief(mischief_kind::replaced, 20, 30);
+  add(deed_kind::ask, 1, 20'000, 20'001);
+  expect_rejected("though the file was replaced");
+}
+
+TEST_F(Checker, RejectsAChildThatHolds) {
+  add(deed_kind::wrong, 1, 0, 1).detail = static_cast<std::uint8_t>(wrong_kind::child_holds);
+  expect_rejected("child");
+}
+
+// --- P2 --------------------------------------------------------------------------
+
+TEST_F(Checker, RejectsATokenThatShrinks) {
+  acquire(1, 0, 10, 9);
+  release(1, 20);
+  acquire(2, 30, 40, 7);
+  release(2, 50);
+  expect_rejected("did not grow");
+}
+
+TEST_F(Checker, RejectsATokenThatIsGivenTwice) {
+  acquire(1, 0, 10, 9);
+  release(1, 20);
+  acquire(2, 5, 40, 9);
+  release(2, 50);
+  expect_rejected("given twice");
+}
+
+TEST_F(Checker, RejectsATokenBelowThatOfAnEarlierRound) {
+  acquire(1, 0, 10, 9);
+  EXPECT_TRUE(check(deeds_, {{0, 8}}).violations.empty());
+  EXPECT_FALSE(check(deeds_, {{0, 9}}).violations.empty());
+}
+
+// --- P3 --------------------------------------------------------------------------
+
+TEST_F(Checker, RejectsALossWithoutAReason) {
+  for (const deed_kind kind : {deed_kind::release, deed_kind::renew, deed_kind::ask}) {
+    deeds_.clear();
+    acquire(1, 0, 10, 1, grant_kind::free, 1h);
+    lost(kind, 1, 100);
+    expect_rejected("lost without a reason");
+  }
+}
+
+TEST_F(Checker, RejectsALeaseThatIsTooShort) {
+  acquire(1, 0, 10, 1, grant_kind::free, 50ms).result.to = at(30'000);
+  expect_rejected("too short");
+}
+
+TEST_F(Checker, RejectsOneWhoHoldsBeyondItsLease) {
+  acquire(1, 0, 10, 1, grant_kind::free, 1ms);
+  deed& d = add(deed_kind::ask, 1, 5000, 5001);
+  d.result.from = d.result.to = at(5002);
+  expect_rejected("beyond its lease");
+}
+
+TEST_F(Checker, RejectsExpiredBeforeTheEndOfTheLease) {
+  acquire(1, 0, 10, 1, grant_kind::free, 50ms);
+  kill(1, 500, 600);
+  acquire(2, 700, 710, 2, grant_kind::expired);
+  expect_rejected("expired, before the end");
+}
+
+TEST_F(Checker, RejectsAbandonedByALivingHolder) {
+  acquire(1, 0, 10, 1, grant_kind::free, 500us);
+  acquire(2, 20, 600, 2, grant_kind::abandoned);
+  expect_rejected("abandoned by a holder who lives");
+}
+
+TEST_F(Checker, RejectsFreeThoughNobodyFreedIt) {
+  acquire(1, 0, 10, 1);
+  kill(1, 500, 600);
+  acquire(2, 700, 710, 2);
+  expect_rejected("nobody had freed it");
+}
+
+TEST_F(Checker, AcceptsAbandonedByOneWhoWasKilledInAcquire) {
+  acquire(1, 0, 10, 1);
+  release(1, 500);
+  acquire(2, 490, 0, 0);  // no end
+  kill(2, 600, 700);
+  acquire(3, 650, 5000, 4, grant_kind::abandoned);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsAnErrorThatIsNoAnswer) {
+  refused(1, 0, 10, 1ms).result.error = static_cast<int>(errc::damaged);
+  expect_rejected("error");
+}
+
+// --- P5, P6 ----------------------------------------------------------------------
+
+TEST_F(Checker, RejectsAWaitOf60MsOnAFreeLock) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 62'000, 3);
+  release(1, 2000);
+  expect_rejected("a free lock was left untaken");
+}
+
+TEST_F(Checker, RejectsAWaitOf3MsOnAFreeLock) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 5000, 3);
+  release(1, 2000);
+  expect_rejected("a free lock was left untaken");
+}
+
+TEST_F(Checker, AcceptsSuchAWaitOfAThreadThatWasKeptFromRunning) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 5000, 3).result.delay = microseconds(2500);
+  release(1, 2000);
+  expect_clean();
+  EXPECT_EQ(check(deeds_).tallies[static_cast<std::size_t>(bound::handoff)].within, 0U);
+}
+
+TEST_F(Checker, AcceptsSuchAWaitIfTheMachineStoodStill) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 5000, 3);
+  release(1, 2000);
+  stall(2100, 4900);
+  expect_clean();
+}
+
+TEST_F(Checker, AcceptsAWaitOf25MsBehindAStoppedHead) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 80'000, 5);
+  acquire(3, 1500, 24'000, 3);
+  stop(2, 1000, 70'000);
+  release(1, 2000);
+  release(3, 60'000);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsAWaitOf60MsBehindAStoppedHead) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 80'000, 5);
+  acquire(3, 1500, 62'000, 3);
+  stop(2, 1000, 70'000);
+  release(1, 2000);
+  release(3, 75'000);
+  expect_rejected("a free lock was left untaken");
+}
+
+TEST_F(Checker, RejectsAStoppedHeadForWhichAllOthersWait) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 80'000, 3);
+  acquire(3, 1500, 90'000, 5);
+  stop(2, 1000, 79'000);
+  release(1, 2000);
+  release(2, 89'950);
+  expect_rejected("a free lock was left untaken");
+}
+
+TEST_F(Checker, RejectsADeathThatIsNoticedAfter20Ms) {
+  acquire(1, 0, 10, 1);
+  kill(1, 1000, 1100);
+  acquire(2, 100, 21'200, 2, grant_kind::abandoned);
+  expect_rejected("a dead holder was not noticed");
+}
+
+TEST_F(Checker, RejectsAnEndOfALeaseThatIsNoticedAfter4Ms) {
+  acquire(1, 0, 10, 1, grant_kind::free, 10ms);
+  acquire(2, 100, 14'010, 2, grant_kind::expired);
+  expect_rejected("the end of a lease was not noticed");
+}
+
+// --- P7 --------------------------------------------------------------------------
+
+TEST_F(Checker, RejectsOvertakingByMoreThanAMillisecond) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 5010, 5);
+  acquire(3, 1500, 3010, 3);
+  release(1, 3000);
+  release(3, 5000);
+  expect_rejected("overtaken");
+}
+
+TEST_F(Checker, RejectsOvertakingOneWhoGivesUpLater) {
+  acquire(1, 0, 10, 1);
+  refused(2, 100, 10'110, 10ms);
+  acquire(3, 1500, 3010, 3);
+  release(1, 3000);
+  expect_rejected("overtaken");
+}
+
+TEST_F(Checker, AcceptsOvertakingWithinTheMillisecond) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 5010, 5);
+  acquire(3, 1000, 3010, 3);
+  release(1, 3000);
+  release(3, 5000);
+  expect_clean();
+}
+
+TEST_F(Checker, AcceptsOvertakingAStoppedOne) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 50'010, 5);
+  stop(2, 200, 49'990);
+  acquire(3, 1500, 23'100, 3);
+  release(1, 3000);
+  release(3, 30'000);
+  acquire(4, 30'010, 50'000, 4);
+  deeds_.pop_back();
+  // Nobody else waited while it stood still.
+  expect_clean();
+}
+
+// --- P8 --------------------------------------------------------------------------
+
+TEST_F(Checker, RejectsPatienceThatEndsEarly) {
+  refused(1, 0, 9990, 10ms);
+  expect_rejected("patience ended early");
+}
+
+TEST_F(Checker, RejectsAWaitPastItsDeadline) {
+  refused(1, 0, 12'000, 10ms);
+  expect_rejected("beyond its deadline");
+}
+
+TEST_F(Checker, RejectsAGrantPastItsDeadline) {
+  acquire(1, 0, 12'000, 1).patience = 10ms;
+  expect_rejected("beyond its deadline");
+}
+
+TEST_F(Checker, AcceptsAWaitThatIsLateForItWasStopped) {
+  refused(1, 0, 30'000, 10ms);
+  stop(1, 5000, 29'900);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsACancellationLongAfterTheRequest) {
+  deed& d = refused(1, 0, 30'000, forever);
+  d.result.error = static_cast<int>(errc::cancelled);
+  d.result.from = d.result.to = at(20'000);
+  expect_rejected("beyond its deadline");
+}
+
+TEST_F(Checker, RejectsACancellationBeforeTheRequest) {
+  deed& d = refused(1, 0, 10'000, forever);
+  d.result.error = static_cast<int>(errc::cancelled);
+  d.result.from = d.result.to = at(20'000);
+  expect_rejected("before the request");
+}
+
+}  // namespace
+}  // namespace lockbyfile::torture
