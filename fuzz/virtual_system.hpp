@@ -21,17 +21,17 @@ namespace lockbyfile::fuzz {
 class virtual_system {
  public:
   explicit virtual_system(const std::string& directory) {
-    boot_id_path_ = directory + "/boot_id";
-    std::ofstream(boot_id_path_) << "10c4b7f1-1e00-4000-8000-00000000b007\n";
-    real_open_ = sys.open;
+    it().boot_id_path = directory + "/boot_id";
+    std::ofstream(it().boot_id_path) << "10c4b7f1-1e00-4000-8000-00000000b007\n";
+    it().real_open = sys.open;
     sys.open = open;
     sys.clock_gettime = clock_gettime;
     sys.futex_wait = futex_wait;
   }
 
   /// Lets time begin anew.
-  static void restart() noexcept { elapsed_ = 0; }
-  static void advance(instant by) noexcept { elapsed_ += by; }
+  static void restart() noexcept { it().elapsed = 0; }
+  static void advance(instant by) noexcept { it().elapsed += by; }
 
  private:
   static constexpr instant uptime = 1'000'000'000'000;             // at the beginning
@@ -41,13 +41,13 @@ class virtual_system {
   static int open(const char* path, int flags, mode_t mode) {
     const std::string_view asked = path;
     if (asked == "/proc/self/ns/time") return errno = ENOENT, -1;
-    if (asked == "/proc/sys/kernel/random/boot_id") path = boot_id_path_.c_str();
-    return real_open_(path, flags, mode);
+    if (asked == "/proc/sys/kernel/random/boot_id") path = it().boot_id_path.c_str();
+    return it().real_open(path, flags, mode);
   }
 
   static int clock_gettime(clockid_t clock, struct timespec* result) {
-    elapsed_ += 1000;
-    instant now = (clock == CLOCK_REALTIME ? wall_time : uptime) + elapsed_;
+    it().elapsed += 1000;
+    instant now = (clock == CLOCK_REALTIME ? wall_time : uptime) + it().elapsed;
     if (clock == CLOCK_MONOTONIC_COARSE) now -= now % coarse_tick;
     *result = to_timespec(now);
     return 0;
@@ -59,13 +59,19 @@ class virtual_system {
     require(deadline != nullptr, "nobody sleeps for ever");
     const instant end = static_cast<instant>(deadline->tv_sec) * 1'000'000'000 +
                         static_cast<instant>(deadline->tv_nsec);
-    if (end > uptime + elapsed_) elapsed_ = end - uptime;
+    if (end > uptime + it().elapsed) it().elapsed = end - uptime;
     return errno = ETIMEDOUT, -1;
   }
 
-  static inline instant elapsed_ = 0;
-  static inline std::string boot_id_path_;
-  static inline int (*real_open_)(const char*, int, mode_t) = nullptr;
+  struct state {
+    instant elapsed = 0;
+    std::string boot_id_path;
+    int (*real_open)(const char*, int, mode_t) = nullptr;
+  };
+  static state& it() {
+    static state the_one;
+    return the_one;
+  }
 };
 
 }  // namespace lockbyfile::fuzz
