@@ -32,7 +32,8 @@ enum class errc {
   wrong_engine,        // scheme://, a foreign file, or a newer format
   damaged,             // a lockfile whose content makes no sense, in use
   too_many_sessions,   // 4,000 are open already
-  clock_mismatch,      // in use from another time namespace or another kernel
+  clock_mismatch,      // in use from another time namespace or another kernel, or
+                       // the monotonic clock of this process is faked
   network_filesystem,  // shared memory does not reach the other hosts
   stuck,               // another process was stopped while setting up the file
 };

@@ -24,7 +24,7 @@ class category final : public std::error_category {
       case errc::wrong_engine: return "not a lockfile of this engine and format";
       case errc::damaged: return "the lockfile is damaged";
       case errc::too_many_sessions: return "too many sessions have the lock open";
-      case errc::clock_mismatch: return "the lock is in use under another clock";
+      case errc::clock_mismatch: return "instants of two clocks cannot be compared";
       case errc::network_filesystem: return "a network filesystem cannot carry this lock";
       case errc::stuck: return "another process stopped while it set up the lockfile";
     }

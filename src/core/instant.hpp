@@ -19,10 +19,14 @@ inline constexpr instant never = std::numeric_limits<instant>::max();
 
 inline constexpr instant milliseconds(std::uint64_t n) { return n * 1'000'000; }
 
+inline instant from_timespec(const struct timespec& t) noexcept {
+  return static_cast<instant>(t.tv_sec) * 1'000'000'000 + static_cast<instant>(t.tv_nsec);
+}
+
 inline instant read_clock(clockid_t clock) noexcept {
   struct timespec t {};
   sys.clock_gettime(clock, &t);
-  return static_cast<instant>(t.tv_sec) * 1'000'000'000 + static_cast<instant>(t.tv_nsec);
+  return from_timespec(t);
 }
 
 inline instant now() noexcept { return read_clock(CLOCK_MONOTONIC); }

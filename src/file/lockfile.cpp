@@ -62,8 +62,18 @@ void lockfile::fail(int error, const std::string& what) const {
   throw lock_error({error, std::system_category()}, what + " " + path_, path_);
 }
 
+void lockfile::require_true_clock() const {
+  if (clock_is_the_kernels()) return;
+  throw lock_error(errc::clock_mismatch,
+                   path_ +
+                       " needs the kernel's CLOCK_MONOTONIC, but this process has another (for "
+                       "libfaketime set FAKETIME_DONT_FAKE_MONOTONIC=1)",
+                   path_);
+}
+
 void lockfile::attach() {
   try {
+    require_true_clock();
     const instant deadline = after(now(), patience_with_others);
     bool is_last_try = false;  // after the deadline, since we may have been stopped
     while (!attach_without_slot(access::read_write) || examine() != condition::ready ||

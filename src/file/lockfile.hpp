@@ -63,6 +63,9 @@ class lockfile {
   /// they set up the same file, 2 seconds at the most.
   void attach();
 
+  /// Throws errc::clock_mismatch if this process is told another time than all others.
+  void require_true_clock() const;
+
   /// Opens an existing file without claiming anything. False if there is none, or
   /// if it is blank. Throws for foreign files; leaves damage to the caller to notice.
   bool attach_without_slot(access how);

@@ -102,6 +102,7 @@ lock_state observe(std::string_view name, const lock_options& options) {
   lock_state state;
   state.path = resolve(name, options.directory);
   lockfile file(state.path, options);
+  file.require_true_clock();
   if (!file.attach_without_slot(access::read_only)) throw no_such_lock(state.path);
   switch (file.examine()) {
     case condition::ready:

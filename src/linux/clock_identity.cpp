@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "core/instant.hpp"
 #include "linux/process_epoch.hpp"
 #include "linux/system_calls.hpp"
 
@@ -80,6 +81,16 @@ clock_identity this_clock() {
   cached[2].store(fresh.time_namespace, std::memory_order_relaxed);
   if (time_namespace) cached_for.store(epoch, std::memory_order_release);
   return fresh;
+}
+
+bool clock_is_the_kernels() noexcept {
+  constexpr instant slack = milliseconds(1);
+  struct timespec t {};
+  const instant before = now();
+  if (sys.kernel_clock_gettime(CLOCK_MONOTONIC, &t) != 0) return true;  // it does not say
+  const instant after = now();
+  const instant kernels = from_timespec(t);
+  return before <= kernels + slack && kernels <= after + slack;
 }
 
 void forget_this_clock() noexcept { cached_for.store(0); }

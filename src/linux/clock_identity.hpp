@@ -18,6 +18,10 @@ struct clock_identity {
 /// does not tell.
 clock_identity this_clock();
 
+/// Whether CLOCK_MONOTONIC is the kernel's, by which it also counts our sleep. libfaketime
+/// fakes it, and instants of such a process mean nothing to others. Asks the kernel.
+bool clock_is_the_kernels() noexcept;
+
 /// Makes the next this_clock() read again. For tests.
 void forget_this_clock() noexcept;
 

@@ -31,6 +31,10 @@ int real_fallocate(int fd, off_t offset, off_t length) {
   return ::fallocate(fd, 0, offset, length);
 }
 
+int real_kernel_clock_gettime(clockid_t clock, struct timespec* result) {
+  return static_cast<int>(::syscall(SYS_clock_gettime, clock, result));
+}
+
 int real_futex_wait(const std::uint32_t* word, std::uint32_t expected,
                     const struct timespec* deadline) {
   return static_cast<int>(::syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, deadline, nullptr,
@@ -60,6 +64,7 @@ constinit system_calls sys{
     .pread = ::pread,
     .write = ::write,
     .clock_gettime = ::clock_gettime,
+    .kernel_clock_gettime = real_kernel_clock_gettime,
     .futex_wait = real_futex_wait,
     .futex_wake = real_futex_wake,
 };

@@ -44,6 +44,7 @@ struct system_calls {
   ssize_t (*pread)(int fd, void* buffer, std::size_t size, off_t offset);
   ssize_t (*write)(int fd, const void* buffer, std::size_t size);
   int (*clock_gettime)(clockid_t clock, struct timespec* result);
+  int (*kernel_clock_gettime)(clockid_t clock, struct timespec* result);  // past the C library
 
   // FUTEX_WAIT_BITSET on a shared word until the absolute `deadline` on
   // CLOCK_MONOTONIC (null: for ever), and FUTEX_WAKE of up to `count` waiters.

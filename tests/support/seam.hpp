@@ -46,6 +46,7 @@ class seam {
     put<&calls::pread>("pread");
     put<&calls::write>("write");
     put<&calls::clock_gettime>("clock_gettime");
+    put<&calls::kernel_clock_gettime>("kernel_clock_gettime");
     put<&calls::futex_wait>("futex_wait");
     put<&calls::futex_wake>("futex_wake");
   }
@@ -119,6 +120,12 @@ class shifted_clocks {
           add(*result, clock == CLOCK_REALTIME ? wall() : steady());
           return r;
         });
+    real_kernel_clock_ = std::exchange(lockbyfile::sys.kernel_clock_gettime,
+                                       [](clockid_t clock, struct timespec* result) {
+                                         const int r = real_kernel_clock_(clock, result);
+                                         add(*result, steady());
+                                         return r;
+                                       });
     real_wait_ = std::exchange(lockbyfile::sys.futex_wait, [](const std::uint32_t*, std::uint32_t,
                                                               const struct timespec* deadline) {
       struct timespec now {};
@@ -131,6 +138,7 @@ class shifted_clocks {
   }
   ~shifted_clocks() {
     lockbyfile::sys.clock_gettime = real_clock_;
+    lockbyfile::sys.kernel_clock_gettime = real_kernel_clock_;
     lockbyfile::sys.futex_wait = real_wait_;
   }
   shifted_clocks(const shifted_clocks&) = delete;
@@ -157,6 +165,7 @@ class shifted_clocks {
   }
 
   static inline int (*real_clock_)(clockid_t, struct timespec*) = nullptr;
+  static inline int (*real_kernel_clock_)(clockid_t, struct timespec*) = nullptr;
   static inline int (*real_wait_)(const std::uint32_t*, std::uint32_t,
                                   const struct timespec*) = nullptr;
 };
