@@ -29,6 +29,7 @@
 #include "support/lock_test.hpp"
 #include "support/mapped_lockfile.hpp"
 #include "support/seam.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace lockbyfile {
 namespace {
@@ -259,6 +260,51 @@ TEST_F(Reboot, IsToldToAChildThatWasForkedWhileAThreadAskedForIt) {
   sys.open = real;
 }
 
+// TORTURE 31: the machine sleeps for a night, with all its processes and CLOCK_MONOTONIC
+
+TEST(Suspend, LetsTheLeaseAndThePatienceSleepToo) {
+  const temporary_directory directory;
+  const std::string path = directory.path() + "/bed.lockfile";
+  const shifted_clocks clocks;
+  named_lock holder(path, {.lease = 1min});
+  named_lock other(path);
+  holder.lock();
+  const auto night = std::chrono::nanoseconds(8h).count();
+  shifted_clocks::wall() += night;
+  EXPECT_TRUE(holder.is_held());
+  EXPECT_GT(holder.lease_remaining(), 59s);
+  EXPECT_FALSE(other.try_lock_for(30s));  // 30 s of the shifted clock
+  EXPECT_GT(holder.lease_remaining(), 29s);
+  holder.renew();
+  shifted_clocks::wall() += night;
+  EXPECT_GT(holder.lease_remaining(), 59s);
+  std::error_code ec;
+  holder.release(ec);
+  EXPECT_FALSE(ec) << "it compromised its own lock";
+  EXPECT_TRUE(other.try_lock());
+}
+
+TEST(Suspend, IsNotSeenByTheClocksThatAreAsked) {  // no CLOCK_BOOTTIME, which goes on
+  static int (*const real)(clockid_t, struct timespec*) = sys.clock_gettime;
+  sys.clock_gettime = [](clockid_t clock, struct timespec* result) {
+    EXPECT_TRUE(clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE ||
+                clock == CLOCK_REALTIME)
+        << clock;
+    return real(clock, result);
+  };
+  {
+    const temporary_directory directory;
+    const std::string path = directory.path() + "/bed.lockfile";
+    named_lock holder(path, {.lease = 20ms});
+    named_lock other(path);
+    holder.lock();
+    EXPECT_TRUE(other.try_lock_for(1min));
+    other.renew();
+    (void)observe(path);
+  }
+  sys.clock_gettime = real;
+}
+
 // TORTURE 34
 
 /// Runs in a time namespace whose monotonic clock is a day ahead. Exits with 77 if that is
@@ -331,10 +377,14 @@ TEST_F(TimeNamespace, OfTheUserShutsOutAllOthers) {
   EXPECT_TRUE(passes_in_child([&] {
     child there([&](talk& t) {
       in_another_time_namespace([&] {
-        named_lock lock(name());
+        named_lock lock(name(), {.lease = 1h});
         lock.lock();
         t.say("held");
         t.expect("go");
+        EXPECT_TRUE(lock.is_held()) << "harmed by those who were refused";
+        std::error_code ec;
+        lock.release(ec);
+        EXPECT_FALSE(ec);
       });
     });
     there.expect("held");

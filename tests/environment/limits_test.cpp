@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command where the machine gives little: few descriptors, no room, a disk that may
+// only be read. TORTURE 18, 19. (The library: Sessions.WithoutADescriptor..., FullDisk,
+// Permission.)
+#include "command/shell.hpp"
+#include "support/in_child.hpp"
+
+namespace {
+
+class CommandWithLittle : public Command {
+ protected:
+  /// Runs the text in a shell of which directory_ is a tmpfs with `options`.
+  [[nodiscard]] shell_result in_small_tmpfs(const std::string& before, const std::string& text) {
+    return shell("unshare --mount sh -c 'mount -t tmpfs -o size=64k none . && cd " +
+                 directory_.path() + " && " + before + " && " + text + "' sh $lockbyfile");
+  }
+};
+
+TEST_F(CommandWithLittle, DescriptorsRunsOrSaysThatTheyRanOut) {
+  int failed = 0;
+  int worked = 0;
+  for (int limit = 3; limit <= 16; ++limit) {
+    const auto r = shell("ulimit -n " + std::to_string(limit) +
+                         "; exec $lockbyfile run x -- sh -c 'echo ran'");
+    SCOPED_TRACE("ulimit -n " + std::to_string(limit) + ": " + r.err);
+    if (r.out == "ran\n") {
+      ++worked;
+      EXPECT_EQ(r.code, 0);
+    } else if (r.code != 127) {  // the loader could not open the libraries
+      ++failed;
+      EXPECT_TRUE(r.code == 73 || r.code == 69 || r.code == 71 || r.code == 126) << r.code;
+      EXPECT_NE(r.err.find("Too many open files"), std::string::npos) << r.err;
+    }
+    EXPECT_EQ(shell("$lockbyfile run -n x true").code, 0) << "held, or broken";
+  }
+  EXPECT_GT(failed, 0) << "no test at all";
+  EXPECT_GT(worked, 0);
+}
+
+TEST_F(CommandWithLittle, RoomNamesThePathAndTheCause) {
+  if (!can_mount()) GTEST_SKIP() << "mounting is not permitted";
+  const auto r =
+      in_small_tmpfs("{ cat /dev/zero >filler 2>/dev/null || true; }", "exec $1 run x -- echo ran");
+  EXPECT_EQ(r.out, "");
+  EXPECT_EQ(r.code, 73) << r.err;
+  EXPECT_NE(r.err.find(directory_.path() + "/x.lockfile"), std::string::npos) << r.err;
+  EXPECT_NE(r.err.find("No space left"), std::string::npos) << r.err;
+}
+
+TEST_F(CommandWithLittle, PermissionToWriteNamesThePathAndTheCause) {
+  if (!can_mount()) GTEST_SKIP() << "mounting is not permitted";
+  const auto r = in_small_tmpfs("$1 run old true && mount -o remount,ro .",
+                                "$1 status old | head -1 && exec $1 run x -- echo ran");
+  EXPECT_EQ(r.out, "old is free\n");
+  EXPECT_EQ(r.code, 73) << r.err;
+  EXPECT_NE(r.err.find(directory_.path() + "/x.lockfile"), std::string::npos) << r.err;
+  EXPECT_NE(r.err.find("Read-only file system"), std::string::npos) << r.err;
+}
+
+}  // namespace
