@@ -133,9 +133,9 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
       w.next_look = std::min(w.next_look, turn);
       return outlook::wait;
     }
-    if (!owns_slot()) return outlook::reopen;
+    if (!owns_slot() || !has_token_after(seen)) return outlook::reopen;
     reach(point::opening_found);
-    if (!take(seen, w.now, found->how)) continue;
+    if (!take(seen, now(), found->how)) continue;
     if (ahead > 0 && !barges) {
       reach(point::line_overtaken);
       line_.pass_over();

@@ -86,7 +86,7 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
     const header& h = file_.get().header;
     const word seen(h.word.load(std::memory_order_acquire));
     if (seen.is_free() && seen.is_sane() && seen.counter() >= highest_seen_ &&
-        h.last_to_join.load(std::memory_order_relaxed) == 0 && seen.counter() < ceiling_ &&
+        h.last_to_join.load(std::memory_order_relaxed) == 0 && last_before(seen) < ceiling_ &&
         owns_slot() && take(seen, start, grant_kind::free)) {
       grant result;
       result.token = token();
@@ -96,15 +96,23 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
   return acquire_slowly(deadline, stop, ec);
 }
 
-bool file_session::take(word seen, instant start, grant_kind how) {
-  const word before = seen.counter() < floor_ ? word::free_at(floor_) : seen;  // (S5)
-  const word granted = before.granted_to(file_.own_slot());
-  const std::uint64_t token = granted.counter();
-  if (token > ceiling_) {
-    ceiling_ = raise_ceiling(file_.path(), file_.fd(), token);
-    start = now();  // that may have taken a while
-  }
+std::uint64_t file_session::last_before(word seen) const noexcept {
+  return std::max(seen.counter(), floor_);  // (S5)
+}
 
+bool file_session::has_token_after(word seen) {
+  const std::uint64_t token = last_before(seen) + 1;
+  if (token <= ceiling_) return true;
+  const std::uint64_t ceiling = raise_ceiling(file_.path(), file_.fd(), token);
+  const bool is_by_mark = ceiling > read_clock(CLOCK_REALTIME) / 1000;
+  if (is_by_mark && !file_.is_current()) return false;  // (S7)
+  ceiling_ = ceiling;
+  return true;
+}
+
+bool file_session::take(word seen, instant start, grant_kind how) {
+  const word granted = word::free_at(last_before(seen)).granted_to(file_.own_slot());
+  const std::uint64_t token = granted.counter();
   const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
   const instant deadline = after(lease < coarse_from ? now() : start, lease);
   slot& own = file_.own();

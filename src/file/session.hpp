@@ -35,6 +35,11 @@
 //        may claim its slot. It finds its own number gone from the slot before it takes
 //        the word, and attaches anew.
 //
+//   (S7) A token above the clock is handed out only if the path still leads to our file
+//        after the mark has been raised. So whoever makes the path's next file finds that
+//        mark and starts above it. In the other order two files can hand out the same
+//        token, if ours is replaced while the mark is raised: both start at the old mark.
+//
 // fork: the child's copy carries the parent's epoch. It holds nothing, its lifeline
 // was closed, and acquire attaches anew.
 #pragma once
@@ -89,6 +94,8 @@ class file_session final : public session {
   outlook look(waiting& w, grant& result);
   std::optional<opening> find_opening(word seen, waiting& w);
   void reopen();
+  [[nodiscard]] std::uint64_t last_before(word seen) const noexcept;
+  [[nodiscard]] bool has_token_after(word seen);
   bool take(word seen, instant start, grant_kind how);
   void record(grant_kind how, instant since) noexcept;
 

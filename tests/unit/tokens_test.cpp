@@ -18,6 +18,7 @@
 
 #include "core/instant.hpp"
 #include "file/word.hpp"
+#include "support/child.hpp"
 #include "support/files.hpp"
 #include "support/in_child.hpp"
 #include "support/lock_test.hpp"
@@ -153,6 +154,37 @@ TEST_F(Tokens, GrowForASessionThatMovesToANewFile) {  // S5
     EXPECT_GT(lock.token(), last);
     lock.unlock();
   }
+}
+
+TEST_F(Tokens, AreNotGivenTwiceIfTheFileIsReplacedWhileTheyAreMarked) {  // S7
+  put_ahead_of_the_clock(1min);
+  (void)next_token();
+  fs::remove(name());
+  child other([this](talk& t) {
+    t.expect("replace");
+    fs::remove(name());
+    named_lock successor(name());
+    t.say("replaced");
+    t.expect("acquire");
+    t.say(std::to_string(successor.acquire(0ns).token.value()));
+  });
+  named_lock lock(name());
+  bool is_replaced = false;
+  fencing_token token;
+  {
+    const seam meanwhile([&](std::string_view call) {
+      if (call == "write" && !std::exchange(is_replaced, true)) {
+        other.say("replace");
+        other.expect("replaced");
+      }
+      return 0;
+    });
+    token = lock.acquire(0ns).token;
+  }
+  ASSERT_TRUE(is_replaced) << "no mark was written";
+  lock.unlock();
+  other.say("acquire");
+  EXPECT_GT(std::stoull(other.hear()), token.value());
 }
 
 TEST_F(Tokens, StayAtOrBelowTheMarkOrTheClock) {  // T1
