@@ -196,7 +196,8 @@ void file_session::release(std::error_code& ec) noexcept {
   const word held(current_.load(std::memory_order_relaxed));
   const word freed = held.freed();
   header& h = file_.get().header;
-  if (h.last_to_join.load(std::memory_order_relaxed) != 0) {
+  // Not by an old holder: it would hide since when its successor's lock is free.
+  if (h.last_to_join.load(std::memory_order_relaxed) != 0 && h.word.load() == held.bits()) {
     h.freed_at.store(now(), std::memory_order_relaxed);
     h.freed_counter.store(freed.counter(), std::memory_order_relaxed);
   }

@@ -351,6 +351,52 @@ TEST_F(BoundsTiming, WhoIsNextBehindAStoppedOneSinceThoseBetweenThemLeftIsServed
   EXPECT_LT(d.median(), 50ms);
 }
 
+TEST_F(BoundsTiming, AnOldHoldersReleaseDoesNotHideSinceWhenTheLockIsFree) {
+  // The one behind a stopped head looks rarely, and must not start counting only then.
+  delays d;
+  for (int round = 0; round < 7; ++round) {
+    lock_process old(name(), {.lease = 1ms});
+    lock_process holder(name());
+    lock_process head(name());
+    lock_process next(name());
+    ASSERT_TRUE(old.acquire(forever));
+    ASSERT_TRUE(holder.acquire(forever));
+    queue(head);
+    crowd impatient(name(), 3, 10ms);
+    wait_for_line_of(4);
+    queue(next);  // it looks again in 32 ms
+    impatient.await_end();
+    head.stop();
+    const auto released = steady_now();
+    ASSERT_EQ(holder.release(), std::error_code());
+    ASSERT_EQ(old.release(), errc::lease_lost);
+    d.add(next.end_acquire().ended - released);
+  }
+  d.print("from the release to the grant behind a stopped one, with a late release between");
+  EXPECT_LT(d.median(), 30ms);
+}
+
+TEST_F(BoundsTiming, WhoIsNextBehindAStoppedOneIsServedInTimeAfterABreakToo) {
+  delays d;
+  for (int round = 0; round < 7; ++round) {
+    lock_process holder(name());
+    lock_process head(name());
+    lock_process next(name());
+    ASSERT_TRUE(holder.acquire(forever));
+    queue(head);
+    crowd impatient(name(), 3, 10ms);
+    wait_for_line_of(4);
+    queue(next);  // it looks again in 32 ms
+    impatient.await_end();
+    head.stop();
+    const auto broken = steady_now();
+    break_lock(name(), fencing_token());
+    d.add(next.end_acquire().ended - broken);
+  }
+  d.print("from the break to the grant behind a stopped one");
+  EXPECT_LT(d.median(), 30ms);
+}
+
 TEST_F(BoundsTiming, AReleaserThatWakesNobodyDelaysTheHeadBy25Ms) {
   delays d;
   lock_process head(name());
