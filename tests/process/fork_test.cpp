@@ -330,7 +330,7 @@ TEST_F(Fork, AProgramStartedByTheHolderDoesNotKeepItsLockAlive) {  // P5
     named_lock lock(name());
     (void)lock.acquire(0ns);
     // NOLINTNEXTLINE(cert-env33-c)
-    std::FILE* sleeper = ::popen("echo started; exec sleep 60", "r");
+    std::FILE* sleeper = ::popen("echo started; exec sleep 60 2>/dev/null", "r");
     char line[16];
     if (std::fgets(line, sizeof line, sleeper) != nullptr) t.say("started");
     (void)t.hear();
