@@ -7,9 +7,10 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
-#include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -50,6 +51,7 @@ class storm {
   };
   using life = void (*)(history&, const plan&, std::uint64_t);
 
+  void rename_scribbled();
   void start(life what, std::set<pid_t>& group);
   void befall();
   void kill_some();
@@ -67,6 +69,7 @@ class storm {
   dice dice_;
   history log_;
   plan plan_;
+  unsigned round_ = 0;
   std::set<pid_t> workers_;
   std::set<pid_t> operators_;
   std::set<pid_t> players_;
