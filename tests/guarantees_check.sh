@@ -11,7 +11,7 @@ rows=51
 # Suite.Test, without the prefixes and suffixes of GoogleTest's parameters and types.
 existing=$("$ctest" --test-dir "$build" -N |
   sed -n 's|^ *Test *#[0-9]*: \(.*\)|\1|p' |
-  sed -e 's|^[^./]*/\([A-Za-z]*\.\)|\1|' -e 's|/[^.]*\.|.|' -e 's|/.*$||' | sort -u)
+  sed -e 's|^[^./]*/\([A-Za-z]*\.\)|\1|' -e 's|/[^.]*\.|.|' -e 's|[/<].*$||' | sort -u)
 named=$(grep -o '`[A-Z][A-Za-z0-9]*\.[A-Z][A-Za-z0-9]*`' "$document" | tr -d '`' | sort -u)
 
 bad=0
