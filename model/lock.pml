@@ -87,12 +87,26 @@ byte grantee = NOBODY;  // the living process that holds the lock by the word
   file[f].counter++;                             \
   file[f].holder = to
 
+#define DROP(what) what = (what == me -> NOBODY : what)
+
+inline let_go() {
+  SLOT[own].reserved = SLOT[own].reserved & ~ME;
+  DROP(SLOT[own].lifeline)
+}
+
 // A process may die before each of its steps.
-#define mortal                     \
-  if                               \
-  :: deaths < DEATHS -> goto dies  \
-  :: true                          \
+inline mortal() {
+  if
+  :: deaths < DEATHS ->
+     deaths++;
+     let_go();
+     DROP(file[f].maintenance);
+     DROP(valid);
+     DROP(grantee);
+     goto open
+  :: true
   fi
+}
 
 // Reads the deadline of slot i, which may pass now. A grant is valid until the
 // deadline that its holder knows, or, while it renews, the earlier of two.
@@ -104,14 +118,6 @@ inline find_expired(i) {
      :: else
      fi
   :: !SLOT[i].running
-  fi
-}
-
-inline let_go(i) {
-  SLOT[i].reserved = SLOT[i].reserved & ~ME;
-  if
-  :: SLOT[i].lifeline == me -> SLOT[i].lifeline = NOBODY
-  :: else
   fi
 }
 
@@ -132,7 +138,7 @@ open:
 
   // --- lockfile -----------------------------------------------------------------
 
-  atomic { mortal;
+  atomic { mortal();
     if
     :: file[f].holder == TOMBSTONE
     :: else -> goto claim
@@ -140,7 +146,7 @@ open:
   }
   // mend
   atomic { file[f].maintenance == NOBODY -> file[f].maintenance = me }
-  atomic { mortal;
+  atomic { mortal();
     if
     :: path == f && file[f].holder == TOMBSTONE ->
        file[f].counter = (last_token > file[f].counter -> last_token : file[f].counter) + 1;
@@ -155,52 +161,52 @@ open:
   }
 
 claim:
-  atomic { mortal;
+  atomic { mortal();
     if
-    :: i = me
-    :: i = 0
+    :: own = me
+    :: own = 0
     fi;
     if
-    :: file[f].holder == i -> goto open  // (F1)
+    :: file[f].holder == own -> goto open  // (F1)
     :: else
     fi
   }
-  atomic { mortal;
+  atomic { mortal();
     if
-    :: SLOT[i].lifeline == NOBODY -> SLOT[i].reserved = SLOT[i].reserved | ME
+    :: SLOT[own].lifeline == NOBODY -> SLOT[own].reserved = SLOT[own].reserved | ME
     :: else -> goto open
     fi
   }
 #ifndef CLAIM_WITHOUT_SECOND_LOOK
-  atomic { mortal;
+  atomic { mortal();
     if
-    :: file[f].holder == i -> let_go(i); goto open  // (F1)
+    :: file[f].holder == own -> let_go(); goto open  // (F1)
     :: else
     fi
   }
 #endif
-  atomic { mortal;
+  atomic { mortal();
     if
-    :: SLOT[i].lifeline == NOBODY && SLOT[i].reserved == ME ->
-       SLOT[i].lifeline = me; SLOT[i].reserved = 0
-    :: else -> let_go(i); goto open
+    :: SLOT[own].lifeline == NOBODY && SLOT[own].reserved == ME ->
+       SLOT[own].lifeline = me; SLOT[own].reserved = 0
+    :: else -> let_go(); goto open
     fi
   }
-  atomic { mortal;
+  atomic { mortal();
     if
-    :: file[f].holder == TOMBSTONE || path != f -> let_go(i); goto open  // (F2)
-    :: else -> own = i
+    :: file[f].holder == TOMBSTONE || path != f -> let_go(); goto open  // (F2)
+    :: else
     fi
   }
 
   // --- file_session -------------------------------------------------------------
 
 session:
-  atomic { mortal;
+  atomic { mortal();
     i = 0; seen = 0;
     if
     :: current == 0 -> goto acquire
-    :: current == 0 -> let_go(own); goto open
+    :: current == 0 -> let_go(); goto open
     :: current != 0 -> goto renew
     :: current != 0 -> goto release
     :: current != 0 ->  // is_held() says no
@@ -212,21 +218,21 @@ session:
   }
 
 acquire:
-  atomic { mortal;
+  atomic { mortal();
     seen = file[f].counter; i = file[f].holder;
     if
     :: i == FREE -> goto take
-    :: i == TOMBSTONE -> assert(valid != me); let_go(own); goto open
+    :: i == TOMBSTONE -> assert(valid != me); let_go(); goto open
     :: else
     fi
   }
-  atomic { mortal;
+  atomic { mortal();
     if
     :: find_expired(i); goto take
     :: SLOT[i].running
     fi
   }
-  atomic { mortal;
+  atomic { mortal();
     if
     :: i == own && seen != current -> goto take             // abandoned
     :: i != own && SLOT[i].lifeline == NOBODY -> goto take  // abandoned
@@ -239,7 +245,7 @@ acquire:
 
 take:
 #ifndef DEADLINE_AFTER_WORD
-  atomic { mortal; SLOT[own].running = true }
+  atomic { mortal(); SLOT[own].running = true }
 #endif
 #ifdef TWO_STEP_TAKEOVER
   atomic {
@@ -249,7 +255,7 @@ take:
     fi
   }
 #endif
-  atomic { mortal; file[f].counter < COUNTER_END;
+  atomic { mortal(); file[f].counter < COUNTER_END;
     if
 #ifndef TWO_STEP_TAKEOVER
     :: !IS(seen) -> SLOT[own].running = false
@@ -274,8 +280,8 @@ take:
   goto session;
 
 renew:
-  atomic { mortal; SLOT[own].running = true }  // (S2)
-  atomic { mortal; file[f].counter < COUNTER_END;
+  atomic { mortal(); SLOT[own].running = true }  // (S2)
+  atomic { mortal(); file[f].counter < COUNTER_END;
     if
 #ifndef RENEW_WITHOUT_COMPARE
     :: !IS(current) -> assert(valid != me); SLOT[own].running = false  // lease_lost is true
@@ -290,7 +296,7 @@ renew:
   }
 
 release:
-  atomic { mortal; file[f].counter < COUNTER_END;
+  atomic { mortal(); file[f].counter < COUNTER_END;
     if
 #ifndef RELEASE_WITHOUT_COMPARE
     :: !IS(current) -> assert(valid != me)  // lease_lost is true
@@ -308,14 +314,14 @@ release:
   // --- maintain -----------------------------------------------------------------
 
 break_lock:
-  atomic { mortal;
+  atomic { mortal();
     seen = file[f].counter; i = file[f].holder;
     if
     :: i == FREE || i == TOMBSTONE -> goto open
     :: else -> current = last_token  // which it means to break
     fi
   }
-  atomic { mortal; file[f].counter < COUNTER_END;
+  atomic { mortal(); file[f].counter < COUNTER_END;
     if
 #ifndef BREAK_WITHOUT_COMPARE
     :: !IS(seen)
@@ -331,7 +337,7 @@ break_lock:
 
 remove:
   atomic { file[f].maintenance == NOBODY -> file[f].maintenance = me }
-  atomic { mortal;
+  atomic { mortal();
     seen = file[f].counter; i = file[f].holder;
     if
     :: path != f -> goto removed
@@ -340,7 +346,7 @@ remove:
     :: else
     fi
   }
-  atomic { mortal;
+  atomic { mortal();
     if
     :: SLOT[i].lifeline == NOBODY  // abandoned
     :: else -> goto removed        // in_use
@@ -348,7 +354,7 @@ remove:
   }
 entomb:
 #ifndef UNLINK_WITHOUT_TOMBSTONE
-  atomic { mortal; file[f].counter < COUNTER_END;
+  atomic { mortal(); file[f].counter < COUNTER_END;
     if
     :: !IS(seen) -> goto removed
     :: else ->
@@ -359,30 +365,9 @@ entomb:
   }
 #endif
 unlink:
-  atomic { mortal; assert(path == f); path = NOWHERE }
+  atomic { mortal(); assert(path == f); path = NOWHERE }
 removed:
-  atomic { mortal; file[f].maintenance = NOBODY; goto open }
-
-dies:
-  atomic {
-    deaths++;
-    for (f : 0 .. FILES - 1) {
-      for (i : 0 .. SLOTS - 1) { let_go(i) }
-      if
-      :: file[f].maintenance == me -> file[f].maintenance = NOBODY
-      :: else
-      fi
-    }
-    if
-    :: valid == me -> valid = NOBODY
-    :: else
-    fi;
-    if
-    :: grantee == me -> grantee = NOBODY
-    :: else
-    fi;
-    goto open
-  }
+  atomic { mortal(); file[f].maintenance = NOBODY; goto open }
 }
 
 init {
