@@ -141,7 +141,12 @@ TEST_F(BoundsTiming, TheEndOfALeaseIsNoticedThoughWhoKnewOfItHasLeftTheLine) {
     ASSERT_EQ(first.release(), std::error_code());
     const outcome held = holder.end_acquire();
     ASSERT_TRUE(held) << held;
-    ASSERT_EQ(impatient.end_acquire().error, errc::timed_out);
+    if (impatient.end_acquire()) {  // the machine kept us until the lease had ended: no round
+      ASSERT_EQ(impatient.release(), std::error_code());
+      ASSERT_TRUE(waiter.end_acquire());
+      ASSERT_EQ(waiter.release(), std::error_code());
+      continue;
+    }
     const nanoseconds deadline = held.ended + 5ms;  // or a little earlier
     std::this_thread::sleep_until(std::chrono::steady_clock::time_point(deadline));
     alarm.add(steady_now() - deadline);
