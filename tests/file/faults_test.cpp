@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <lockbyfile/lockbyfile.hpp>
@@ -19,10 +21,13 @@
 #include <string_view>
 #include <vector>
 
+#include "core/instant.hpp"
 #include "file/fault_deeds.hpp"
+#include "file/word.hpp"
 #include "linux/clock_identity.hpp"
 #include "support/files.hpp"
 #include "support/lock_test.hpp"
+#include "support/mapped_lockfile.hpp"
 #include "support/seam.hpp"
 
 namespace lockbyfile {
@@ -238,6 +243,51 @@ TEST_F(FaultOfTheFilesystem, ThatCannotBeToldIsAnErrorSinceItMayBeANetworks) {
     EXPECT_FALSE(named_lock::open(name(), {}, ec));
     EXPECT_EQ(ec, std::error_code(error, std::system_category()));
     EXPECT_FALSE(fs::exists(name()));
+  }
+}
+
+using FaultOfTheMark = LockTest;
+
+TEST_F(FaultOfTheMark, WrittenByHalfIsMadeGoodByTheNext) {  // the disk was full; tokens.hpp
+  static ssize_t (*const real)(int, const void*, std::size_t) = sys.write;
+  static std::size_t room = 0;
+  const std::string mark = name() + ".tokens";
+  const auto put_ahead_of_the_clock = [&](std::chrono::microseconds ahead) {
+    const auto us = static_cast<std::uint64_t>(ahead.count());
+    mapped_lockfile(name())->header.word.store(
+        file::word::free_at(read_clock(CLOCK_REALTIME) / 1000 + us).bits());
+  };
+  for (const std::size_t written : {1U, 9U, 16U}) {
+    SCOPED_TRACE(std::to_string(written) + " bytes of a second line");
+    fs::remove(mark);
+    named_lock lock(name());
+    put_ahead_of_the_clock(1h);
+    lock.lock();
+    lock.unlock();
+    ASSERT_EQ(content_of(mark).size(), 17U);
+    put_ahead_of_the_clock(2h);
+    room = written;
+    sys.write = [](int fd, const void* data, std::size_t size) -> ssize_t {
+      if (room == 0) return errno = ENOSPC, -1;
+      const ssize_t n = real(fd, data, std::min(size, room));
+      room -= static_cast<std::size_t>(n);
+      return n;
+    };
+    std::error_code ec;
+    EXPECT_FALSE(lock.acquire(0ns, {}, ec));
+    sys.write = real;
+    EXPECT_EQ(ec, std::errc::no_space_on_device) << "the cause";
+    ASSERT_EQ(content_of(mark).size(), 17U + written);
+
+    ASSERT_TRUE(lock.acquire(0ns, {}, ec)) << "the next try: " << ec.message();
+    const std::string lines = content_of(mark);
+    ASSERT_EQ(lines.size(), 3 * 17U);
+    const std::uint64_t marked = std::stoull(lines.substr(2 * 17));
+    EXPECT_LE(std::stoull(lines.substr(17, 16)), marked);
+    EXPECT_GE(marked, lock.token().value());
+    const fencing_token last = lock.token();
+    fs::remove(name());
+    EXPECT_GT(named_lock(name()).acquire(0ns).token, last);
   }
 }
 

@@ -396,44 +396,6 @@ TEST_F(Tokens, AFailedMarkLeavesNothingOpen) {  // TORTURE 19
   EXPECT_TRUE(lock.try_lock()) << "the next try works";
 }
 
-TEST_F(Tokens, AHalfWrittenMarkIsMadeGoodByTheNext) {  // TORTURE 19: the disk was full
-  static ssize_t (*const real)(int, const void*, std::size_t) = sys.write;
-  for (const std::size_t written : {1U, 9U, 16U}) {
-    fs::remove(mark());
-    put_ahead_of_the_clock(1h);
-    fencing_token last;
-    {
-      named_lock lock(name());
-      lock.lock();
-      last = lock.token();
-    }
-    ASSERT_GT(marked(), last.value());
-    put_ahead_of_the_clock(2h);
-    named_lock lock(name());
-    static std::size_t room;
-    room = written;
-    sys.write = [](int fd, const void* data, std::size_t size) -> ssize_t {
-      if (room == 0) return errno = ENOSPC, -1;
-      const ssize_t n = real(fd, data, std::min(size, room));
-      room -= static_cast<std::size_t>(n);
-      return n;
-    };
-    std::error_code ec;
-    EXPECT_FALSE(lock.acquire(0ns, {}, ec));
-    sys.write = real;
-    EXPECT_EQ(ec, std::errc::no_space_on_device) << "the cause, " << written << " bytes written";
-    EXPECT_EQ(fs::file_size(mark()) % 17, written);
-
-    ASSERT_TRUE(lock.acquire(0ns, {}, ec)) << "the next try: " << ec.message();
-    EXPECT_GT(lock.token(), last);
-    EXPECT_GE(marked(), lock.token().value());
-    EXPECT_LT(marked(), lock.token().value() + 2 * (std::uint64_t{1} << 30)) << "no leap";
-    last = lock.token();
-    fs::remove(name());
-    EXPECT_GT(next_token(), last);
-  }
-}
-
 // TORTURE 30, P2: the wall clock is set
 
 TEST_F(Tokens, GrowWhenTheWallClockIsSetBack) {
