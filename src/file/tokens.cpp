@@ -46,16 +46,21 @@ struct mark_content {
   std::size_t unfinished = 0;  // bytes of a last line whose writer ran out of disk
 };
 
-/// Nothing for a file that is no mark. An unfinished line was never relied upon.
+/// Nothing, with errno, on failure: EINVAL for a file that is no mark. An unfinished line was
+/// never relied upon.
 std::optional<mark_content> read_mark(int fd) noexcept {
   struct stat s {};
-  if (sys.fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) return std::nullopt;
+  if (sys.fstat(fd, &s) != 0) return std::nullopt;
+  errno = EINVAL;
+  if (!S_ISREG(s.st_mode)) return std::nullopt;
   mark_content found;
   for (off_t offset = 0;; offset += line_size) {
     char line[line_size];
     const ssize_t n = sys.pread(fd, line, sizeof line, offset);
     if (n == 0) return found;
-    if (n > 0 && n < static_cast<ssize_t>(line_size) && offset > 0 &&
+    if (n < 0) return std::nullopt;
+    errno = EINVAL;
+    if (n < static_cast<ssize_t>(line_size) && offset > 0 &&
         std::all_of(line, line + n, [](char c) { return c >= '0' && c <= '9'; })) {
       found.unfinished = static_cast<std::size_t>(n);
       return found;
@@ -98,6 +103,11 @@ bool leads_to(const std::string& path, int fd) noexcept {
          there.st_dev == here.st_dev && there.st_ino == here.st_ino;
 }
 
+[[noreturn]] void cannot_read(int error, const std::string& path) {
+  throw lock_error({error, std::system_category()},
+                   "cannot read the last tokens from " + mark_path(path), path);
+}
+
 enum class raised { yes, busy, failed };
 
 raised raise_mark_in(const std::string& path, int fd, std::uint64_t token,
@@ -113,10 +123,7 @@ raised raise_mark_in(const std::string& path, int fd, std::uint64_t token,
     if (try_hold(fd, guard_byte) != try_result::taken) return raised::busy;
     found = read_mark(fd);
   }
-  if (!found) {
-    errno = EINVAL;
-    return raised::failed;
-  }
+  if (!found) return raised::failed;
   mark = found->largest;
   if (mark >= token) return raised::yes;  // somebody else was faster
   mark = token + reserve;
@@ -161,17 +168,18 @@ std::uint64_t first_counter(const std::string& path) {
   const int fd = open_mark(path, 0);
   if (fd >= 0) {
     const auto found = read_mark(fd);
+    const int error = errno;
     sys.close(fd);
-    if (!found) {
+    if (!found && error == EINVAL) {
       throw lock_error(errc::damaged, mark_path(path) + " holds no token", path);
     }
+    if (!found) cannot_read(error, path);
     mark = found->largest;
     if (mark >= word::counter_end - reserve) {
       throw lock_error(errc::damaged, mark_path(path) + " leaves no tokens", path);
     }
   } else if (errno != ENOENT && errno != ENAMETOOLONG) {
-    throw lock_error({errno, std::system_category()},
-                     "cannot read the last tokens from " + mark_path(path), path);
+    cannot_read(errno, path);
   }
   return std::max(mark, wall_clock_us()) + 1;
 }

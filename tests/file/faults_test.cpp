@@ -291,6 +291,32 @@ TEST_F(FaultOfTheMark, WrittenByHalfIsMadeGoodByTheNext) {  // the disk was full
   }
 }
 
+TEST_F(FaultOfTheMark, ThatCannotBeReadSaysWhy) {
+  write_file(name() + ".tokens", "1790000000000000\n");
+  for (const std::string_view call : {"fstat", "pread"}) {
+    bool reading = false;
+    static int (*const real)(const char*, int, mode_t) = sys.open;
+    static bool* opened = &reading;
+    opened = &reading;
+    sys.open = [](const char* path, int flags, mode_t mode) {
+      *opened = std::string_view(path).ends_with(".tokens");
+      return real(path, flags, mode);
+    };
+    {
+      const seam failing([&](std::string_view c) { return reading && c == call ? EIO : 0; });
+      try {
+        const named_lock lock(name());
+        ADD_FAILURE() << "started anew";
+      } catch (const lock_error& error) {
+        EXPECT_EQ(error.code(), std::error_code(EIO, std::system_category())) << error.what();
+        EXPECT_NE(std::string(error.what()).find(name() + ".tokens"), std::string::npos);
+      }
+    }
+    sys.open = real;
+  }
+  EXPECT_TRUE(named_lock(name()).try_lock());
+}
+
 using FaultOfTheFutex = LockTest;
 
 TEST_F(FaultOfTheFutex, InBothProcessesLeavesAWaitThatEndsInTime) {  // a sandbox without it
