@@ -14,6 +14,9 @@ constexpr instant tolerance = milliseconds(1);
 constexpr instant death_bound = milliseconds(10);
 constexpr instant half_way = milliseconds(25);
 constexpr instant like_stopped = milliseconds(15);
+constexpr instant joining = microseconds(50);
+constexpr instant look_for_each_dead = milliseconds(8);
+constexpr instant lately = milliseconds(50);
 constexpr instant waking = milliseconds(1);  // a stop that ended this long ago may matter yet
 
 class judge {
@@ -107,7 +110,7 @@ class judge {
 
   /// Whether `b` went before `a`, who was there first.
   void judge_pair(const deed& a, const deed& b, bool& is_judged, bool& is_within) {
-    if (b.begin < a.begin + tolerance || !a.is_finished()) return;
+    if (b.begin < a.begin + joining + tolerance || !a.is_finished()) return;
     const outcome& r = a.result;
     const bool has_given_up = r.error == static_cast<int>(errc::timed_out) ||
                               r.error == static_cast<int>(errc::cancelled);
@@ -119,7 +122,7 @@ class judge {
     const bool is_overtaken = a.succeeded() ? r.token > b.result.token : left > b.result.end;
     if (!is_overtaken || moves(a, b.result.end)) return;
     if (time_.is_disturbed(a.process, a.begin, b.result.end)) return;
-    const instant late = b.begin - a.begin - tolerance;
+    const instant late = b.begin - a.begin - joining - tolerance;
     const instant allowance = r.delay + time_.stalled_for(a.begin, b.begin);
     is_within = false;
     tally& t = out_.tallies[static_cast<std::size_t>(bound::order)];
@@ -189,6 +192,14 @@ class judge {
     return who.size();
   }
 
+  /// How many died in line shortly before.
+  [[nodiscard]] std::uint64_t died_before(const gap& g) const {
+    return static_cast<std::uint64_t>(std::ranges::count_if(name_.unfinished, [&](const deed* u) {
+      const instant gone = time_.end_of(*u);
+      return gone < g.from - waking && gone + lately > g.from;
+    }));
+  }
+
   /// `deeds` that may meet the gap. They are sorted by begin; few last for long.
   template <class F>
   void for_all_near(const std::vector<const deed*>& deeds, const gap& g, F&& f) const {
@@ -201,6 +212,7 @@ class judge {
   }
 
   void judge_gap(const grant_record& before, const grant_record& next) {
+    if (before.begin() > next.end()) return;
     const gap g = between(before, next);
     if (g.from >= g.to || changes_file(before.begin(), g.to)) return;
     const deed* longest = nullptr;
@@ -220,7 +232,8 @@ class judge {
     });
     if (longest == nullptr || moving) return;
     const instant base = g.kind == bound::death ? death_bound : tolerance;
-    const instant limit = base + half_way * disturbed_in(g, longest->process);
+    const instant limit = base + half_way * disturbed_in(g, longest->process) +
+                          (g.kind == bound::handoff ? 0 : look_for_each_dead * died_before(g));
     score(g.kind, beyond(g.to - since, limit), delays + time_.stalled_for(g.from, g.to),
           g.kind == bound::death   ? "a dead holder was not noticed"
           : g.kind == bound::lease ? "the end of a lease was not noticed"

@@ -20,15 +20,18 @@
 //    Bound: 1 ms after a release or the end of a lease, 10 ms after a death; and 25 ms for
 //    each process in line, or releasing, that was stopped or killed in that time, or that the
 //    scheduler kept from running for 15 ms: the line takes it for stopped after 20.
+//    A death or the end of a lease is noticed 8 ms later for each waiter who died in line
+//    less than 50 ms before it: nobody tells those behind (docs/guarantees.md, P5).
 //    Allowance: the delays of all who waited, since any of them may have been the head.
 //    If the next holder was stopped while it waited, nobody knows how late it took the
 //    lock, and the time is judged only up to where it was stopped; unless it was all the time,
 //    then up to where it went on. Not judged: where somebody in line may have had to open the
 //    file, or moved to another one.
 // P7 A waiter is overtaken if another, whose acquire was begun 1 ms and the allowance after
-//    its own, is granted the lock while it still waits. Not judged: who was stopped, or kept
-//    from running for 15 ms, and so may have been passed over; who had to open the file;
-//    and who may have moved to another file.
+//    its own, is granted the lock while it still waits. (The call needs a few microseconds to
+//    get in the line, where its waiting begins: they are taken to be 50.) Not judged: who was
+//    stopped, or kept from running for 15 ms, and so may have been passed over; who had to open the
+//    file; and who may have moved to another file.
 // P8 A refused wait was not shorter than its patience, and no wait was longer than that, or
 //    than until the stop request, by more than 1 ms and the allowance. A wait that had to
 //    open the file, or during which the file was removed or replaced, may be longer.

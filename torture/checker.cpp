@@ -186,7 +186,8 @@ class judge {
   }
 
   void judge_kind(const grant_record* before, const grant_record& g) {
-    if (is_parted(g, g.end())) return;  // it may be the first of its file
+    if (is_parted(g, g.end())) return;                           // it may be the first of its file
+    if (before != nullptr && before->begin() > g.end()) return;  // of scribbled bytes, if allowed
     if (before != nullptr && is_parted(*before, g.end())) return;
     const instant by = g.end();
     switch (g.acquired->result.how) {

@@ -351,6 +351,19 @@ TEST_F(Checker, RejectsADeathThatIsNoticedAfter20Ms) {
   expect_rejected("a dead holder was not noticed");
 }
 
+TEST_F(Checker, AcceptsADeathThatIsNoticed8MsLaterForEachWhoDiedInLineBefore) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 50, 0, 0);
+  acquire(3, 60, 0, 0);
+  kill(2, 1000, 1100);
+  kill(3, 1000, 1100);
+  kill(1, 4000, 4100);
+  acquire(4, 100, 30'000, 2, grant_kind::abandoned);
+  expect_clean();
+  deeds_.back().result.end = at(31'000);
+  expect_rejected("a dead holder was not noticed");
+}
+
 TEST_F(Checker, RejectsAnEndOfALeaseThatIsNoticedAfter4Ms) {
   acquire(1, 0, 10, 1, grant_kind::free, 10ms);
   acquire(2, 100, 14'010, 2, grant_kind::expired);
@@ -379,7 +392,7 @@ TEST_F(Checker, RejectsOvertakingOneWhoGivesUpLater) {
 TEST_F(Checker, AcceptsOvertakingWithinTheMillisecond) {
   acquire(1, 0, 10, 1);
   acquire(2, 100, 5010, 5);
-  acquire(3, 1000, 3010, 3);
+  acquire(3, 1140, 3010, 3);
   release(1, 3000);
   release(3, 5000);
   expect_clean();

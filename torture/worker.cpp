@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "dice.hpp"
@@ -39,9 +40,13 @@ class worker {
     if (dice_.one_in(3)) {
       std::thread([this, seed = dice_.seed(), name = any_name()] {
         user other(log_, plan_, name, seed);
-        for (;;) {
-          other.use_once();
-          rest();
+        try {
+          for (;;) {
+            other.use_once();
+            rest();
+          }
+        } catch (const std::system_error&) {
+          // No thread can be made while another thread executes a program.
         }
       }).detach();
     }
