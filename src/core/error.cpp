@@ -13,7 +13,8 @@ class category final : public std::error_category {
     switch (static_cast<errc>(value)) {
       case errc::timed_out: return "patience ran out";
       case errc::cancelled: return "the wait was cancelled";
-      case errc::would_deadlock: return "this lock object is in use already; each thread needs its own";
+      case errc::would_deadlock:
+        return "this lock object is in use already; each thread needs its own";
       case errc::not_holder: return "this lock object holds no grant";
       case errc::lease_lost: return "the grant was lost";
       case errc::in_use: return "the lock is held";

@@ -199,13 +199,13 @@ std::uint32_t lockfile::capacity() const noexcept {
 void lockfile::throw_damaged() const {
   struct stat s {};
   const bool is_short = sys.fstat(fd(), &s) == 0 && s.st_size < static_cast<off_t>(first_size);
-  throw lock_error(errc::damaged,
-                   path_ +
-                       (is_short || attachment_.was_truncated()
-                            ? " was truncated"
-                            : " was overwritten, or is damaged") +
-                       "; it is made anew once nobody has it open, or when it is deleted",
-                   path_);
+  throw lock_error(
+      errc::damaged,
+      path_ +
+          (is_short || attachment_.was_truncated() ? " was truncated"
+                                                   : " was overwritten, or is damaged") +
+          "; it is made anew once nobody has it open, or when it is deleted",
+      path_);
 }
 
 // --- creating -----------------------------------------------------------------
