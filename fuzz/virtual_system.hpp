@@ -26,6 +26,7 @@ class virtual_system {
     it().real_open = sys.open;
     sys.open = open;
     sys.clock_gettime = clock_gettime;
+    sys.kernel_clock_gettime = clock_gettime;
     sys.futex_wait = futex_wait;
   }
 
@@ -57,8 +58,7 @@ class virtual_system {
                         const struct timespec* deadline) {
     if (*word != expected) return errno = EAGAIN, -1;
     require(deadline != nullptr, "nobody sleeps for ever");
-    const instant end = static_cast<instant>(deadline->tv_sec) * 1'000'000'000 +
-                        static_cast<instant>(deadline->tv_nsec);
+    const instant end = from_timespec(*deadline);
     if (end > uptime + it().elapsed) it().elapsed = end - uptime;
     return errno = ETIMEDOUT, -1;
   }
