@@ -30,6 +30,7 @@
 #include "json.hpp"
 #include "lockfile_input.hpp"
 #include "support.hpp"
+#include "support/temporary_directory.hpp"
 #include "users.hpp"
 #include "virtual_system.hpp"
 
@@ -46,7 +47,7 @@ using namespace std::chrono_literals;
 using std::chrono::nanoseconds;
 
 const std::string& home() {
-  static const scratch_directory root;
+  static const temporary_directory root{memory()};
   static const virtual_system in_effect(root.path());
   static const std::string locks = root.path() + "/locks";
   std::filesystem::create_directory(locks);

@@ -20,6 +20,7 @@
 
 #include "describe.hpp"
 #include "support.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace lockbyfile::fuzz {
 namespace {
@@ -41,7 +42,7 @@ struct world {
       n += !entry.path().empty();
     return n;
   }
-  const scratch_directory root;
+  const temporary_directory root{memory()};
 };
 
 /// The current directory is in the tree as long as this lives. The fuzzer has its own.

@@ -3,7 +3,6 @@
 // What the fuzz targets share.
 #pragma once
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -40,26 +39,11 @@ inline bool has_no_controls(std::string_view text) {
   return text.find("\xC2\x9B") == std::string_view::npos;  // CSI in one character
 }
 
-/// A directory in memory, where there is one, that is gone when the process ends well.
-class scratch_directory {
- public:
-  scratch_directory() {
-    const bool has_memory = ::access("/dev/shm", W_OK | X_OK) == 0;
-    const auto parent = has_memory ? "/dev/shm" : std::filesystem::temp_directory_path();
-    path_ = std::filesystem::canonical(parent) / "lockbyfile-fuzz-XXXXXX";
-    require(::mkdtemp(path_.data()) != nullptr, "there is room for a scratch directory", path_);
-  }
-  ~scratch_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  scratch_directory(const scratch_directory&) = delete;
-  scratch_directory& operator=(const scratch_directory&) = delete;
-
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
-
- private:
-  std::string path_;
-};
+/// Where a temporary_directory is in memory, if there is such a place.
+inline std::filesystem::path memory() {
+  const bool has_memory = ::access("/dev/shm", W_OK | X_OK) == 0;
+  return std::filesystem::canonical(has_memory ? "/dev/shm"
+                                               : std::filesystem::temp_directory_path());
+}
 
 }  // namespace lockbyfile::fuzz

@@ -2,9 +2,6 @@
 //
 // lockbyfile_torture: a storm over real processes, and a checker that knows the promises.
 // docs/guarantees.md, "Torture", says what it does and what it proves.
-#include <signal.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
@@ -13,9 +10,9 @@
 #include <filesystem>
 #include <random>
 #include <string>
-#include <system_error>
 
 #include "storm.hpp"
+#include "support/temporary_directory.hpp"
 #include "worker.hpp"
 
 namespace lockbyfile::torture {
@@ -31,26 +28,6 @@ constexpr int exit_nothing_happened = 2;
 constexpr int exit_failed = 3;
 
 unsigned long long shown(std::uint64_t n) { return n; }
-
-class scratch_directory {
- public:
-  explicit scratch_directory(const std::string& in) : maker_(::getpid()) {
-    path_ = (std::filesystem::path(in) / "lockbyfile-torture-XXXXXX").string();
-    if (::mkdtemp(path_.data()) == nullptr)
-      throw std::system_error(errno, std::system_category(), "mkdtemp " + path_);
-  }
-  ~scratch_directory() {
-    std::error_code ignored;
-    if (::getpid() == maker_) std::filesystem::remove_all(path_, ignored);
-  }
-  scratch_directory(const scratch_directory&) = delete;
-  scratch_directory& operator=(const scratch_directory&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  pid_t maker_;
-  std::string path_;
-};
 
 std::uint64_t done(const storm& s, deed_kind kind) {
   return s.done().at(static_cast<std::size_t>(kind));
@@ -152,7 +129,7 @@ int torture_main(int argc, char** argv) {
   app.add_option("--keep", options.keep, "a file to append the history of bad rounds to");
   CLI11_PARSE(app, argc, argv);
 
-  const scratch_directory scratch(options.directory);
+  const temporary_directory scratch(options.directory);
   options.directory = scratch.path();
   return run(options, seconds > 0 ? seconds : minutes * 60);
 }

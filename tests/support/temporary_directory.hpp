@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A directory of one's own, gone with all it holds when the test is over.
+// A directory of one's own, gone with all it holds when the test is over; also for the
+// storm (torture/) and the fuzzers.
 //
 // A forked child that lets this object be destroyed removes nothing.
 #pragma once
@@ -15,8 +16,9 @@
 
 class temporary_directory {
  public:
-  temporary_directory() : maker_(::getpid()) {
-    path_ = (std::filesystem::temp_directory_path() / "lockbyfile-test-XXXXXX").string();
+  explicit temporary_directory(
+      const std::filesystem::path& in = std::filesystem::temp_directory_path())
+      : maker_(::getpid()), path_((in / "lockbyfile-test-XXXXXX").string()) {
     if (::mkdtemp(path_.data()) == nullptr)
       throw std::system_error(errno, std::system_category(), "mkdtemp " + path_);
   }
@@ -30,7 +32,7 @@ class temporary_directory {
   temporary_directory(const temporary_directory&) = delete;
   temporary_directory& operator=(const temporary_directory&) = delete;
 
-  /// Absolute, without a slash at the end.
+  /// Absolute, if `in` is, and without a slash at the end.
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
  private:
