@@ -38,6 +38,9 @@ inline struct timespec to_timespec(instant t) noexcept {
   return result;
 }
 
+/// Microseconds since 1970 by the wall clock, which may be set.
+inline std::uint64_t wall_clock_us() noexcept { return read_clock(CLOCK_REALTIME) / 1000; }
+
 /// Behind now() by up to one tick of the kernel, and four times as cheap.
 inline instant now_coarse() noexcept { return read_clock(CLOCK_MONOTONIC_COARSE); }
 

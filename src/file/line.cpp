@@ -102,6 +102,11 @@ instant line::next_look_at(std::uint32_t place, instant now) noexcept {
   return now + (place == 0 ? head_looks_every : others_look_every * place);
 }
 
+void line::note_opening(header& h, word freed, instant now) noexcept {
+  h.freed_at.store(now, std::memory_order_relaxed);
+  h.freed_counter.store(freed.counter(), std::memory_order_relaxed);
+}
+
 void line::pass_over() noexcept {
   image& f = file_.get();
   const std::uint32_t n = file_.capacity();

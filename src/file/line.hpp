@@ -95,6 +95,10 @@ class line {
   /// When a waiter at `place` has to look again (L4).
   [[nodiscard]] static instant next_look_at(std::uint32_t place, instant now) noexcept;
 
+  /// Says since when the lock is open, to whoever finds it so. By whoever is about to free
+  /// it, before the word becomes `freed`.
+  static void note_opening(header& h, word freed, instant now) noexcept;
+
   /// Marks those ahead as dozing, after going past them (L5).
   void pass_over() noexcept;
 

@@ -113,9 +113,9 @@ void break_lock(std::string_view name, fencing_token expected, const lock_option
       throw mismatch(" is held under token " + std::to_string(token.value()));
     }
     reach(point::holder_read);
-    h.freed_at.store(now(), std::memory_order_relaxed);
-    h.freed_counter.store(seen.freed().counter(), std::memory_order_relaxed);
-    if (h.word.compare_exchange_strong(bits, seen.freed().bits())) break;
+    const word freed = seen.freed();
+    line::note_opening(h, freed, now());
+    if (h.word.compare_exchange_strong(bits, freed.bits())) break;
   }
   reach(point::word_broken);
   line(file).wake_head();

@@ -55,7 +55,7 @@ void file_session::attach() {
   own.session.store(session_, std::memory_order_relaxed);
   own.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
   own.user.store(::geteuid(), std::memory_order_relaxed);
-  own.opened.store(read_clock(CLOCK_REALTIME) / 1000, std::memory_order_relaxed);
+  own.opened.store(wall_clock_us(), std::memory_order_relaxed);
   for (std::size_t i = 0; i < command_.size(); ++i) {
     own.command[i].store(command_[i], std::memory_order_relaxed);
   }
@@ -104,7 +104,7 @@ bool file_session::has_token_after(word seen) {
   const std::uint64_t token = last_before(seen) + 1;
   if (token <= ceiling_) return true;
   const std::uint64_t ceiling = raise_ceiling(file_.path(), file_.fd(), token);
-  const bool is_by_mark = ceiling > read_clock(CLOCK_REALTIME) / 1000;
+  const bool is_by_mark = ceiling > wall_clock_us();
   if (is_by_mark && !file_.is_current()) return false;  // (S7)
   ceiling_ = ceiling;
   return true;
@@ -198,8 +198,7 @@ void file_session::release(std::error_code& ec) noexcept {
   header& h = file_.get().header;
   // Not by an old holder: it would hide since when its successor's lock is free.
   if (h.last_to_join.load(std::memory_order_relaxed) != 0 && h.word.load() == held.bits()) {
-    h.freed_at.store(now(), std::memory_order_relaxed);
-    h.freed_counter.store(freed.counter(), std::memory_order_relaxed);
+    line::note_opening(h, freed, now());
   }
   current_.store(0, std::memory_order_relaxed);
   reach(point::release_decided);

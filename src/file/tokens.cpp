@@ -26,8 +26,6 @@ constexpr std::size_t line_size = digits + 1;
 constexpr byte_range guard_byte{0, 1};
 constexpr std::string_view suffix = ".tokens";
 
-std::uint64_t wall_clock_us() noexcept { return read_clock(CLOCK_REALTIME) / 1000; }
-
 void wait_us(std::uint64_t us) noexcept {
   const std::uint32_t nobody_wakes = 0;
   const auto until = to_timespec(now() + us * 1000);

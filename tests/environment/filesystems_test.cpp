@@ -134,8 +134,7 @@ TEST_P(Filesystem, ADeletedFileIsNoticed) {
 TEST_P(Filesystem, TokensGrowOverTheDeletionOfAFileThatWasAheadOfTheClock) {  // P2
   in_it([&] {
     { const named_lock lock(name()); }
-    const std::uint64_t ahead = read_clock(CLOCK_REALTIME) / 1000 + 3'600'000'000;
-    mapped_lockfile(name())->header.word.store(file::word::free_at(ahead).bits());
+    const std::uint64_t ahead = put_ahead_of_the_clock(name(), 1h);
     const fencing_token last = named_lock(name()).acquire(0ns).token;
     EXPECT_GT(last.value(), ahead);
     fs::remove(name());

@@ -66,12 +66,6 @@ class FullDisk : public FilesystemTest {
     EXPECT_EQ(resources::in_use(), before);
   }
 
-  /// Puts the lock's counter ahead of the clock, so that it needs a mark for its tokens.
-  void put_ahead_of_the_clock(std::chrono::microseconds ahead) const {
-    const auto us = static_cast<std::uint64_t>(ahead.count());
-    mapped_lockfile(name())->header.word.store(
-        file::word::free_at(read_clock(CLOCK_REALTIME) / 1000 + us).bits());
-  }
 };
 
 INSTANTIATE_TEST_SUITE_P(On, FullDisk, ::testing::Values(tmpfs, ext4),
@@ -122,7 +116,7 @@ TEST_P(FullDisk, IsAnErrorOnlyForTheSessionThatNeedsRoom) {
 TEST_P(FullDisk, IsAnErrorForTokensAheadOfTheClock) {
   in_it([&] {
     named_lock lock(name());
-    put_ahead_of_the_clock(1h);
+    put_ahead_of_the_clock(name(), 1h);
     fill();
     expect_no_space_ever(name() + ".tokens", [&] { (void)lock.acquire(0ns); });
     EXPECT_FALSE(lock.is_held());
@@ -142,7 +136,7 @@ TEST_P(FullDisk, InTheMiddleOfALineOfTheMarkIsMadeGoodWhenThereIsRoom) {
       std::ofstream mark(name() + ".tokens");  // as it is after many grants: the next line
       for (int i = 0; i < 240; ++i) mark << "0000000000000001\n";  // goes across a page's end
     }
-    put_ahead_of_the_clock(1h);
+    put_ahead_of_the_clock(name(), 1h);
     fill();
     expect_no_space_ever(name() + ".tokens", [&] { (void)lock.acquire(0ns); });
     EXPECT_FALSE(look().holder);

@@ -111,8 +111,7 @@ TEST_F(Reboot, KeepsTokensGrowingWhateverTheWallClockSays) {
 
 TEST_F(Reboot, KeepsTokensGrowingIfTheyWereAheadOfTheWallClock) {
   { const named_lock lock(name()); }
-  const std::uint64_t ahead = read_clock(CLOCK_REALTIME) / 1000 + 3'600'000'000;
-  mapped_lockfile(name())->header.word.store(file::word::free_at(ahead).bits());
+  const std::uint64_t ahead = put_ahead_of_the_clock(name(), 1h);
   const another_boot after;
   EXPECT_GT(named_lock(name()).acquire(0ns).token.value(), ahead);
 }

@@ -103,8 +103,7 @@ inline const deed all[] = {
     {"AcquireAheadOfTheClock",
      [](const std::string& path) {
        open_session(path);
-       const std::uint64_t ahead = read_clock(CLOCK_REALTIME) / 1000 + 3'600'000'000;
-       mapped_lockfile(path)->header.word.store(file::word::free_at(ahead).bits());
+       put_ahead_of_the_clock(path, 1h);
      },
      acquire},
     {"AcquireFromTheDead",

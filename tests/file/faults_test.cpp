@@ -252,20 +252,15 @@ TEST_F(FaultOfTheMark, WrittenByHalfIsMadeGoodByTheNext) {  // the disk was full
   static ssize_t (*const real)(int, const void*, std::size_t) = sys.write;
   static std::size_t room = 0;
   const std::string mark = name() + ".tokens";
-  const auto put_ahead_of_the_clock = [&](std::chrono::microseconds ahead) {
-    const auto us = static_cast<std::uint64_t>(ahead.count());
-    mapped_lockfile(name())->header.word.store(
-        file::word::free_at(read_clock(CLOCK_REALTIME) / 1000 + us).bits());
-  };
   for (const std::size_t written : {1U, 9U, 16U}) {
     SCOPED_TRACE(std::to_string(written) + " bytes of a second line");
     fs::remove(mark);
     named_lock lock(name());
-    put_ahead_of_the_clock(1h);
+    put_ahead_of_the_clock(name(), 1h);
     lock.lock();
     lock.unlock();
     ASSERT_EQ(content_of(mark).size(), 17U);
-    put_ahead_of_the_clock(2h);
+    put_ahead_of_the_clock(name(), 2h);
     room = written;
     sys.write = [](int fd, const void* data, std::size_t size) -> ssize_t {
       if (room == 0) return errno = ENOSPC, -1;

@@ -11,7 +11,6 @@
 #include <filesystem>
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
-#include <ostream>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -27,19 +26,7 @@ namespace lockbyfile {
 namespace {
 
 using namespace std::chrono_literals;
-using file::point;
 namespace fs = std::filesystem;
-
-struct named_point {
-  point value;
-  const char* name;
-  friend std::ostream& operator<<(std::ostream& out, const named_point& p) { return out << p.name; }
-};
-const named_point all_points[] = {
-#define LOCKBYFILE_POINT_ENTRY(name) {point::name, #name},
-    LOCKBYFILE_EACH_POINT(LOCKBYFILE_POINT_ENTRY)
-#undef LOCKBYFILE_POINT_ENTRY
-};
 
 class CrashAt : public LockTest, public ::testing::WithParamInterface<named_point> {
  protected:
@@ -130,10 +117,7 @@ class CrashAt : public LockTest, public ::testing::WithParamInterface<named_poin
 
   void takes_a_token_ahead_of_the_clock() {
     { const named_lock made(name()); }
-    const mapped_lockfile lockfile(name());
-    const std::uint64_t ahead = lockfile.word().counter() + (std::uint64_t{1} << 40);
-    lockfile->header.word.store(file::word::free_at(ahead).bits());
-    last = fencing_token(ahead);
+    last = fencing_token(put_ahead_of_the_clock(name(), 1h));
     open();
     ASSERT_TRUE(noted(victim->acquire(0ns)));
   }

@@ -191,31 +191,32 @@ TEST_F(ScheduleOfReleasing, ThatComesAfterATakeoverIsLostAndHarmless) {  // P4, 
   EXPECT_TRUE(next.is_held());
 }
 
-TEST_F(ScheduleOfReleasing, ThatWakesNobodyIsNoticedByTheHead) {  // P6, TORTURE 28
-  staged_process holder(name());
-  lock_process head(name());
-  lock_process second(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  queue(head);
-  queue(second);
-  holder.stop_at(point::word_freed);
-  holder.begin_release();
-  holder.await_stop();
+/// A holder with two in line, which is stopped while it passes the lock on.
+class ScheduleOfPassingOn : public LockTest {
+ protected:
+  void stop_the_holder_at(point p) {
+    ASSERT_TRUE(holder.acquire(0ns));
+    queue(head);
+    queue(second);
+    holder.stop_at(p);
+    holder.begin_release();
+    holder.await_stop();
+  }
+
+  staged_process holder{name()};
+  lock_process head{name()};
+  lock_process second{name()};
+};
+
+TEST_F(ScheduleOfPassingOn, ThatWakesNobodyIsNoticedByTheHead) {  // P6, TORTURE 28
+  stop_the_holder_at(point::word_freed);
   EXPECT_TRUE(head.end_acquire());
   EXPECT_EQ(head.release(), std::error_code());
   EXPECT_TRUE(second.end_acquire());
 }
 
-TEST_F(ScheduleOfReleasing, WakesAtMostItsHeadAndLatelyNobody) {  // a wake-up that comes too late
-  staged_process holder(name());
-  lock_process head(name());
-  lock_process second(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  queue(head);
-  queue(second);
-  holder.stop_at(point::head_chosen);
-  holder.begin_release();
-  holder.await_stop();
+TEST_F(ScheduleOfPassingOn, WakesAtMostItsHeadAndLatelyNobody) {  // a wake-up that comes too late
+  stop_the_holder_at(point::head_chosen);
   ASSERT_TRUE(head.end_acquire());
   holder.go_on();
   EXPECT_EQ(holder.end_deed(), std::error_code());
@@ -243,13 +244,13 @@ TEST_F(ScheduleOfReleasing, ByABreakThatReadAnEarlierGrantBreaksNothing) {
 // --- waiting ------------------------------------------------------------------------------
 
 /// A waiter is stopped on its way to sleep, the lock is freed meanwhile, and it goes on.
-class ScheduleOfWaiting : public LockTest, public ::testing::WithParamInterface<point> {};
+class ScheduleOfWaiting : public LockTest, public ::testing::WithParamInterface<named_point> {};
 
 TEST_P(ScheduleOfWaiting, NoReleaseIsMissedOnTheWayToSleep) {  // P6, L3, A2
   lock_process holder(name());
   staged_process waiter(name());
   ASSERT_TRUE(holder.acquire(0ns));
-  waiter.stop_at(GetParam());
+  waiter.stop_at(GetParam().value);
   waiter.begin_acquire(forever);
   waiter.await_stop();
   ASSERT_EQ(holder.release(), std::error_code());
@@ -265,7 +266,7 @@ TEST_P(ScheduleOfWaiting, OneThatIsStoppedThereDoesNotBlockTheRest) {  // P6, TO
   staged_process waiter(name());
   lock_process next(name());
   ASSERT_TRUE(holder.acquire(0ns));
-  waiter.stop_at(GetParam());
+  waiter.stop_at(GetParam().value);
   waiter.begin_acquire(forever);
   waiter.await_stop();
   next.begin_acquire(forever);
@@ -284,15 +285,10 @@ TEST_P(ScheduleOfWaiting, OneThatIsStoppedThereDoesNotBlockTheRest) {  // P6, TO
 }
 
 INSTANTIATE_TEST_SUITE_P(OnTheWayToSleep, ScheduleOfWaiting,
-                         ::testing::Values(point::ticket_drawn, point::ticket_published,
-                                           point::line_joined, point::sleep_decided),
-                         [](const auto& p) {
-                           return std::string(p.param == point::ticket_drawn ? "ticket_drawn"
-                                              : p.param == point::ticket_published
-                                                  ? "ticket_published"
-                                              : p.param == point::line_joined ? "line_joined"
-                                                                              : "sleep_decided");
-                         });
+                         ::testing::Values(named(point::ticket_drawn),
+                                           named(point::ticket_published),
+                                           named(point::line_joined), named(point::sleep_decided)),
+                         [](const auto& p) { return p.param.name; });
 
 using ScheduleOfALine = LockTest;
 
@@ -304,7 +300,7 @@ TEST_F(ScheduleOfALine, AHeadThatIsStoppedAfterBeingWokenLosesItsTurnAndNotItsPl
   ASSERT_TRUE(holder.acquire(0ns));
   head.stop_at(point::woken);
   queue(head);
-  head.await_stop();  // it looks every 4 ms
+  head.await_stop();  // at its next look
   queue(second);
   queue(third);
   ASSERT_EQ(holder.release(), std::error_code());
@@ -312,7 +308,6 @@ TEST_F(ScheduleOfALine, AHeadThatIsStoppedAfterBeingWokenLosesItsTurnAndNotItsPl
   head.go_on();
   if (!eventually([&] { return look().waiters.front().who.pid == head.pid(); }))
     FAIL() << "it has lost its place";
-  std::this_thread::sleep_for(10ms);  // it wakes up, and takes its mark off
   ASSERT_EQ(second.release(), std::error_code());
   EXPECT_TRUE(head.end_acquire());
   EXPECT_EQ(head.release(), std::error_code());

@@ -14,7 +14,9 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -26,6 +28,21 @@
 #ifndef LOCKBYFILE_POINTS
 #error "These tests need the library that has points"
 #endif
+
+/// A point as a test's parameter.
+struct named_point {
+  lockbyfile::file::point value;
+  const char* name;
+  friend std::ostream& operator<<(std::ostream& out, const named_point& p) { return out << p.name; }
+};
+inline constexpr named_point all_points[] = {
+#define LOCKBYFILE_POINT_ENTRY(name) {lockbyfile::file::point::name, #name},
+    LOCKBYFILE_EACH_POINT(LOCKBYFILE_POINT_ENTRY)
+#undef LOCKBYFILE_POINT_ENTRY
+};
+inline constexpr named_point named(lockbyfile::file::point p) {
+  return all_points[static_cast<std::size_t>(p)];
+}
 
 class staged_process : public lock_process {
  public:
