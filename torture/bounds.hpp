@@ -22,7 +22,7 @@
 //    scheduler kept from running for 15 ms: the line takes it for stopped after 20.
 //    A death or the end of a lease is noticed 8 ms later for each waiter who died in line
 //    less than 50 ms before it: nobody tells those behind. (docs/guarantees.md, P5, allows
-//    24 for those who die together with the holder; what is judged is stricter.)
+//    20 for those who die together with the holder; what is judged is stricter.)
 //    Allowance: the delays of all who waited, since any of them may have been the head.
 //    If the next holder was stopped while it waited, nobody knows how late it took the
 //    lock, and the time is judged only up to where it was stopped; unless it was all the time,

@@ -14,8 +14,7 @@ constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
 
 constexpr instant awake = 0;  // a next_look: it may be about to sleep, on an older look
 constexpr instant head_looks_every = milliseconds(5);
-constexpr instant others_look_every = milliseconds(24);  // times their place; P6 allows 25
-constexpr instant late = milliseconds(25);               // times their place
+constexpr instant late = milliseconds(25);  // times their place
 constexpr instant late_at_the_head = milliseconds(8);
 
 constexpr std::uint64_t number(std::uint64_t ticket) { return ticket & ~dozing; }
@@ -99,7 +98,7 @@ bool line::may_barge(instant now) const noexcept {
 }
 
 instant line::next_look_at(std::uint32_t place, instant now) noexcept {
-  return now + (place == 0 ? head_looks_every : others_look_every * place);
+  return now + (place == 0 ? head_looks_every : untaken * place);
 }
 
 void line::note_opening(header& h, word freed, instant now) noexcept {

@@ -50,7 +50,7 @@
 // Crashes. Killed after taking a ticket, before publishing: the number is never used.
 // Killed in line: its lifeline is gone; whoever finds the ticket in its way clears it.
 // Killed between freeing and waking: (L4). Killed between a grant and hasten: the head
-// still looks within its 24 ms.
+// still looks within its 20 ms.
 //
 // The simpler design that fails: a count of waiters in the header. A killed waiter
 // leaves it too high for ever, and every release pays for a scan, or worse.

@@ -113,7 +113,7 @@ TEST_F(BoundsTiming, TheEndOfALeaseIsNoticedThoughWhoKnewOfItHasLeftTheLine) {
     ASSERT_TRUE(first.acquire(forever));
     queue(holder);
     queue(impatient, 10ms);
-    queue(waiter);  // it looks again in 48 ms
+    queue(waiter);  // it looks again in 40 ms
     std::this_thread::sleep_for(6ms);
     ASSERT_EQ(first.release(), std::error_code());
     const outcome held = holder.end_acquire();
