@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lockbyfile run: what passes through, who keeps the lock, and what ends the command.
+#include <utility>
+
 #include "command/shell.hpp"
 
 namespace {
@@ -154,6 +156,40 @@ TEST_F(RunCommand, TakesTurnsWithAnotherRun) {
       "for i in 1 2 3 4; do $lockbyfile run x -- sh -c "
       "'n=$(cat n 2>/dev/null || echo 0); sleep 0.05; echo $((n + 1)) >n' & done; wait; cat n");
   EXPECT_EQ(r.out, "4\n");
+}
+
+TEST_F(RunCommand, SaysThatTheLeaseRanOutAndNotThatTheLockWasBroken) {
+  const auto r = shell(
+      "$lockbyfile run --lease 300ms x -- sh -c "
+      "'P=$PPID; kill -STOP $P; (sleep 0.6; kill -CONT $P) & exit 0'");
+  EXPECT_EQ(r.code, 76);
+  EXPECT_NE(r.err.find("its lease ran out"), std::string::npos) << r.err;
+  EXPECT_EQ(r.err.find("broken"), std::string::npos) << r.err;
+}
+
+TEST_F(RunCommand, TellsAnEmptiedLockfileFromADeletedOne) {
+  for (const auto& [misdeed, word] : {std::pair{"truncate -s 0", "emptied"}, {"rm", "deleted"}}) {
+    const auto r = shell("$lockbyfile run x -- sh -c 'exec 2>&1; " + std::string(misdeed) +
+                         " x.lockfile; sleep 10'");
+    EXPECT_EQ(r.code, 76);
+    EXPECT_NE(r.err.find(word), std::string::npos) << r.err;
+  }
+}
+
+TEST_F(RunCommand, RefusesAnEmptyDirectory) {  // of a variable that is not set, most likely
+  const auto r = shell("$lockbyfile run --dir \"$nothing\" x true");
+  EXPECT_EQ(r.code, 64);
+  EXPECT_NE(r.err.find("--dir: is empty"), std::string::npos) << r.err;
+}
+
+TEST_F(RunCommand, OnANarrowTerminalTheWaitingLineKeepsItsBeginning) {
+  if (shell("script --version").code != 0) GTEST_SKIP() << "there is no script(1)";
+  auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  const auto r = shell("script -qc \"stty cols 40; $lockbyfile run -w 400ms x true\" /dev/null");
+  const auto begin = r.out.find("waiting for 'x' (");
+  ASSERT_NE(begin, std::string::npos) << r.out;
+  EXPECT_EQ(r.out.find_first_of("\r\n", begin) - begin, 39U) << "a column less than it has";
 }
 
 }  // namespace
