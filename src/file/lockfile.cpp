@@ -370,6 +370,7 @@ lockfile::settled lockfile::claim() {
     const std::uint32_t s = (hint % slots + i) % slots;
     const auto names_it = [&] { return word(h.word.load()).is_held_by(s); };
     if (names_it()) continue;  // (F1)
+    reach(point::slot_chosen);
     switch (try_reserve(fd(), lifeline_of(s))) {
       case try_result::busy: continue;
       case try_result::failed: fail(errno, "cannot lock a byte of");

@@ -18,6 +18,7 @@ namespace lockbyfile::file {
   X(revival_decided) /* the tombstone is still there */                               \
   X(room_allocated)  /* for more slots; the capacity does not say so yet */           \
   /* a slot (lockfile.cpp) */                                                         \
+  X(slot_chosen)   /* it was not the holder's; nobody's lifeline has been tried */    \
   X(slot_reserved) /* its lifeline is not held yet */                                 \
   X(lifeline_held) /* the file has not been looked at again */                        \
   /* a grant (session.cpp, acquire.cpp) */                                            \

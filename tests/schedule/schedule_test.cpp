@@ -17,6 +17,7 @@
 #include "support/files.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
+#include "support/mapped_lockfile.hpp"
 
 namespace lockbyfile {
 namespace {
@@ -354,19 +355,40 @@ TEST_F(ScheduleOfALine, OneThatGivesUpPassesOnTheWakeUpItSwallowed) {  // A4
 using ScheduleOfOpening = LockTest;
 
 TEST_F(ScheduleOfOpening, AFileThatIsRemovedWhileASlotIsClaimedIsLeft) {  // F2, P1, TORTURE 8
-  { const named_lock made(name()); }
   for (const point p : {point::slot_reserved, point::lifeline_held}) {
-    staged_process slow(lock_process::not_yet_open, name());
+    // It moves to the path's next file, and takes the lock there without another look.
+    staged_process slow(name());
+    lockbyfile::remove(name());
+    { const named_lock made(name()); }
     slow.stop_at(p);
-    slow.begin_open();
+    slow.begin_acquire(0ns);
     slow.await_stop();
     lockbyfile::remove(name());
     lock_process holder(name());
     ASSERT_TRUE(holder.acquire(0ns));
     slow.go_on();
-    slow.end_open();
-    EXPECT_EQ(slow.acquire(0ns).error, errc::timed_out) << "two locks of one name";
+    EXPECT_EQ(slow.end_acquire().error, errc::timed_out) << "two locks of one name";
   }
+}
+
+TEST_F(ScheduleOfOpening, ASlotWhoseOwnerDiesAsItIsClaimedDoesNotKeepItsLock) {  // F1, P5
+  lock_process dying(name());
+  staged_process slow(lock_process::not_yet_open, name());
+  {
+    const mapped_lockfile lockfile(name());
+    lockfile->header.slot_hint.store(0);  // to be asked for first, and it is taken
+  }
+  slow.stop_at(point::slot_chosen);
+  slow.begin_open();
+  slow.await_stop();
+  ASSERT_TRUE(dying.acquire(0ns));
+  dying.kill();
+  slow.go_on();
+  slow.end_open();
+  lock_process waiter(name());
+  const outcome taken = waiter.acquire(10s);
+  ASSERT_TRUE(taken) << "the claimant's lifeline makes the dead one look alive";
+  EXPECT_EQ(taken.granted.how, grant_kind::abandoned);
 }
 
 TEST_F(ScheduleOfOpening, ASlotThatIsBeingClaimedIsNobodyElses) {
@@ -410,7 +432,7 @@ TEST_F(ScheduleOfOpening, ACreatorThatIsOvertakenDoesNotSetTheCounterBack) {  //
   EXPECT_GT(slow.acquire(0ns).granted.token, first.granted.token);
 }
 
-TEST_F(ScheduleOfOpening, OneThatRevivesATombstoneLateChangesNothing) {  // P1
+TEST_F(ScheduleOfOpening, OneThatIsStoppedAtItKeepsOthersOutAndThenGoesOn) {
   staged_process slow(lock_process::not_yet_open, name());
   slow.stop_at(point::revival_decided);
   slow.begin_open();
