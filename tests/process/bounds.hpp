@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <deque>
 #include <lockbyfile/lockbyfile.hpp>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "support/child.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
+#include "support/mapped_lockfile.hpp"
 
 /// Delays, shown in milliseconds.
 class delays {
@@ -72,6 +74,20 @@ class crowd {
 
 class BoundsTiming : public LockTest {
  protected:
+  /// Waits until `waiter` will look by itself in so much time.
+  void await_next_look(const lock_process& waiter, std::chrono::nanoseconds from,
+                       std::chrono::nanoseconds to) const {
+    const mapped_lockfile lockfile(name());
+    const auto is_due = [&](const lockbyfile::file::slot& s) {
+      const auto next = std::chrono::nanoseconds(s.next_look.load());
+      return s.pid.load() == waiter.pid() && next > steady_now() + from && next < steady_now() + to;
+    };
+    const auto* slots = lockfile->slots;
+    if (!eventually(
+            [&] { return std::any_of(slots, slots + lockbyfile::file::first_capacity, is_due); }))
+      throw std::runtime_error("it never looks just then");
+  }
+
   /// Puts `next` behind `head`, which is stopped. `count` others have been in line between the
   /// two, and have given up: it is far from the head by its ticket, but not by its place.
   void queue_behind_a_stopped(lock_process& head, lock_process& next, unsigned count,

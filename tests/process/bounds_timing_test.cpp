@@ -86,6 +86,7 @@ TEST_F(BoundsTiming, ALeaseThatAWaiterBringsAlongIsTakenOverAtItsEndByTheNextInL
     ASSERT_TRUE(first.acquire(forever));
     queue(holder);
     queue(waiter);
+    await_next_look(waiter, 3ms, 7ms);
     ASSERT_EQ(first.release(), std::error_code());
     const outcome held = holder.end_acquire();
     ASSERT_TRUE(held) << held;
@@ -112,9 +113,9 @@ TEST_F(BoundsTiming, TheEndOfALeaseIsNoticedThoughWhoKnewOfItHasLeftTheLine) {
   for (int round = 0; round < 20; ++round) {
     ASSERT_TRUE(first.acquire(forever));
     queue(holder);
-    queue(impatient, 10ms);
-    queue(waiter);  // it looks again in 40 ms
-    std::this_thread::sleep_for(6ms);
+    queue(impatient, 35ms);
+    queue(waiter);  // it looks again in 40 ms: soon after the end of the lease
+    std::this_thread::sleep_for(31ms);
     ASSERT_EQ(first.release(), std::error_code());
     const outcome held = holder.end_acquire();
     ASSERT_TRUE(held) << held;

@@ -363,7 +363,7 @@ TEST_F(ScheduleOfOpening, AFileThatIsRemovedWhileASlotIsClaimedIsLeft) {  // F2,
     slow.stop_at(p);
     slow.begin_acquire(0ns);
     slow.await_stop();
-    lockbyfile::remove(name());
+    fs::remove(name());  // and leave no tombstone behind
     lock_process holder(name());
     ASSERT_TRUE(holder.acquire(0ns));
     slow.go_on();
