@@ -334,7 +334,7 @@ TEST_F(ScheduleOfALine, AHeadThatOthersArePassingJustThenIsNotLost) {
   EXPECT_TRUE(head.end_acquire());
 }
 
-TEST_F(ScheduleOfALine, OneThatGivesUpPassesOnTheWakeUpItSwallowed) {  // A4
+TEST_F(ScheduleOfALine, OneThatIsStoppedAsItGivesUpDoesNotBlockTheRest) {  // P6
   lock_process holder(name());
   staged_process head(name());
   lock_process second(name());
