@@ -65,7 +65,6 @@ class FullDisk : public FilesystemTest {
     }
     EXPECT_EQ(resources::in_use(), before);
   }
-
 };
 
 INSTANTIATE_TEST_SUITE_P(On, FullDisk, ::testing::Values(tmpfs, ext4),
