@@ -126,7 +126,8 @@ void add_other_options(CLI::App& run, run_options& given) {
       ->option_text("TEXT");
   run.add_flag("-o,--no-share", given.no_share, "do not share the lifeline with the command");
   add_mode(run, given.mode);
-  CLI::Option* quiet = run.add_flag("-q,--quiet", given.quiet, "do not tell of waiting");
+  CLI::Option* quiet =
+      run.add_flag("-q,--quiet", given.quiet, "do not tell of waiting, nor of giving up");
   run.add_flag("-v,--verbose", given.verbose, "tell of the grant and the release")
       ->excludes(quiet)
       ->option_text(" ");

@@ -138,9 +138,11 @@ void add_status(CLI::App& app, action& chosen) {
   verb->add_flag("--json", given->json, "as JSON, see below");
   verb->footer(
       "It takes nothing and disturbs nobody. Exit code: 0 if there is such a lock, be it\n"
-      "held or free; 1 if there is none.\n\n"
+      "held or free; 1 if there is none. A lock that `run` holds has the pid of lockbyfile,\n"
+      "and the name of the command.\n\n"
       "--json (times in seconds, null for none):\n"
-      "  {name, path, state: free|held|expired|abandoned, error,\n"
+      "  {name, path, state: free|held|expired|abandoned,\n"
+      "   error: null, or with `list` why the state is `unreadable`,\n"
       "   holder: {pid, command, uid, user, token, since, lease, lease_left, alive},\n"
       "   waiters: [{pid, command, uid, user, waiting}],\n"
       "   grants: [{pid, command, uid, user, token, since, how: free|expired|abandoned}]}");
