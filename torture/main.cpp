@@ -102,7 +102,7 @@ int run(const storm_options& options, double seconds) {
 
 int torture_main(int argc, char** argv) {
   if (argc == 3 && std::string(argv[1]) == executed_option)
-    return live_on_after_exec(std::atoi(argv[2]));
+    return live_on_after_exec(std::stoi(argv[2]));
 
   storm_options options;
   options.seed = std::random_device{}();

@@ -51,11 +51,11 @@ storm::storm(const storm_options& options)
 /// keep that short, such a name lives for a round.
 void storm::rename_scribbled() {
   ++round_;
-  for (std::uint8_t i = 0; i < plan_.places.size(); ++i) {
+  for (std::size_t i = 0; i < plan_.places.size(); ++i) {
     place& p = plan_.places[i];
     if (p.kind != weather::scribbles) continue;
     p.name = "name" + std::to_string(i) + "-" + std::to_string(round_);
-    last_token_.erase(i);
+    last_token_.erase(static_cast<std::uint8_t>(i));
   }
 }
 
@@ -216,12 +216,13 @@ void storm::end_round() {
 
 /// Nobody is left: each lock is to be had at once, whatever befell its file.
 void storm::close_round() {
-  for (std::uint8_t i = 0; i < plan_.places.size(); ++i) {
-    user last(log_, plan_, i, dice_.seed());
+  for (std::size_t i = 0; i < plan_.places.size(); ++i) {
+    const auto name = static_cast<std::uint8_t>(i);
+    user last(log_, plan_, name, dice_.seed());
     if (last.pass_through()) continue;
     deed d;
     d.kind = deed_kind::wrong;
-    d.name = i;
+    d.name = name;
     d.detail = static_cast<std::uint8_t>(wrong_kind::unusable);
     log_.note(d);
   }

@@ -44,9 +44,9 @@ class storm {
 
  private:
   struct stopped {
-    pid_t process;
-    instant until;
-    instant since;
+    pid_t process = 0;
+    instant until{};
+    instant since{};
     history::open_deed deed;
   };
   using life = void (*)(history&, const plan&, std::uint64_t);

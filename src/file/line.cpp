@@ -156,8 +156,8 @@ void line::hasten(instant now) noexcept {
     if (t != 0) tickets[waiting++] = t;
   }
   if (waiting == 0) return clear_hint(hint);
-  const auto end = tickets.begin() + static_cast<std::ptrdiff_t>(waiting);
-  std::sort(tickets.begin(), end);
+  auto* const end = tickets.data() + static_cast<std::ptrdiff_t>(waiting);
+  std::sort(tickets.data(), end);
   const word seen(f.header.word.load());
   const bool is_held = seen.is_held() && seen.slot() < n;
   const instant opens = is_held ? f.slots[seen.slot()].lease_deadline.load() : never;
@@ -165,7 +165,7 @@ void line::hasten(instant now) noexcept {
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::uint64_t t = f.slots[i].ticket.load();
     if (!is_awake(t)) continue;
-    const auto place = std::lower_bound(tickets.begin(), end, t) - tickets.begin();
+    const auto place = std::lower_bound(tickets.data(), end, t) - tickets.data();
     const instant slack = place == 0 ? head_slack : late * static_cast<instant>(place);
     const instant next_look = f.slots[i].next_look.load(std::memory_order_relaxed);
     if (next_look == awake || next_look > now + slack) wake(f.slots[i]);

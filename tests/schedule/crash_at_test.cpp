@@ -29,7 +29,7 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 class CrashAt : public LockTest, public ::testing::WithParamInterface<named_point> {
- protected:
+ public:
   /// A chapter: what happens up to the victim's death, or to its own end.
   struct chapter {
     const char* name;

@@ -194,7 +194,7 @@ TEST_F(ScheduleOfReleasing, ThatComesAfterATakeoverIsLostAndHarmless) {  // P4, 
 
 /// A holder with two in line, which is stopped while it passes the lock on.
 class ScheduleOfPassingOn : public LockTest {
- protected:
+ public:
   void stop_the_holder_at(point p) {
     ASSERT_TRUE(holder.acquire(0ns));
     queue(head);
@@ -229,16 +229,16 @@ TEST_F(ScheduleOfPassingOn, WakesAtMostItsHeadAndLatelyNobody) {  // a wake-up t
 
 TEST_F(ScheduleOfReleasing, ByABreakThatReadAnEarlierGrantBreaksNothing) {
   lock_process holder(name());
-  staged_process operator_(name());
+  staged_process administrator(name());
   const outcome held = holder.acquire(0ns);
   ASSERT_TRUE(held);
-  operator_.stop_at(point::holder_read);
-  operator_.begin_break(held.granted.token);
-  operator_.await_stop();
+  administrator.stop_at(point::holder_read);
+  administrator.begin_break(held.granted.token);
+  administrator.await_stop();
   ASSERT_EQ(holder.release(), std::error_code());
   ASSERT_TRUE(holder.acquire(0ns)) << "the same slot again, under another token";
-  operator_.go_on();
-  EXPECT_EQ(operator_.end_deed(), errc::token_mismatch);
+  administrator.go_on();
+  EXPECT_EQ(administrator.end_deed(), errc::token_mismatch);
   EXPECT_TRUE(holder.is_held());
 }
 

@@ -18,6 +18,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "support/exit_child.hpp"
+
 /// The other process has ended, or was killed.
 struct gone : std::runtime_error {
   gone() : std::runtime_error("the other end is gone") {}
@@ -84,12 +86,6 @@ class talk {
   int fd_;
   std::string rest_;
 };
-
-#ifdef LOCKBYFILE_COVERAGE
-extern "C" void __gcov_dump();  // GCC's: _exit would lose what it has counted
-#else
-inline void __gcov_dump() {}  // NOLINT(bugprone-reserved-identifier)
-#endif
 
 class child {
  public:
@@ -163,8 +159,7 @@ class child {
     return e;
   }
 
-  child(const std::function<void(talk&)>& body, ends e) : talk_(e.fd[0]) {
-    pid_ = ::fork();
+  child(const std::function<void(talk&)>& body, ends e) : pid_(::fork()), talk_(e.fd[0]) {
     if (pid_ < 0) throw std::runtime_error("fork");
     if (pid_ > 0) {
       ::close(e.fd[1]);
@@ -179,10 +174,9 @@ class child {
       std::fprintf(stderr, "child %d: %s\n", static_cast<int>(::getpid()), error.what());
       code = 99;
     }
-    __gcov_dump();
-    ::_exit(code);
+    exit_child(code);
   }
 
-  pid_t pid_ = 0;
+  pid_t pid_;
   talk talk_;
 };

@@ -22,6 +22,8 @@
 #include <string>
 #include <system_error>
 
+#include "support/exit_child.hpp"
+
 /// Runs `body` in a forked process and waits for it: its exit code, or 128 + the signal.
 /// Without an exit of its own, 0, or 1 if an EXPECT failed or an exception left it.
 inline int run_in_child(const std::function<void()>& body) {
@@ -38,7 +40,7 @@ inline int run_in_child(const std::function<void()>& body) {
       code = 1;
     }
     std::fflush(stdout);
-    ::_exit(code);
+    exit_child(code);
   }
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
