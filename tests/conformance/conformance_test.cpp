@@ -4,6 +4,7 @@
 // engine joins with a world of its own, and a line in `worlds`.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <chrono>
 #include <deque>
 #include <lockbyfile/lockbyfile.hpp>
@@ -27,7 +28,7 @@ using worlds = ::testing::Types<  //
 
 template <class World>
 class Engine : public ::testing::Test {
- protected:
+ public:
   using process = typename World::process;
 
   static constexpr lock_options briefly() { return {.lease = World::short_lease}; }
@@ -237,8 +238,8 @@ TYPED_TEST(Engine, BreaksOnlyTheGrantThatIsMeant) {
 
 TYPED_TEST(Engine, HandsTheLockOnInOrderOfArrival) {  // P7
   auto& holder = this->holder();
-  std::vector<typename TestFixture::process*> waiters;
-  for (int i = 0; i < 4; ++i) waiters.push_back(&this->waiter());
+  std::array<typename TestFixture::process*, 4> waiters{};
+  for (auto*& waiter : waiters) waiter = &this->waiter();
   EXPECT_EQ(holder.release(), std::error_code());
   fencing_token last;
   for (auto* next : waiters) {

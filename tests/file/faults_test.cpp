@@ -277,7 +277,7 @@ TEST_F(FaultOfTheMark, WrittenByHalfIsMadeGoodByTheNext) {  // the disk was full
     ASSERT_TRUE(lock.acquire(0ns, {}, ec)) << "the next try: " << ec.message();
     const std::string lines = content_of(mark);
     ASSERT_EQ(lines.size(), 3 * 17U);
-    const std::uint64_t marked = std::stoull(lines.substr(2 * 17));
+    const std::uint64_t marked = std::stoull(lines.substr(std::size_t{2} * 17));
     EXPECT_LE(std::stoull(lines.substr(17, 16)), marked);
     EXPECT_GE(marked, lock.token().value());
     const fencing_token last = lock.token();
@@ -289,12 +289,11 @@ TEST_F(FaultOfTheMark, WrittenByHalfIsMadeGoodByTheNext) {  // the disk was full
 TEST_F(FaultOfTheMark, ThatCannotBeReadSaysWhy) {
   write_file(name() + ".tokens", "1790000000000000\n");
   for (const std::string_view call : {"fstat", "pread"}) {
-    bool reading = false;
+    static bool reading;
+    reading = false;
     static int (*const real)(const char*, int, mode_t) = sys.open;
-    static bool* opened = &reading;
-    opened = &reading;
     sys.open = [](const char* path, int flags, mode_t mode) {
-      *opened = std::string_view(path).ends_with(".tokens");
+      reading = std::string_view(path).ends_with(".tokens");
       return real(path, flags, mode);
     };
     {

@@ -61,6 +61,7 @@ TEST_F(Threads, WithAnObjectEachExcludeEachOther) {
 
 TEST_F(Threads, ManyObjectsOfOneThreadExcludeEachOther) {
   std::vector<named_lock> objects;
+  objects.reserve(30);
   for (int i = 0; i < 30; ++i) objects.emplace_back(name());
   for (named_lock& holder : objects) {
     ASSERT_TRUE(holder.try_lock());
