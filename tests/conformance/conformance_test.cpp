@@ -12,7 +12,6 @@
 #include <stop_token>
 #include <system_error>
 #include <thread>
-#include <vector>
 
 #include "conformance/file_world.hpp"
 #include "conformance/memory_world.hpp"
