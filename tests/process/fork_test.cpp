@@ -257,6 +257,7 @@ TEST_F(Fork, AParentsWaiterThatDiedIsGoneFromTheLineThoughItsChildLives) {  // T
 }
 
 TEST_F(Fork, NoChildOfAProgramThatIsOpeningLocksInheritsALifeline) {  // P9
+  if (under_address_sanitizer) GTEST_SKIP() << "forks while another thread allocates";
   (void)named_lock(name());  // created already: only sessions are opened and closed
   const std::jthread opening([&](const std::stop_token& over) {
     while (!over.stop_requested()) (void)named_lock(name());
@@ -354,7 +355,7 @@ int lstat_that_takes_time(const char* path, struct stat* result) {
 class ForkWithKeepAlive : public LockTest {
  protected:
   void SetUp() override {
-    if (under_thread_sanitizer) GTEST_SKIP() << "forks a process with threads";
+    if (under_sanitizer) GTEST_SKIP() << "forks a process with threads";
     real_lstat = sys.lstat;
     sys.lstat = lstat_that_takes_time;
   }

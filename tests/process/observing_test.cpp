@@ -28,14 +28,6 @@ class Observing : public LockTest {
     std::ifstream in(name(), std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
-  static std::size_t open_descriptors() {
-    const std::filesystem::directory_iterator fds("/proc/self/fd");
-    return static_cast<std::size_t>(std::distance(begin(fds), end(fds)));
-  }
-  static std::size_t mappings() {
-    std::ifstream maps("/proc/self/maps");
-    return static_cast<std::size_t>(std::count(std::istreambuf_iterator<char>(maps), {}, '\n'));
-  }
 };
 
 TEST_F(Observing, ShowsTheHolder) {
@@ -149,13 +141,11 @@ TEST_F(Observing, ChangesNoByteAndLeavesNothingBehind) {
   (void)look();
   const std::string before = bytes();
   const auto modified = std::filesystem::last_write_time(name());
-  const std::size_t descriptors = open_descriptors();
-  const std::size_t maps = mappings();
+  const resources in_use = resources::in_use();
   for (int i = 0; i < 100; ++i) (void)look();
   EXPECT_EQ(bytes(), before);
   EXPECT_EQ(std::filesystem::last_write_time(name()), modified);
-  EXPECT_EQ(open_descriptors(), descriptors);
-  EXPECT_EQ(mappings(), maps);
+  EXPECT_EQ(resources::in_use(), in_use);
   EXPECT_TRUE(holder.is_held());
   EXPECT_EQ(holder.release(), std::error_code());
 }

@@ -24,5 +24,8 @@
 /// Which takes a child of a process with threads for a continuation of all of them.
 inline constexpr bool under_thread_sanitizer = LOCKBYFILE_THREAD_SANITIZER;
 
+/// Whose allocator is forked as it is, locks and all (up to gcc 13 and clang 16).
+inline constexpr bool under_address_sanitizer = LOCKBYFILE_ADDRESS_SANITIZER;
+
 /// One that other tools that watch memory cannot work with.
-inline constexpr bool under_sanitizer = under_thread_sanitizer || LOCKBYFILE_ADDRESS_SANITIZER;
+inline constexpr bool under_sanitizer = under_thread_sanitizer || under_address_sanitizer;
