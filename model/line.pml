@@ -13,7 +13,8 @@
 //   fate                       signals 9, 19 and 18
 //
 // Each process acquires and releases the lock up to ROUNDS times, in a slot of its own.
-// Every access to shared state is a step, also each ticket that a scan reads.
+// Every access to shared state is a step, also each ticket that a scan reads, but for the
+// larger searches, where a scan is one step (SCAN_AT_ONCE).
 //
 // Time is what decides who may rely on whom, and so it is here as a set of rules:
 //   - A sleep ends by itself only for a reason: once for each death, and once more for
@@ -70,7 +71,8 @@ bool waiting[PROCESSES];
 bool patient[PROCESSES];
 
 #define is_alive(s) (state[s] != dead)
-#define somebody_stopped (stops != 0 && (state[0] == stopped || state[1] == stopped || state[PROCESSES - 1] == stopped))
+#define somebody_stopped \
+  (stops != 0 && (state[0] == stopped || state[1] == stopped || state[PROCESSES - 1] == stopped))
 
 inline transition(to) {
   holder = to;
@@ -96,28 +98,41 @@ inline mortal() {
   fi
 }
 
+#ifdef SCAN_AT_ONCE
+#define SCAN_STEP atomic
+#else
+#define SCAN_STEP
+#endif
+
 // Finds the head, its ticket, whether any awake ticket is `ahead` of ours, and whether
 // one of these `blocks` us: is not that of a stopped process.
 inline scan() {
-  do
-  :: atomic { mortal();
-       if
-       :: ticket[s] != 0 && (head_ticket == 0 || ticket[s] < head_ticket) ->
-          head = s; head_ticket = ticket[s]
-       :: else
-       fi;
-       if
-       :: is_awake(ticket[s]) && (mine == 0 || ticket[s] < mine) ->
-          ahead = true; blocked = blocked || state[s] != stopped
-       :: else
-       fi;
-       s++;
-       if
-       :: s == PROCESSES -> s = 0; break
-       :: else
-       fi
-     }
-  od
+  SCAN_STEP {
+    do
+    :: atomic { mortal();
+         if
+         :: ticket[s] != 0 && (head_ticket == 0 || ticket[s] < head_ticket) ->
+            head = s; head_ticket = ticket[s]
+         :: else
+         fi;
+         if
+         :: is_awake(ticket[s]) && (mine == 0 || ticket[s] < mine) ->
+            ahead = true;
+#ifdef STOPPED_HEAD_BLOCKS
+            blocked = true
+#else
+            blocked = blocked || state[s] != stopped
+#endif
+         :: else
+         fi;
+         s++;
+         if
+         :: s == PROCESSES -> s = 0; break
+         :: else
+         fi
+       }
+    od
+  }
 }
 
 inline forget_scan() { head = 0; head_ticket = 0; ahead = false; blocked = false; hint = 0 }
@@ -134,7 +149,9 @@ inline clear_hint() {  // (L2)
 }
 
 inline clear_dead_ticket() {  // (L1)
-#ifndef DEAD_TICKET_NOT_CLEARED
+#ifdef DEAD_TICKET_NOT_CLEARED
+  skip
+#else
   if
   :: ticket[head] == head_ticket -> ticket[head] = 0
   :: else
@@ -235,9 +252,9 @@ idle:
   }
 
 look:
-  atomic { mortal(); woken[me] = false; due[me] = false }  // (A2)
-  atomic { mortal();                                       // wake_up
-    if
+  atomic { mortal();
+    woken[me] = false; due[me] = false;  // (A2)
+    if                                   // wake_up
     :: mine != 0 && ticket[me] == mine + DOZING -> ticket[me] = mine
     :: else
     fi

@@ -4,7 +4,7 @@
 // holder, tokens that grow, old holders that do no harm.
 //
 //   here                         in src/file/
-//   COMPARE_EXCHANGE             word.hpp: W1, W2
+//   IS(seen) -> TRANSITION(to)   compare-exchange of the word: word.hpp, W1, W2
 //   attach, mend, claim          lockfile::attach, create_nameless, mend, claim: F1, F2
 //   acquire, take                file_session::acquire, look, find_opening, take: S3, A1
 //   renew, release               file_session::renew, release: S2, S4
@@ -21,8 +21,8 @@
 //              it stays passed. Every lease and every delay is one of these runs. A lock
 //              without a lease is one that is never found passed. Deadlines that the word
 //              does not name are wiped: whoever still acts on one fails at the word.
-//   counters   Runs end when a word has been changed COUNTER_END times: the proof is of
-//              all shorter runs. A file's counter starts at 1 and not at the wall clock;
+//   counters   Runs end when a word's counter is COUNTER_END: the proof is of all shorter
+//              runs. So a process that cannot go on is no error here. A file's counter starts at 1 and not at the wall clock;
 //              a new file's starts above all tokens so far, which is tokens.hpp's part.
 //   waiting    A waiter is one who looks again. Who sleeps and who is woken: line.pml.
 //   the path   The C++ compares it with the file at times. Here only F2 does and the
@@ -43,7 +43,7 @@
 #define DEATHS 1
 #endif
 #ifndef COUNTER_END
-#define COUNTER_END 5
+#define COUNTER_END 4
 #endif
 #define SLOTS PROCESSES
 
