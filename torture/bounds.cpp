@@ -14,6 +14,8 @@ constexpr instant tolerance = milliseconds(1);
 constexpr instant death_bound = milliseconds(10);
 constexpr instant half_way = milliseconds(25);
 constexpr instant like_stopped = milliseconds(15);
+// Whoever wakes up late next to a lock that has been left for this long may be passed over.
+constexpr instant untaken = milliseconds(20);
 constexpr instant joining = microseconds(50);
 constexpr instant look_for_each_dead = milliseconds(8);
 constexpr instant lately = milliseconds(50);
@@ -124,12 +126,22 @@ class judge {
     if (time_.is_disturbed(a.process, a.begin, b.result.end)) return;
     const instant late = b.begin - a.begin - joining - tolerance;
     const instant allowance = r.delay + time_.stalled_for(a.begin, b.begin);
+    if (allowance > tolerance && b.result.end > may_be_open_since(b) + untaken) return;
     is_within = false;
     tally& t = out_.tallies[static_cast<std::size_t>(bound::order)];
     t.worst = std::max(t.worst, late);
     if (late <= allowance || allowance >= like_stopped) return;
     --t.judged;  // score() counts it
     score(bound::order, late, allowance, "overtaken by process " + std::to_string(b.process), a);
+  }
+
+  /// When the lock may have been to be had, at the earliest, before `granted` got it.
+  [[nodiscard]] instant may_be_open_since(const deed& granted) const {
+    const auto next =
+        std::ranges::lower_bound(name_.grants, granted.result.token, {}, &grant_record::token);
+    if (next == name_.grants.begin()) return 0;
+    const grant_record& before = *std::prev(next);
+    return before.is_kept_alive ? before.given_up : std::min(before.lease_from, before.given_up);
   }
 
   // --- P5, P6 --------------------------------------------------------------------

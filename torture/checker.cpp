@@ -134,6 +134,8 @@ class judge {
       bool is_kept = false;
       for (const deed* d : g.then) {
         is_kept = is_kept || d->kind == deed_kind::keep;
+        if (d->kind == deed_kind::renew && !d->succeeded())
+          lease_from = std::min(lease_from, earliest_end_of_lease(*d));
         if (!d->is_finished() || d->kind == deed_kind::keep || d->kind == deed_kind::end) continue;
         if (d->succeeded() && d->kind != deed_kind::release && d->result.to != 0) {
           if (d->kind == deed_kind::ask && lease_to < d->begin && !is_kept)

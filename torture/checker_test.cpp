@@ -29,6 +29,7 @@ class Checker : public ::testing::Test {
     d.process = process;
     d.session = process;
     d.begin = at(begin);
+    d.lease = no_lease;
     d.result.end = end == 0 ? 0 : at(end);
     deeds_.push_back(d);
     return deeds_.back();
@@ -140,6 +141,22 @@ TEST_F(Checker, RejectsASecondHolderWithinTheLease) {
   acquire(1, 0, 10, 1, grant_kind::free, 50ms);
   acquire(2, 20, 49'000, 2, grant_kind::expired);
   EXPECT_FALSE(violations().empty());
+}
+
+TEST_F(Checker, AcceptsASuccessorAfterTheShorterLeaseOfARenewalThatCameTooLate) {
+  acquire(1, 0, 10, 1);
+  lost(deed_kind::renew, 1, 1000).lease = 50us;
+  deeds_.back().result.end = at(1100);
+  acquire(2, 20, 1060, 2, grant_kind::expired);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsASuccessorBeforeTheShorterLeaseOfARenewalThatCameTooLate) {
+  acquire(1, 0, 10, 1);
+  lost(deed_kind::renew, 1, 1000).lease = 50us;
+  deeds_.back().result.end = at(1100);
+  acquire(2, 20, 1040, 2, grant_kind::expired);
+  expect_rejected("a second holder");
 }
 
 TEST_F(Checker, RejectsAffirmingAGrantThatHasASuccessor) {
@@ -406,6 +423,27 @@ TEST_F(Checker, AcceptsOvertakingAStoppedOne) {
   release(1, 3000);
   release(3, 30'000);
   expect_clean();
+}
+
+TEST_F(Checker, AcceptsOvertakingOneWhoWakesUpLateNextToALockThatWasLeftFor20Ms) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 50'010, 9).patience = forever;
+  stop(2, 200, 49'990);
+  acquire(3, 1500, 26'500, 5).result.delay = milliseconds(3);
+  acquire(4, 9000, 24'000, 3);
+  release(1, 3000);
+  release(4, 26'000);
+  release(3, 30'000);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsOvertakingOneWhoWakesUpLateAtOtherTimes) {
+  acquire(1, 0, 10, 1);
+  acquire(3, 1500, 26'500, 5).result.delay = milliseconds(3);
+  acquire(4, 9000, 19'000, 3);
+  release(1, 18'000);
+  release(4, 26'000);
+  expect_rejected("overtaken");
 }
 
 // --- P8 --------------------------------------------------------------------------

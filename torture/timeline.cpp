@@ -92,8 +92,10 @@ void timeline::add_grant_of(std::vector<const deed*>::const_iterator& at,
     g.then.push_back(&d);
     switch (d.kind) {
       case deed_kind::keep: g.is_kept_alive = true; break;
-      case deed_kind::ask:
       case deed_kind::renew:
+        if (!d.succeeded()) g.lease_from = std::min(g.lease_from, earliest_end_of_lease(d));
+        [[fallthrough]];
+      case deed_kind::ask:
         if (!d.succeeded()) break;
         g.proven = d.begin;
         if (d.result.to != 0) take_lease(g, d.result);

@@ -36,6 +36,12 @@ struct grant_record {
   [[nodiscard]] instant end() const { return acquired->result.end; }
 };
 
+/// A renewal that came too late has told others of its lease all the same, and so the grant
+/// may have ended with that one. It is the shorter one if the holder had changed it.
+inline instant earliest_end_of_lease(const deed& failed_renewal) {
+  return after(failed_renewal.begin, failed_renewal.lease);
+}
+
 struct name_record {
   std::vector<const deed*> acquires;     // by begin: granted, refused and unfinished ones
   std::vector<const deed*> unfinished;   // of them; whoever was killed there may have had a grant
