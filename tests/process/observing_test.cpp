@@ -13,6 +13,7 @@
 #include <string>
 #include <system_error>
 
+#include "support/files.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
 #include "support/mapped_lockfile.hpp"
