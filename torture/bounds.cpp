@@ -192,15 +192,23 @@ class judge {
     return g;
   }
 
+  /// How many may have been in the way of `but`: those stopped, and those who had died behind
+  /// one of them. Nobody looks whether these live before they are at the head.
   [[nodiscard]] std::uint64_t disturbed_in(const gap& g, std::uint32_t but) const {
-    std::set<std::uint32_t> who;
+    std::set<std::uint32_t> who;  // sessions
+    instant first = never;
     const auto add = [&](const deed* d) {
       if (d->process == but || !time_.meets(*d, g.from - waking, g.to)) return;
-      if (d->result.delay >= like_stopped || time_.is_disturbed(d->process, g.from - waking, g.to))
-        who.insert(d->process);
+      if (d->result.delay >= like_stopped ||
+          time_.is_disturbed(d->process, g.from - waking, g.to)) {
+        who.insert(d->session);
+        first = std::min(first, d->begin);
+      }
     };
     for_all_near(name_.acquires, g, add);
     for_all_near(name_.releases, g, add);
+    for (const deed* u : name_.unfinished)
+      if (u->begin >= first && u->begin < g.to) who.insert(u->session);
     return who.size();
   }
 

@@ -341,6 +341,30 @@ TEST_F(Checker, AcceptsAWaitOf25MsBehindAStoppedHead) {
   expect_clean();
 }
 
+TEST_F(Checker, AcceptsAWaitOf50MsBehindAStoppedProcessWithTwoThreadsInLine) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 90'000, 5);
+  acquire(2, 110, 95'000, 7).session = 20;
+  stop(2, 200, 89'000);
+  acquire(3, 1500, 52'900, 3);
+  release(1, 3000);
+  release(3, 60'000);
+  release(2, 91'000);
+  expect_clean();
+}
+
+TEST_F(Checker, AcceptsAWaitOf50MsBehindAStoppedHeadAndOneThatDiedBehindIt) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 90'000, 5);
+  stop(2, 200, 89'000);
+  acquire(4, 300, 0, 0);
+  kill(4, 500, 600);
+  acquire(3, 1500, 52'900, 3);
+  release(1, 3000);
+  release(3, 60'000);
+  expect_clean();
+}
+
 TEST_F(Checker, RejectsAWaitOf60MsBehindAStoppedHead) {
   acquire(1, 0, 10, 1);
   acquire(2, 100, 80'000, 5);
