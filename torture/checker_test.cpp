@@ -344,7 +344,7 @@ TEST_F(Checker, AcceptsAWaitOf25MsBehindAStoppedHead) {
 TEST_F(Checker, AcceptsAWaitOf50MsBehindAStoppedProcessWithTwoThreadsInLine) {
   acquire(1, 0, 10, 1);
   acquire(2, 100, 90'000, 5);
-  acquire(2, 110, 95'000, 7).session = 20;
+  acquire(2, 110, 91'500, 7).session = 20;
   stop(2, 200, 89'000);
   acquire(3, 1500, 52'900, 3);
   release(1, 3000);
