@@ -236,6 +236,24 @@ TEST_F(Checker, RejectsATokenThatIsGivenTwice) {
   expect_rejected("given twice");
 }
 
+TEST_F(Checker, RejectsATokenThatIsGivenTwiceInTwoFiles) {
+  acquire(1, 0, 10, 7);
+  release(1, 100);
+  mischief(mischief_kind::replaced, 150, 160);
+  acquire(2, 200, 210, 7);
+  release(2, 300);
+  expect_rejected("given twice");
+}
+
+TEST_F(Checker, AcceptsATokenThatIsGivenTwiceAfterRandomBytes) {
+  acquire(1, 0, 10, 7);
+  release(1, 100);
+  mischief(mischief_kind::scribbled, 150, 400);
+  acquire(2, 200, 210, 7);
+  release(2, 300);
+  expect_clean();
+}
+
 TEST_F(Checker, RejectsATokenBelowThatOfAnEarlierRound) {
   acquire(1, 0, 10, 9);
   EXPECT_TRUE(check(deeds_, {{0, 8}}).violations.empty());
