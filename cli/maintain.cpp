@@ -51,8 +51,10 @@ void add_break(CLI::App& app, action& chosen) {
   CLI::App* verb = app.add_subcommand("break", "Force a lock open, whoever holds it");
   const auto given = std::make_shared<maintain_options>();
   add_lock_address(*verb, given->lock);
-  verb->add_option("--token", given->token, "only if it is held under this token")
-      ->check(CLI::PositiveNumber)
+  constexpr std::uint64_t largest = (std::uint64_t{1} << 52) - 1;
+  add_number(
+      *verb, "--token", 1, largest, [&given = *given](std::uint64_t token) { given.token = token; },
+      "only if it is held under this token")
       ->option_text("TOKEN");
   verb->footer(
       "The holder learns that its grant is lost (run ends its command then), and the next in\n"

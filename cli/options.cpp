@@ -4,17 +4,35 @@
 #include <charconv>
 #include <cstdlib>
 #include <stdexcept>
+#include <string>
+#include <utility>
 
 #include "duration.hpp"
 #include "printable.hpp"
 
 namespace lockbyfile::cli {
 
+namespace {
+
+std::string long_name(const std::string& names) {
+  const auto name = names.find("--");
+  return names.substr(name, names.find(',', name) - name);
+}
+
+std::optional<std::uint64_t> number_in(const std::string& text, int base) {
+  const char* const end = text.data() + text.size();
+  std::uint64_t number = 0;
+  const auto [parsed, error] = std::from_chars(text.data(), end, number, base);
+  if (error != std::errc{} || parsed != end) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
 CLI::Option* add_duration(CLI::App& verb, const std::string& names,
                           std::optional<std::chrono::nanoseconds>& target,
                           const std::string& about) {
-  const auto name = names.find("--");
-  const std::string shown = names.substr(name, names.find(',', name) - name);
+  const std::string shown = long_name(names);
   return verb
       .add_option_function<std::string>(
           names,
@@ -27,6 +45,23 @@ CLI::Option* add_duration(CLI::App& verb, const std::string& names,
           },
           about)
       ->option_text("DURATION");
+}
+
+CLI::Option* add_number(CLI::App& verb, const std::string& names, std::uint64_t least,
+                        std::uint64_t most, std::function<void(std::uint64_t)> use,
+                        const std::string& about) {
+  return verb.add_option_function<std::string>(
+      names,
+      [shown = long_name(names), least, most, use = std::move(use)](const std::string& text) {
+        const auto number = number_in(text, 10);
+        if (!number || *number < least || *number > most) {
+          throw CLI::ValidationError(shown, in_quotes(text) + " is no whole number from " +
+                                                std::to_string(least) + " to " +
+                                                std::to_string(most));
+        }
+        use(*number);
+      },
+      about);
 }
 
 void add_lock_address(CLI::App& verb, lock_address& target) {
@@ -53,14 +88,12 @@ CLI::Option* add_mode(CLI::App& verb, unsigned& target) {
       .add_option_function<std::string>(
           "--mode",
           [&target](const std::string& text) {
-            const char* const end = text.data() + text.size();
-            unsigned mode = 0;
-            const auto [parsed, error] = std::from_chars(text.data(), end, mode, 8);
-            if (error != std::errc{} || parsed != end || mode > 0777) {
+            const auto mode = number_in(text, 8);
+            if (!mode || *mode > 0777) {
               throw CLI::ValidationError("--mode",
                                          in_quotes(text) + " is no octal number up to 777");
             }
-            target = mode;
+            target = static_cast<unsigned>(*mode);
           },
           "permissions of a new lockfile (default: 600)")
       ->option_text("OCTAL");

@@ -6,6 +6,8 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -15,6 +17,11 @@ namespace lockbyfile::cli {
 CLI::Option* add_duration(CLI::App& verb, const std::string& names,
                           std::optional<std::chrono::nanoseconds>& target,
                           const std::string& about);
+
+/// An option whose value is a whole number from `least` to `most`.
+CLI::Option* add_number(CLI::App& verb, const std::string& names, std::uint64_t least,
+                        std::uint64_t most, std::function<void(std::uint64_t)> use,
+                        const std::string& about);
 
 /// NAME and --dir, which say what lock is meant.
 struct lock_address {

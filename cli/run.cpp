@@ -112,9 +112,10 @@ void add_time_options(CLI::App& run, run_options& given) {
   run.add_flag("-n,--no-wait", given.no_wait, "give up at once if the lock is held")
       ->excludes(patience)
       ->option_text(" ");
-  run.add_option("-E,--conflict-exit-code", given.conflict_exit_code,
-                 "exit code for having given up (default: 75)")
-      ->check(CLI::Range(0, 255))
+  add_number(
+      run, "-E,--conflict-exit-code", 0, 255,
+      [&given](std::uint64_t code) { given.conflict_exit_code = static_cast<int>(code); },
+      "exit code for having given up (default: 75)")
       ->option_text("CODE");
   add_duration(run, "--lease,--timeout", given.lease, "the lock opens after this long, see below");
   run.add_flag("--renew", given.renew, "keep renewing a short lease (default: of 10s)");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <lockbyfile/observe.hpp>
 #include <memory>
 #include <string>
@@ -102,7 +103,7 @@ std::vector<observed_lock> look_at_all(const std::string& directory) {
     if (auto state = observe(path, {}, lock.error)) {
       lock.state = std::move(*state);
     } else {
-      lock.state.path = path;
+      lock.state.path = std::filesystem::absolute(path).lexically_normal();
     }
     if (lock.error != errc::not_found) locks.push_back(std::move(lock));
   }

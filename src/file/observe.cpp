@@ -23,11 +23,16 @@ using namespace file;
 
 using wall_time = std::chrono::system_clock::time_point;
 
-wall_time wall_time_of(instant t) {
-  const auto ago = between(t, now());
-  return std::chrono::system_clock::now() -
-         std::chrono::duration_cast<std::chrono::system_clock::duration>(ago);
-}
+/// Both clocks, read together once for all that a look shows: the same instant is the same
+/// time everywhere in it.
+struct both_clocks {
+  instant now = lockbyfile::now();
+  wall_time wall = std::chrono::system_clock::now();
+
+  [[nodiscard]] wall_time at(instant t) const {
+    return wall - std::chrono::duration_cast<wall_time::duration>(between(t, now));
+  }
+};
 
 /// None, if the file says what no grant can have had.
 fencing_token token_up_to(std::uint64_t largest, std::uint64_t found) {
@@ -36,7 +41,7 @@ fencing_token token_up_to(std::uint64_t largest, std::uint64_t found) {
 
 constexpr unsigned longest_try = 1000;  // of looks at a word that keeps changing
 
-std::optional<holder_info> read_holder(const lockfile& file) {
+std::optional<holder_info> read_holder(const lockfile& file, const both_clocks& clocks) {
   const image& f = file.get();
   for (unsigned i = 0;; ++i) {
     const word seen(f.header.word.load());
@@ -47,7 +52,7 @@ std::optional<holder_info> read_holder(const lockfile& file) {
     const std::uint64_t lease = s.lease.load(std::memory_order_relaxed);
     holder_info h{.who = described(s.pid, s.user, s.command, std::size(s.command)),
                   .token = token_up_to(seen.counter(), s.token.load(std::memory_order_relaxed)),
-                  .since = wall_time_of(s.since.load(std::memory_order_relaxed)),
+                  .since = clocks.at(s.since.load(std::memory_order_relaxed)),
                   .lease = deadline == never ? no_lease : between(0, lease),
                   .lease_left = between(now(), deadline),
                   .alive = file.is_alive(seen.slot())};
@@ -74,7 +79,7 @@ std::vector<waiter_info> read_waiters(const lockfile& file) {
   return waiters;
 }
 
-std::vector<grant_info> read_grants(const lockfile& file) {
+std::vector<grant_info> read_grants(const lockfile& file, const both_clocks& clocks) {
   std::vector<grant_info> grants;
   for (const grant_entry& e : file.get().header.grants) {
     const std::uint64_t token = e.token.load(std::memory_order_acquire);
@@ -83,8 +88,7 @@ std::vector<grant_info> read_grants(const lockfile& file) {
         how > static_cast<std::uint32_t>(grant_kind::abandoned))
       continue;
     grant_info g{described(e.pid, e.user, e.command, std::size(e.command)), fencing_token(token),
-                 static_cast<grant_kind>(how),
-                 wall_time_of(e.since.load(std::memory_order_acquire))};
+                 static_cast<grant_kind>(how), clocks.at(e.since.load(std::memory_order_acquire))};
     if (e.token.load(std::memory_order_relaxed) == token) grants.push_back(std::move(g));
   }
   std::sort(grants.begin(), grants.end(),
@@ -105,11 +109,13 @@ lock_state observe(std::string_view name, const lock_options& options) {
   file.require_true_clock();
   if (!file.attach_without_slot(access::read_only)) throw no_such_lock(state.path);
   switch (file.examine()) {
-    case condition::ready:
-      state.holder = read_holder(file);
+    case condition::ready: {
+      const both_clocks clocks;
+      state.holder = read_holder(file, clocks);
       state.waiters = read_waiters(file);
-      state.grants = read_grants(file);
+      state.grants = read_grants(file, clocks);
       break;
+    }
     case condition::damaged: file.throw_damaged();
     case condition::other_clock:
       // From another boot, unless somebody has it open: then its instants are not ours.

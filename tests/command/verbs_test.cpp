@@ -76,6 +76,26 @@ TEST_F(Verbs, BreakNeedsTheRightToken) {
   EXPECT_EQ(holder.wait(), 76);
 }
 
+TEST_F(Verbs, SayWhichWholeNumbersTheyTake) {
+  for (const char* bad : {"abc", "0", "-1", "1.5", "4503599627370496", "''"}) {
+    const auto r = shell(std::string("$lockbyfile break x --token ") + bad);
+    EXPECT_EQ(r.code, 64) << bad;
+    EXPECT_NE(r.err.find("is no whole number from 1 to 4503599627370495"), std::string::npos)
+        << r.err;
+  }
+  const auto r = shell("$lockbyfile run -E 256 x true");
+  EXPECT_EQ(r.code, 64);
+  EXPECT_NE(r.err.find("is no whole number from 0 to 255"), std::string::npos) << r.err;
+  EXPECT_EQ(shell("$lockbyfile run -E 7 x -- $lockbyfile run -E 9 -n x true").code, 9);
+}
+
+TEST_F(Verbs, ListGivesThePathOfALockThatItCannotReadInFull) {
+  shell("echo foreign > x.lockfile");
+  const auto r = json::parse(shell("$lockbyfile list --json .").out);
+  EXPECT_EQ(r.at(0).at("state"), "unreadable");
+  EXPECT_EQ(r.at(0).at("path"), directory() + "/x.lockfile");
+}
+
 TEST_F(Verbs, RmRefusesAHeldLockAndRemovesAFreeOne) {
   auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; sleep 60'");
   holder.expect("held");

@@ -46,6 +46,7 @@ TEST_F(Observing, ShowsTheHolder) {
   EXPECT_TRUE(state.holder->alive);
   EXPECT_GE(state.holder->since, before - 50ms);  // the coarse clock may be a few ms behind
   EXPECT_LE(state.holder->since, std::chrono::system_clock::now() + 1ms);
+  EXPECT_EQ(state.holder->since, state.grants.front().since);
   EXPECT_FALSE(state.is_open());
 }
 
