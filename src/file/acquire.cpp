@@ -164,8 +164,8 @@ std::optional<file_session::opening> file_session::find_opening(word seen, waiti
     }
     o.previous = described(holder.pid, holder.user, holder.command, std::size(holder.command));
     if (deadline < w.now) o.since = deadline;
-  } else if (h.freed_counter.load() == seen.counter()) {
-    o.since = std::min(w.now, h.freed_at.load());
+  } else {
+    o.since = line::free_since(h, seen, w.now);
   }
   if (w.open_word != seen.bits()) {
     w.open_word = seen.bits();

@@ -106,6 +106,10 @@ void line::note_opening(header& h, word freed, instant now) noexcept {
   h.freed_counter.store(freed.counter(), std::memory_order_relaxed);
 }
 
+instant line::free_since(const header& h, word freed, instant now) noexcept {
+  return h.freed_counter.load() == freed.counter() ? std::min(now, h.freed_at.load()) : now;
+}
+
 void line::pass_over() noexcept {
   image& f = file_.get();
   const std::uint32_t n = file_.capacity();
@@ -162,13 +166,19 @@ void line::hasten(instant now) noexcept {
   const bool is_held = seen.is_held() && seen.slot() < n;
   const instant opens = is_held ? f.slots[seen.slot()].lease_deadline.load() : never;
   const instant head_slack = std::min(late_at_the_head, opens - std::min(opens, now));
+  // Who is not at the head is late after this, times the place: next to an open lock when it
+  // may take it (L5).
+  const bool is_open = seen.is_free() || opens <= now;
+  const instant since = !is_open ? now : is_held ? opens : free_since(f.header, seen, now);
+  const instant each = is_open ? untaken : late;
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::uint64_t t = f.slots[i].ticket.load();
     if (!is_awake(t)) continue;
     const auto place = std::lower_bound(tickets.data(), end, t) - tickets.data();
-    const instant slack = place == 0 ? head_slack : late * static_cast<instant>(place);
+    const instant latest =
+        place == 0 ? now + head_slack : since + each * static_cast<instant>(place);
     const instant next_look = f.slots[i].next_look.load(std::memory_order_relaxed);
-    if (next_look == awake || next_look > now + slack) wake(f.slots[i]);
+    if (next_look == awake || next_look > latest) wake(f.slots[i]);
   }
 }
 

@@ -98,6 +98,8 @@ class line {
   /// Says since when the lock is open, to whoever finds it so. By whoever is about to free
   /// it, before the word becomes `freed`.
   static void note_opening(header& h, word freed, instant now) noexcept;
+  /// Since when the lock is free, which `freed` says; `now` if nobody has told.
+  static instant free_since(const header& h, word freed, instant now) noexcept;
 
   /// Marks those ahead as dozing, after going past them (L5).
   void pass_over() noexcept;

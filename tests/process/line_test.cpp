@@ -4,14 +4,20 @@
 // on a busy machine the order is not certain: what claims it has Timing in its name.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <deque>
+#include <iterator>
 #include <lockbyfile/lockbyfile.hpp>
+#include <stop_token>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
+#include "support/mapped_lockfile.hpp"
 
 namespace lockbyfile {
 namespace {
@@ -156,6 +162,36 @@ TEST_F(LineTiming, SaysHowManyWereAheadAndHowLongItTook) {
   }
   ASSERT_EQ(waiters_[1].release(), std::error_code());
   EXPECT_EQ(waiters_[1].acquire(0ns).granted.place, 0U);
+}
+
+TEST_F(Line, WhoGivesUpNextToAFreeLockWakesThoseWhoseNextLookIsAfterTheirTurn) {  // P6
+  const mapped_lockfile file(name());
+  queue_up(1);
+  waiters_.front().stop();
+  for (int round = 0;; ++round) {
+    ASSERT_LT(round, 20) << "the one between always came to its turn, in 20 ms";
+    named_lock between(name());
+    std::stop_source gives_up;
+    std::error_code ec;
+    std::thread waiting([&] { (void)between.acquire(forever, gives_up.get_token(), ec); });
+    wait_for_line_of(2);
+    lock_process last(name());
+    queue(last);
+    file::slot& slot = *std::find_if(std::begin(file->slots), std::end(file->slots),
+                                     [&](const file::slot& s) { return s.pid == last.pid(); });
+    EXPECT_EQ(holder_.release(), std::error_code());
+    const std::uint32_t woken = slot.wake.load();
+    slot.next_look.store(file->header.freed_at.load() + milliseconds(24));
+    gives_up.request_stop();
+    waiting.join();
+    const std::uint32_t woken_since = slot.wake.load();
+    EXPECT_TRUE(last.end_acquire());
+    EXPECT_EQ(last.release(), std::error_code());
+    ASSERT_TRUE(holder_.acquire(forever));
+    if (ec != errc::cancelled) continue;  // it was granted the lock
+    EXPECT_GT(woken_since, woken);
+    break;
+  }
 }
 
 TEST_F(Line, OfManyWaitersNobodyIsForgotten) {  // P6
