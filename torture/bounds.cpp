@@ -17,7 +17,7 @@ constexpr instant like_stopped = milliseconds(15);
 // Whoever wakes up late next to a lock that has been left for this long may be passed over.
 constexpr instant untaken = milliseconds(20);
 constexpr instant joining = microseconds(50);
-constexpr instant look_for_each_dead = milliseconds(8);
+constexpr instant look_for_each_dead = milliseconds(20);
 constexpr instant lately = milliseconds(50);
 constexpr instant waking = milliseconds(1);  // a stop that ended this long ago may matter yet
 
