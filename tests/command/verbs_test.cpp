@@ -94,10 +94,8 @@ TEST_F(Verbs, SayWhichWholeNumbersTheyTake) {
 TEST_F(Verbs, ListGivesThePathOfALockThatItCannotReadInFull) {
   auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; sleep 60'");
   holder.expect("held");
-  shell(
-      "printf '\\377\\377\\377\\377\\377\\377\\377\\377' | dd of=x.lockfile bs=1 conv=notrunc "
-      "seek=" +
-      std::to_string(offsetof(lockbyfile::file::header, word)));
+  shell(R"(printf '\377\377\377\377\377\377\377\377' | dd of=x.lockfile bs=1 conv=notrunc seek=)" +
+        std::to_string(offsetof(lockbyfile::file::header, word)));
   const auto r = json::parse(shell("$lockbyfile list --json .").out);
   EXPECT_EQ(r.at(0).at("state"), "unreadable");
   EXPECT_TRUE(r.at(0).at("path").get<std::string>().ends_with("/x.lockfile"));
