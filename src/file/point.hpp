@@ -56,11 +56,12 @@ enum class point {
 
 #ifdef LOCKBYFILE_POINTS
 inline void (*at_point)(point) noexcept = nullptr;
-inline void reach(point p) noexcept {
-  if (at_point != nullptr) at_point(p);
-}
-#else
-inline void reach(point /*p*/) noexcept {}
 #endif
+
+inline void reach([[maybe_unused]] point p) noexcept {
+#ifdef LOCKBYFILE_POINTS
+  if (at_point != nullptr) at_point(p);
+#endif
+}
 
 }  // namespace lockbyfile::file
