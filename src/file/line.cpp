@@ -115,8 +115,9 @@ void line::pass_over() noexcept {
   const std::uint32_t n = file_.capacity();
   for (std::uint32_t i = 0; i < n; ++i) {
     std::uint64_t t = f.slots[i].ticket.load();
-    if (is_awake(t) && (ticket_ == 0 || t < ticket_)) {
-      f.slots[i].ticket.compare_exchange_strong(t, t | dozing);
+    if (is_awake(t) && (ticket_ == 0 || t < ticket_) &&
+        f.slots[i].ticket.compare_exchange_strong(t, t | dozing)) {
+      wake(f.slots[i]);
     }
   }
 }

@@ -40,7 +40,8 @@
 //   (L5) A place counts the tickets ahead that are not dozing. A waiter at place p may
 //        take a lock that has been open for p * untaken; then it marks those ahead of
 //        it as dozing, so that a stopped process costs its successors that delay once,
-//        not at each grant.
+//        not at each grant. And it wakes them: nobody else will, and who was late, not
+//        stopped, has its place back at once.
 //
 // last_to_join and barge_until are hints in one direction each: last_to_join other
 // than 0 costs a releaser a scan; barge_until is believed only up to `barging` ahead of

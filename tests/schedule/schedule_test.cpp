@@ -4,6 +4,7 @@
 // of the protocol, the others do their worst, and it goes on.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <lockbyfile/lockbyfile.hpp>
@@ -332,6 +333,26 @@ TEST_F(ScheduleOfALine, AHeadThatOthersArePassingJustThenIsNotLost) {
   ASSERT_TRUE(second.end_acquire());
   EXPECT_EQ(second.release(), std::error_code());
   EXPECT_TRUE(head.end_acquire());
+}
+
+TEST_F(ScheduleOfALine, WhoIsPassedOverIsWoken) {  // P7
+  lock_process holder(name());
+  lock_process head(name());
+  staged_process second(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  queue(head);
+  queue(second);
+  head.stop();
+  second.stop_at(point::line_overtaken);
+  ASSERT_EQ(holder.release(), std::error_code());
+  second.await_stop();
+  const mapped_lockfile file(name());
+  const auto of_head =
+      std::ranges::find_if(file->slots, [&](const file::slot& s) { return s.pid == head.pid(); });
+  const auto woken = of_head->wake.load();
+  second.go_on();
+  ASSERT_TRUE(second.end_acquire());
+  EXPECT_GT(of_head->wake.load(), woken);
 }
 
 TEST_F(ScheduleOfALine, OneThatIsStoppedAsItGivesUpDoesNotBlockTheRest) {  // P6
