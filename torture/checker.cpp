@@ -42,20 +42,23 @@ class judge {
            time_.end_of(breaking) >= g.begin();
   }
 
+  /// Whether the file that this grant is of, by `until`, may be one that `mischief` befell.
+  [[nodiscard]] bool may_befall(const deed& mischief, const grant_record& g, instant until) const {
+    return mischief.begin <= until &&
+           after(time_.end_of(mischief), std::chrono::nanoseconds(blindness)) >= g.begin();
+  }
+
   /// Whether a mischief may have parted this grant from the path's file by `until`.
   [[nodiscard]] bool is_parted(const grant_record& g, instant until) const {
-    return std::ranges::any_of(name_.mischiefs, [&](const deed* m) {
-      return m->begin <= until &&
-             after(time_.end_of(*m), std::chrono::nanoseconds(blindness)) >= g.begin();
-    });
+    return std::ranges::any_of(name_.mischiefs,
+                               [&](const deed* m) { return may_befall(*m, g, until); });
   }
 
   /// Whether random bytes may be what the grant was made of: a counter among them that is a
   /// little too small cannot be told from a sound one.
   [[nodiscard]] bool is_scribbled(const grant_record& g) const {
     return std::ranges::any_of(name_.mischiefs, [&](const deed* m) {
-      return is(*m, mischief_kind::scribbled) && m->begin <= g.end() &&
-             after(time_.end_of(*m), std::chrono::nanoseconds(blindness)) >= g.begin();
+      return is(*m, mischief_kind::scribbled) && may_befall(*m, g, g.end());
     });
   }
 

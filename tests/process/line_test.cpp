@@ -4,11 +4,9 @@
 // on a busy machine the order is not certain: what claims it has Timing in its name.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <deque>
-#include <iterator>
 #include <lockbyfile/lockbyfile.hpp>
 #include <stop_token>
 #include <system_error>
@@ -173,12 +171,11 @@ TEST_F(Line, WhoGivesUpNextToAFreeLockWakesThoseWhoseNextLookIsAfterTheirTurn) {
     named_lock between(name());
     std::stop_source gives_up;
     std::error_code ec;
-    std::thread waiting([&] { (void)between.acquire(forever, gives_up.get_token(), ec); });
+    std::jthread waiting([&] { (void)between.acquire(forever, gives_up.get_token(), ec); });
     wait_for_line_of(2);
     lock_process last(name());
     queue(last);
-    file::slot& slot = *std::find_if(std::begin(file->slots), std::end(file->slots),
-                                     [&](const file::slot& s) { return s.pid == last.pid(); });
+    file::slot& slot = file.slot_of(last.pid());
     EXPECT_EQ(holder_.release(), std::error_code());
     const std::uint32_t woken = slot.wake.load();
     slot.next_look.store(file->header.freed_at.load() + milliseconds(24));

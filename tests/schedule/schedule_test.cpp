@@ -4,7 +4,6 @@
 // of the protocol, the others do their worst, and it goes on.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <lockbyfile/lockbyfile.hpp>
@@ -316,17 +315,25 @@ TEST_F(ScheduleOfALine, AHeadThatIsStoppedAfterBeingWokenLosesItsTurnAndNotItsPl
   EXPECT_TRUE(third.end_acquire());
 }
 
-TEST_F(ScheduleOfALine, AHeadThatOthersArePassingJustThenIsNotLost) {
-  lock_process holder(name());
-  lock_process head(name());
-  staged_process second(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  queue(head);
-  queue(second);
-  head.stop();
-  second.stop_at(point::line_overtaken);
-  ASSERT_EQ(holder.release(), std::error_code());
-  second.await_stop();  // it holds the lock, and is about to mark the head as dozing
+/// The second in line has taken the lock past a stopped head, and is about to mark it as dozing.
+class ScheduleOfPassingOver : public LockTest {
+ public:
+  ScheduleOfPassingOver() {
+    EXPECT_TRUE(holder.acquire(0ns));
+    queue(head);
+    queue(second);
+    head.stop();
+    second.stop_at(point::line_overtaken);
+    EXPECT_EQ(holder.release(), std::error_code());
+    second.await_stop();
+  }
+
+  lock_process holder{name()};
+  lock_process head{name()};
+  staged_process second{name()};
+};
+
+TEST_F(ScheduleOfPassingOver, DoesNotLoseAHeadThatGoesOnJustThen) {
   head.go_on();
   std::this_thread::sleep_for(10ms);
   second.go_on();
@@ -335,24 +342,13 @@ TEST_F(ScheduleOfALine, AHeadThatOthersArePassingJustThenIsNotLost) {
   EXPECT_TRUE(head.end_acquire());
 }
 
-TEST_F(ScheduleOfALine, WhoIsPassedOverIsWoken) {  // P7
-  lock_process holder(name());
-  lock_process head(name());
-  staged_process second(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  queue(head);
-  queue(second);
-  head.stop();
-  second.stop_at(point::line_overtaken);
-  ASSERT_EQ(holder.release(), std::error_code());
-  second.await_stop();
+TEST_F(ScheduleOfPassingOver, WakesTheHead) {  // P7: nobody else would
   const mapped_lockfile file(name());
-  const auto of_head =
-      std::ranges::find_if(file->slots, [&](const file::slot& s) { return s.pid == head.pid(); });
-  const auto woken = of_head->wake.load();
+  const file::slot& of_head = file.slot_of(head.pid());
+  const auto woken = of_head.wake.load();
   second.go_on();
   ASSERT_TRUE(second.end_acquire());
-  EXPECT_GT(of_head->wake.load(), woken);
+  EXPECT_GT(of_head.wake.load(), woken);
 }
 
 TEST_F(ScheduleOfALine, OneThatIsStoppedAsItGivesUpDoesNotBlockTheRest) {  // P6

@@ -43,6 +43,13 @@ class mapped_lockfile {
     return image_->slots[word().slot()];
   }
 
+  /// The slot that the process has, or had last. Throws if there is none.
+  [[nodiscard]] lockbyfile::file::slot& slot_of(std::uint32_t pid) const {
+    for (auto& s : image_->slots)
+      if (s.pid == pid) return s;
+    throw std::runtime_error("no slot of that process");
+  }
+
   lockbyfile::file::image* operator->() const { return image_; }
 
  private:
