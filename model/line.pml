@@ -22,7 +22,8 @@
 //     is stopped; and when the lease ends that it has seen. So without accidents every
 //     wake-up has to be sent, and a death costs one look, or two (P6, L4).
 //   - An open lock is taken past those ahead (L5) only if all of them are stopped: who
-//     runs does not leave it for `untaken`, and a dead one is dropped, not waited for.
+//     runs answers a call in time, and a dead one is dropped, not waited for. (The call is
+//     left out. It only wakes, and the rest has to do without it.)
 //   - A newcomer may barge at any time, as often as it has rounds.
 //   - Patience ends at any time, for those who do not wait for ever.
 //   - The lease of a stopped holder ends. (Others that end: lock.pml.)

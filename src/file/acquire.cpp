@@ -37,10 +37,8 @@ namespace lockbyfile::file {
 /// What a waiter knows between its looks.
 struct file_session::waiting {
   instant deadline = 0;
-  instant now = 0;              // of this look
-  instant next_look = 0;        // as this look finds it
-  std::uint64_t open_word = 0;  // an opening that we saw before,
-  instant open_since = 0;       // and when we saw it first
+  instant now = 0;        // of this look
+  instant next_look = 0;  // as this look finds it
 };
 
 std::optional<grant> file_session::acquire_slowly(instant deadline, const std::stop_token& stop,
@@ -110,9 +108,9 @@ void file_session::reopen() {
 }
 
 file_session::outlook file_session::look(waiting& w, grant& result) {
-  line_.wake_up();
   for (;;) {
     w.now = now();
+    line_.answer(w.now);
     const word seen(file_.get().header.word.load());
     const bool has_room = !seen.is_held() || seen.slot() < file_.capacity();
     if (!seen.is_sane() || seen.is_tombstone() || seen.counter() < highest_seen_ || !has_room) {
@@ -126,12 +124,15 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
     w.next_look = std::min(w.next_look, line::next_look_at(ahead, w.now));
     if (!found) return outlook::wait;
 
-    const instant turn = found->since + ahead * untaken;
     const bool barges = found->how == grant_kind::free && !line_.is_in() && line_.may_barge(w.now);
-    if (w.now < turn && !barges) {
-      line_.wake_head();
-      w.next_look = std::min(w.next_look, turn);
-      return outlook::wait;
+    if (ahead > 0 && !barges) {
+      instant turn = found->since + ahead * untaken;
+      if (w.now >= turn) turn = line_.call_those_ahead(w.now);
+      if (w.now < turn) {
+        line_.wake_head();
+        w.next_look = std::min(w.next_look, turn);
+        return outlook::wait;
+      }
     }
     if (!owns_slot() || !has_token_after(seen)) return outlook::reopen;
     reach(point::opening_found);
@@ -148,7 +149,6 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
 }
 
 std::optional<file_session::opening> file_session::find_opening(word seen, waiting& w) {
-  const header& h = file_.get().header;
   opening o{w.now, grant_kind::free, std::nullopt};
   if (seen.is_held()) {
     const slot& holder = file_.get().slots[seen.slot()];
@@ -164,14 +164,9 @@ std::optional<file_session::opening> file_session::find_opening(word seen, waiti
     }
     o.previous = described(holder.pid, holder.user, holder.command, std::size(holder.command));
     if (deadline < w.now) o.since = deadline;
-  } else {
-    o.since = line::free_since(h, seen, w.now);
   }
-  if (w.open_word != seen.bits()) {
-    w.open_word = seen.bits();
-    w.open_since = w.now;
-  }
-  o.since = std::min(o.since, w.open_since);
+  if (o.how != grant_kind::expired)
+    o.since = std::min(o.since, line::open_since(file_.get().header, seen, w.now));
   return o;
 }
 

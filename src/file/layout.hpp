@@ -19,8 +19,9 @@
 //   grants, next_grant_entry      the holder; two that overlap (one has lost the lock)
 //                                 can spoil an entry, which is only shown
 //   a slot                        the session that holds its lifeline, but for
-//                                 `wake` (anyone adds to it) and `ticket` (a finder
-//                                 may clear a dead one or mark a dozing one)
+//                                 `wake` (anyone adds to it), `ticket` (a finder
+//                                 may clear a dead one or mark a dozing one) and
+//                                 `next_look` (who is behind may call)
 #pragma once
 
 #include <atomic>
@@ -61,7 +62,8 @@ struct slot {
   shared<std::uint64_t> lease;           // ns, as asked for
   shared<std::uint64_t> ticket;          // place in line, 0: not waiting (line.hpp)
   shared<std::uint64_t> waiting_since;   // instant
-  shared<std::uint64_t> next_look;       // instant at which it wakes by itself
+  shared<std::uint64_t> next_look;       // instant: at which it wakes by itself, or began to look;
+                                         // + 2^63: at which it was called (line.hpp, L5)
   shared<std::uint32_t> wake;            // futex
   shared<std::uint32_t> session;         // any number: whose slot this is, among its owners
   // What is only shown.
@@ -85,11 +87,11 @@ struct header {
   shared<std::uint64_t> last_to_join;  // a ticket; not 0: somebody may be in line
   shared<std::uint64_t> reserved_word[6];
 
-  shared<std::uint64_t> tickets;        // handed out so far
-  shared<std::uint64_t> freed_counter;  // the word's counter when it was freed, and
-  shared<std::uint64_t> freed_at;       // the instant: a pair, valid if that counter is current
-  shared<std::uint64_t> barge_until;    // instant; a newcomer may go first until then
-  shared<std::uint32_t> capacity;       // slots that the file has room for
+  shared<std::uint64_t> tickets;         // handed out so far
+  shared<std::uint64_t> opened_counter;  // the word's counter when the lock opened, and
+  shared<std::uint64_t> opened_at;       // the instant: a pair, valid if that counter is current
+  shared<std::uint64_t> barge_until;     // instant; a newcomer may go first until then
+  shared<std::uint32_t> capacity;        // slots that the file has room for
   shared<std::uint32_t> slot_hint;
   shared<std::uint32_t> next_grant_entry;
   shared<std::uint32_t> reserved_line[5];

@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
 
-constexpr instant awake = 0;  // a next_look: it may be about to sleep, on an older look
+// In next_look: called at that instant, and has not looked since (L5).
+constexpr instant called = instant{1} << 63;
 constexpr instant head_looks_every = milliseconds(5);
 constexpr instant late = milliseconds(25);  // times their place
 constexpr instant late_at_the_head = milliseconds(8);
@@ -29,6 +30,10 @@ struct line::scan_result {
   std::uint32_t ahead = 0;  // awake tickets before ours
 };
 
+bool line::is_ahead(std::uint64_t ticket) const noexcept {
+  return is_awake(ticket) && (ticket_ == 0 || ticket < ticket_);
+}
+
 line::scan_result line::scan() const noexcept {
   scan_result r;
   image& f = file_.get();
@@ -40,7 +45,7 @@ line::scan_result line::scan() const noexcept {
       r.head = t;
       r.head_slot = i;
     }
-    if (is_awake(t) && (ticket_ == 0 || t < ticket_)) ++r.ahead;
+    if (is_ahead(t)) ++r.ahead;
   }
   return r;
 }
@@ -49,7 +54,7 @@ void line::join(instant now) noexcept {
   header& h = file_.get().header;
   slot& own = file_.own();
   own.waiting_since.store(now, std::memory_order_relaxed);
-  own.next_look.store(awake, std::memory_order_relaxed);
+  own.next_look.store(now, std::memory_order_relaxed);
   ticket_ = number(h.tickets.fetch_add(1) + 1);
   reach(point::ticket_drawn);
   own.ticket.store(ticket_);
@@ -66,11 +71,13 @@ void line::leave() noexcept {
   ticket_ = 0;
 }
 
-void line::wake_up() noexcept {
+void line::answer(instant now) noexcept {
+  if (ticket_ == 0) return;
+  slot& own = file_.own();
+  own.next_look.store(now);
   std::uint64_t t = ticket_ | dozing;
-  if (ticket_ != 0 && file_.own().ticket.load(std::memory_order_relaxed) == t) {
-    file_.own().ticket.compare_exchange_strong(t, ticket_);
-  }
+  if (own.ticket.load(std::memory_order_relaxed) == t)
+    own.ticket.compare_exchange_strong(t, ticket_);
 }
 
 std::uint32_t line::place() noexcept {
@@ -101,13 +108,30 @@ instant line::next_look_at(std::uint32_t place, instant now) noexcept {
   return now + (place == 0 ? head_looks_every : untaken * place);
 }
 
-void line::note_opening(header& h, word freed, instant now) noexcept {
-  h.freed_at.store(now, std::memory_order_relaxed);
-  h.freed_counter.store(freed.counter(), std::memory_order_relaxed);
+void line::note_opening(header& h, word open, instant now) noexcept {
+  h.opened_at.store(now, std::memory_order_relaxed);
+  h.opened_counter.store(open.counter(), std::memory_order_relaxed);
 }
 
-instant line::free_since(const header& h, word freed, instant now) noexcept {
-  return h.freed_counter.load() == freed.counter() ? std::min(now, h.freed_at.load()) : now;
+instant line::open_since(header& h, word open, instant now) noexcept {
+  if (h.opened_counter.load() == open.counter()) return std::min(now, h.opened_at.load());
+  note_opening(h, open, now);
+  return now;
+}
+
+instant line::call_those_ahead(instant now) noexcept {
+  image& f = file_.get();
+  const std::uint32_t n = file_.capacity();
+  instant until = 0;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    slot& s = f.slots[i];
+    if (!is_ahead(s.ticket.load())) continue;
+    instant look = s.next_look.load();
+    const bool is_called = (look & called) != 0;
+    until = std::max(until, (is_called ? std::min(look & ~called, now) : now) + grace);
+    if (!is_called && s.next_look.compare_exchange_strong(look, now | called)) wake(s);
+  }
+  return until;
 }
 
 void line::pass_over() noexcept {
@@ -115,10 +139,7 @@ void line::pass_over() noexcept {
   const std::uint32_t n = file_.capacity();
   for (std::uint32_t i = 0; i < n; ++i) {
     std::uint64_t t = f.slots[i].ticket.load();
-    if (is_awake(t) && (ticket_ == 0 || t < ticket_) &&
-        f.slots[i].ticket.compare_exchange_strong(t, t | dozing)) {
-      wake(f.slots[i]);
-    }
+    if (is_ahead(t) && f.slots[i].ticket.compare_exchange_strong(t, t | dozing)) wake(f.slots[i]);
   }
 }
 
@@ -170,7 +191,7 @@ void line::hasten(instant now) noexcept {
   // Who is not at the head is late after this, times the place: next to an open lock when it
   // may take it (L5).
   const bool is_open = seen.is_free() || opens <= now;
-  const instant since = !is_open ? now : is_held ? opens : free_since(f.header, seen, now);
+  const instant since = !is_open ? now : is_held ? opens : open_since(f.header, seen, now);
   const instant each = is_open ? untaken : late;
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::uint64_t t = f.slots[i].ticket.load();
@@ -179,7 +200,8 @@ void line::hasten(instant now) noexcept {
     const instant latest =
         place == 0 ? now + head_slack : since + each * static_cast<instant>(place);
     const instant next_look = f.slots[i].next_look.load(std::memory_order_relaxed);
-    if (next_look == awake || next_look > latest) wake(f.slots[i]);
+    const bool is_looking = next_look <= now;  // and may be about to sleep, on an older look
+    if (is_looking || next_look > latest) wake(f.slots[i]);
   }
 }
 
@@ -192,10 +214,9 @@ void line::wake_all() noexcept {
 
 void line::sleep(std::uint32_t seen, instant until) noexcept {
   slot& own = file_.own();
-  own.next_look.store(until, std::memory_order_relaxed);
+  own.next_look.store(until);
   const auto t = to_timespec(until);
   sys.futex_wait(reinterpret_cast<const std::uint32_t*>(&own.wake), seen, &t);
-  own.next_look.store(awake, std::memory_order_relaxed);
 }
 
 }  // namespace lockbyfile::file

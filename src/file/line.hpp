@@ -38,10 +38,17 @@
 //        itself. (A waiter's distance from the head in tickets is not its place: if others
 //        have left the line between the two, it would be left asleep for all of them.)
 //   (L5) A place counts the tickets ahead that are not dozing. A waiter at place p may
-//        take a lock that has been open for p * untaken; then it marks those ahead of
-//        it as dozing, so that a stopped process costs its successors that delay once,
-//        not at each grant. And it wakes them: nobody else will, and who was late, not
-//        stopped, has its place back at once.
+//        take a lock that has been open for p * untaken, if those ahead do not answer: it
+//        calls them (wakes them, and marks that in next_look) and goes past only if
+//        `grace` later none of them has looked since. Then it marks them as dozing, so
+//        that a stopped process costs its successors that delay once, not at each
+//        grant; and it wakes them: nobody else will, and who was late, not stopped, has
+//        its place back at once.
+//        (To go past them for the time alone fails: they may be asleep, not stopped. The
+//        places of all shrink when somebody finds that those before them have died, or
+//        they give up; and whoever looks first then finds its turn come, though one
+//        before it has not been told. Tests: ScheduleOfASleeper.)
+//        Since when the lock is open all agree: whoever opens it, or finds it so, notes it.
 //
 // last_to_join and barge_until are hints in one direction each: last_to_join other
 // than 0 costs a releaser a scan; barge_until is believed only up to `barging` ahead of
@@ -68,6 +75,9 @@ namespace lockbyfile::file {
 /// allows 25 ms; the rest is for being scheduled.
 inline constexpr instant untaken = milliseconds(20);
 
+/// And if it is called then, it has this long to answer (L5).
+inline constexpr instant grace = milliseconds(3);
+
 /// Promise P7: how long the head has to wait before newcomers queue behind it.
 inline constexpr instant barging = milliseconds(1);
 
@@ -83,8 +93,9 @@ class line {
   void forget() noexcept { ticket_ = 0; }
   [[nodiscard]] bool is_in() const noexcept { return ticket_ != 0; }
 
-  /// Clears the dozing mark that somebody may have set on us (L5).
-  void wake_up() noexcept;
+  /// Tells the others of a look of ours, which is about to begin: clears the dozing mark that
+  /// somebody may have set on us, and answers a call (L5).
+  void answer(instant now) noexcept;
 
   /// How many waiters go before this one, or before a newcomer if it is not in line.
   /// Drops a head that has died.
@@ -97,10 +108,14 @@ class line {
   [[nodiscard]] static instant next_look_at(std::uint32_t place, instant now) noexcept;
 
   /// Says since when the lock is open, to whoever finds it so. By whoever is about to free
-  /// it, before the word becomes `freed`.
-  static void note_opening(header& h, word freed, instant now) noexcept;
-  /// Since when the lock is free, which `freed` says; `now` if nobody has told.
-  static instant free_since(const header& h, word freed, instant now) noexcept;
+  /// it, before the word becomes `open`, and by whoever finds it open first.
+  static void note_opening(header& h, word open, instant now) noexcept;
+  /// Since when the lock is open, which `open` says. Notes that it is `now` if nobody has told.
+  static instant open_since(header& h, word open, instant now) noexcept;
+
+  /// Calls those ahead who have not been called. How long they have to answer; in the past if
+  /// nobody has (L5).
+  instant call_those_ahead(instant now) noexcept;
 
   /// Marks those ahead as dozing, after going past them (L5).
   void pass_over() noexcept;
@@ -121,6 +136,7 @@ class line {
 
  private:
   struct scan_result;
+  [[nodiscard]] bool is_ahead(std::uint64_t ticket) const noexcept;
   [[nodiscard]] scan_result scan() const noexcept;
   void clear_hint(std::uint64_t seen) noexcept;
 

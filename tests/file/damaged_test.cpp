@@ -94,8 +94,8 @@ const damage damages[] = {
             [](file::header& h) {
               h.last_to_join.store(~std::uint64_t{0});
               h.tickets.store(~std::uint64_t{0});
-              h.freed_counter.store(h.word.load() >> 12);
-              h.freed_at.store(~std::uint64_t{0});
+              h.opened_counter.store(h.word.load() >> 12);
+              h.opened_at.store(~std::uint64_t{0});
               h.barge_until.store(~std::uint64_t{0});
               h.next_grant_entry.store(~0U);
             }),

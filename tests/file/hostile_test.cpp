@@ -68,8 +68,8 @@ const vandalism of_the_line = [](file::image& f, std::mt19937_64& random) {
   switch (pick(random, 0, 12)) {
     case 0: return scribble(h.last_to_join, random);
     case 1: return scribble(h.tickets, random);
-    case 2: h.freed_counter.store(h.word.load() >> 12); return scribble(h.freed_at, random);
-    case 3: return scribble(h.freed_counter, random);
+    case 2: h.opened_counter.store(h.word.load() >> 12); return scribble(h.opened_at, random);
+    case 3: return scribble(h.opened_counter, random);
     case 4: return scribble(h.barge_until, random);
     case 5: return scribble(h.slot_hint, random);
     case 6: return scribble(h.next_grant_entry, random);

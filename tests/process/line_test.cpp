@@ -178,7 +178,7 @@ TEST_F(Line, WhoGivesUpNextToAFreeLockWakesThoseWhoseNextLookIsAfterTheirTurn) {
     file::slot& slot = file.slot_of(last.pid());
     EXPECT_EQ(holder_.release(), std::error_code());
     const std::uint32_t woken = slot.wake.load();
-    slot.next_look.store(file->header.freed_at.load() + milliseconds(24));
+    slot.next_look.store(file->header.opened_at.load() + milliseconds(24));
     gives_up.request_stop();
     waiting.join();
     const std::uint32_t woken_since = slot.wake.load();

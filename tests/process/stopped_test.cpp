@@ -151,6 +151,17 @@ TEST_F(Stopped, AllButTheLastInLineMayBeStopped) {
   serve({&a, &b, &c});
 }
 
+TEST_F(Stopped, AHeadDoesNotKeepTheLockFromOneThatOnlyTries) {
+  lock_process holder(name());
+  lock_process head(name());
+  named_lock newcomer(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  queue(head);
+  head.stop();
+  ASSERT_EQ(holder.release(), std::error_code());
+  EXPECT_TRUE(eventually([&] { return newcomer.try_lock(); }));
+}
+
 TEST_F(Stopped, WhoIsStoppedBetweenBeingWokenAndTakingDoesNotKeepTheLock) {
   lock_process holder(name());
   lock_process head(name(), {}, hit_when_woken(SIGSTOP));

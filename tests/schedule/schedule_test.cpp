@@ -10,6 +10,7 @@
 #include <optional>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "file/line.hpp"
 #include "file/point.hpp"
@@ -349,6 +350,56 @@ TEST_F(ScheduleOfPassingOver, WakesTheHead) {  // P7: nobody else would
   second.go_on();
   ASSERT_TRUE(second.end_acquire());
   EXPECT_GT(of_head.wake.load(), woken);
+}
+
+/// A line whose first two do not come to take the lock, when it opens: the third sleeps and has
+/// 40 ms until its next look, the last one looks when it is woken.
+class ScheduleOfASleeper : public LockTest {
+ public:
+  ScheduleOfASleeper() {
+    EXPECT_TRUE(holder.acquire(0ns));
+    for (lock_process* p : {&first, &second, &sleeper, &last}) queue(*p);
+  }
+
+  void wake(const lock_process& p) { file::line::wake(file.slot_of(p.pid())); }
+  void put_to_sleep() {
+    wake(sleeper);
+    const file::slot& s = file.slot_of(sleeper.pid());
+    if (!eventually([&] { return s.next_look > now() + milliseconds(35); }))
+      throw std::runtime_error("it does not go to sleep");
+  }
+  /// The last one knows two before it, and the sleeper one less.
+  void expect_that_the_sleeper_is_served_first() {
+    const std::vector<outcome> served = serve({&sleeper, &last});
+    EXPECT_EQ(served.front().granted.place, 2U);
+  }
+
+  lock_process holder{name()};
+  lock_process first{name()};
+  lock_process second{name()};
+  lock_process sleeper{name()};
+  lock_process last{name()};
+  const mapped_lockfile file{name()};
+};
+
+TEST_F(ScheduleOfASleeper, IsNotPassedByOneThatFindsTheDeadBeforeThem) {  // P7
+  first.stop();
+  second.kill();
+  put_to_sleep();
+  ASSERT_EQ(holder.release(), std::error_code());
+  std::this_thread::sleep_for(25ms);
+  first.kill();
+  wake(last);
+  expect_that_the_sleeper_is_served_first();
+}
+
+TEST_F(ScheduleOfASleeper, IsNotPassedByOneThatSawTheHoldersDeathBeforeIt) {  // P7
+  first.stop();
+  second.stop();
+  put_to_sleep();
+  holder.kill();
+  wake(last);
+  expect_that_the_sleeper_is_served_first();
 }
 
 TEST_F(ScheduleOfALine, OneThatIsStoppedAsItGivesUpDoesNotBlockTheRest) {  // P6

@@ -43,8 +43,8 @@ places header_fields() {
   return {
       FIELD(header, signature),    FIELD(header, format),           FIELD(header, flags),
       FIELD(header, boot_id),      FIELD(header, time_namespace),   FIELD(header, word),
-      FIELD(header, last_to_join), FIELD(header, tickets),          FIELD(header, freed_counter),
-      FIELD(header, freed_at),     FIELD(header, barge_until),      FIELD(header, capacity),
+      FIELD(header, last_to_join), FIELD(header, tickets),          FIELD(header, opened_counter),
+      FIELD(header, opened_at),     FIELD(header, barge_until),      FIELD(header, capacity),
       FIELD(header, slot_hint),    FIELD(header, next_grant_entry), FIELD(header, grants)};
 }
 
@@ -98,8 +98,8 @@ TEST(Layout, OffsetsAreThoseOfFormat1) {
                                      {"word", {128, 8}},
                                      {"last_to_join", {136, 8}},
                                      {"tickets", {192, 8}},
-                                     {"freed_counter", {200, 8}},
-                                     {"freed_at", {208, 8}},
+                                     {"opened_counter", {200, 8}},
+                                     {"opened_at", {208, 8}},
                                      {"barge_until", {216, 8}},
                                      {"capacity", {224, 4}},
                                      {"slot_hint", {228, 4}},
