@@ -81,16 +81,21 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
     ec = errc::would_deadlock;
     return std::nullopt;
   }
-  const instant start = now_coarse();
+  instant start = now_coarse();
   if (is_usable(start)) {
     const header& h = file_.get().header;
     const word seen(h.word.load(std::memory_order_acquire));
     if (seen.is_free() && seen.is_sane() && seen.counter() >= highest_seen_ &&
-        h.last_to_join.load(std::memory_order_relaxed) == 0 && last_before(seen) < ceiling_ &&
-        owns_slot() && take(seen, start, grant_kind::free)) {
-      grant result;
-      result.token = token();
-      return result;
+        h.last_to_join.load(std::memory_order_relaxed) == 0 && owns_slot()) {
+      // Here and not in a look, which takes longer than the clock needs to catch up with a
+      // counter that is about to leave it behind: each acquire would cost one.
+      const bool has_raised = last_before(seen) >= ceiling_ && has_token_after(seen);
+      if (has_raised) start = now_coarse();  // it may have waited
+      if (last_before(seen) < ceiling_ && take(seen, start, grant_kind::free)) {
+        grant result;
+        result.token = token();
+        return result;
+      }
     }
   }
   return acquire_slowly(deadline, stop, ec);

@@ -139,6 +139,21 @@ TEST_F(Tokens, GrowAcrossARemovedFileThatWasAheadOfTheClock) {
   EXPECT_GT(next_token(), more);
 }
 
+TEST_F(Tokens, OfALockThatKeepsUpWithTheClockCostNoSystemCallEach) {
+  constexpr int grants = 100'000;
+  named_lock lock(name());
+  int calls = 0;
+  const seam counting([&](std::string_view call) {
+    if (!call.ends_with("clock_gettime")) ++calls;
+    return 0;
+  });
+  for (int i = 0; i < grants; ++i) {
+    lock.lock();
+    lock.unlock();
+  }
+  EXPECT_LT(calls, grants / 10) << "the path is looked at once per tick, no more";
+}
+
 using TokensSlow = Tokens;
 
 TEST_F(TokensSlow, OfALockThatIsHammeredRunAheadOfTheClockAndGrowAcrossADeletedFile) {
