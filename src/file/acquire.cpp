@@ -67,8 +67,11 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
   } place{*this};
 
   for (;;) {
+    // Before the look at the path: we may be stopped after it, for as long as you like.
+    const instant checked = now_coarse();
     if (epoch_.load(std::memory_order_relaxed) != process_epoch() || !file_.is_current()) reopen();
-    next_check_.store(now_coarse() + path_check_interval, std::memory_order_relaxed);
+    reach(point::path_checked);
+    next_check_.store(checked + path_check_interval, std::memory_order_relaxed);
     const std::uint32_t seen = file_.own().wake.load();  // (A2)
     const outlook found = look(w, result);
     if (found == outlook::granted) {

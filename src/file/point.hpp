@@ -22,6 +22,7 @@ namespace lockbyfile::file {
   X(slot_reserved) /* its lifeline is not held yet */                                 \
   X(lifeline_held) /* the file has not been looked at again */                        \
   /* a grant (session.cpp, acquire.cpp) */                                            \
+  X(path_checked)     /* it leads to our file, for all we know; nothing is noted */   \
   X(opening_found)    /* by a look that will take it */                               \
   X(deadline_written) /* in the own slot; the word is as it was */                    \
   X(word_granted)     /* the session does not know yet */                             \

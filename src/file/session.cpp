@@ -39,6 +39,7 @@ file_session::~file_session() {
 }
 
 void file_session::attach() {
+  const instant begun = now_coarse();
   current_.store(0);
   file_.attach();
   epoch_.store(process_epoch());
@@ -59,7 +60,7 @@ void file_session::attach() {
   for (std::size_t i = 0; i < command_.size(); ++i) {
     own.command[i].store(command_[i], std::memory_order_relaxed);
   }
-  next_check_.store(now_coarse() + path_check_interval, std::memory_order_relaxed);
+  next_check_.store(begun + path_check_interval, std::memory_order_relaxed);
 }
 
 std::optional<grant> file_session::acquire(instant deadline, const std::stop_token& stop,

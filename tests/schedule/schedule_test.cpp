@@ -418,6 +418,28 @@ TEST_F(ScheduleOfALine, OneThatIsStoppedAsItGivesUpDoesNotBlockTheRest) {  // P6
   EXPECT_TRUE(second.is_held());
 }
 
+// --- the path ---------------------------------------------------------------------------------
+
+using ScheduleOfThePath = LockTest;
+
+TEST_F(ScheduleOfThePath, AHolderThatWasStoppedAfterItLookedThereLooksAgain) {  // TORTURE 9
+  lock_process holder(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  staged_process slow(name());
+  slow.stop_at(point::path_checked);
+  slow.begin_acquire(forever);
+  slow.await_stop();
+  ASSERT_EQ(holder.release(), std::error_code());
+  fs::remove(name());
+  lock_process successor(name());
+  ASSERT_TRUE(successor.acquire(0ns));
+  std::this_thread::sleep_for(20ms);  // two ticks of the slowest coarse clock
+  slow.go_on();
+  if (slow.end_acquire()) {
+    EXPECT_FALSE(slow.is_held());
+  }
+}
+
 // --- the file -------------------------------------------------------------------------------
 
 using ScheduleOfOpening = LockTest;
