@@ -55,6 +55,11 @@ class judge {
     out_.add(text);
   }
 
+  /// For how long the one who did `d` was kept from running until then.
+  [[nodiscard]] instant hindered(const deed& d, instant until) const {
+    return d.result.delay + time_.forking_for(d.process, d.begin, until);
+  }
+
   static instant beyond(instant value, instant limit) { return value > limit ? value - limit : 0; }
 
   [[nodiscard]] bool changes_file(instant from, instant to) const {
@@ -90,7 +95,7 @@ class judge {
       if (due == never || moves(*a, r.end)) continue;
       const instant stopped = time_.stopped_for(a->process, a->begin, r.end);
       const instant late = beyond(r.end, due + tolerance + stopped);
-      score(bound::patience, late, r.delay + time_.stalled_for(a->begin, r.end),
+      score(bound::patience, late, hindered(*a, r.end) + time_.stalled_for(a->begin, r.end),
             "a wait beyond its deadline", *a);
     }
   }
@@ -128,7 +133,7 @@ class judge {
     if (!is_overtaken || moves(a, b.result.end)) return;
     if (time_.is_disturbed(a.process, a.begin, b.result.end)) return;
     const instant late = b.begin - a.begin - joining - tolerance;
-    const instant allowance = r.delay + time_.stalled_for(a.begin, b.begin);
+    const instant allowance = hindered(a, b.result.end) + time_.stalled_for(a.begin, b.begin);
     if (allowance > tolerance && b.result.end > may_be_open_since(b) + untaken) return;
     is_within = false;
     tally& t = out_.tallies[static_cast<std::size_t>(bound::order)];
@@ -244,7 +249,7 @@ class judge {
     bool moving = false;
     for_all_near(name_.acquires, g, [&](const deed* a) {
       if (!time_.meets(*a, g.from, g.to)) return;
-      delays += a->result.delay;
+      delays += hindered(*a, g.to);
       moving = moving || moves(*a, g.to);
       const instant from = std::max(g.from, a->begin);
       if (a->is_finished() && a->result.end >= g.to && from < since &&

@@ -6,10 +6,12 @@
 // So each wait has its bound and an allowance, made of what was measured during it:
 //   - how long the kernel kept the thread, ready to run, from running (run_delay.hpp: the
 //     kernel's own count, exact, for that thread and that call);
+//   - for how long its process was forking: meanwhile the kernel lets no thread of it touch
+//     memory that is new to it;
 //   - for how long of that time some processor did not wake up its witness, who sleeps from
 //     millisecond to millisecond and does nothing else (witnesses.hpp): for what stops the
 //     whole machine, such as its host, and is late in waking anybody.
-// On a quiet machine both together are some tens of microseconds. A process that was stopped
+// On a quiet machine all that is some tens of microseconds. A process that was stopped
 // is not judged for that time. Beside the violations, which are waits beyond bound and
 // allowance, the tally counts the waits within the bare bound.
 //

@@ -71,6 +71,9 @@ class Checker : public ::testing::Test {
     d.result.from = at(begin + 1);
     d.result.to = at(end - 1);
   }
+  void fork(std::uint32_t process, std::uint64_t begin, std::uint64_t end) {
+    add(deed_kind::fork, process, begin, end).session = 0;
+  }
   void mischief(mischief_kind kind, std::uint64_t begin, std::uint64_t end) {
     deed& d = add(deed_kind::mischief, 99, begin, end);
     d.session = 0;
@@ -339,6 +342,22 @@ TEST_F(Checker, AcceptsSuchAWaitOfAThreadThatWasKeptFromRunning) {
   release(1, 2000);
   expect_clean();
   EXPECT_EQ(check(deeds_).tallies[static_cast<std::size_t>(bound::handoff)].within, 0U);
+}
+
+TEST_F(Checker, AcceptsSuchAWaitWhileTheProcessForks) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 5000, 3);
+  release(1, 2000);
+  fork(2, 2100, 4900);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsSuchAWaitWhileAnotherProcessForks) {
+  acquire(1, 0, 10, 1);
+  acquire(2, 100, 5000, 3);
+  release(1, 2000);
+  fork(3, 2100, 4900);
+  expect_rejected("a free lock was left untaken");
 }
 
 TEST_F(Checker, AcceptsSuchAWaitIfTheMachineStoodStill) {

@@ -30,7 +30,7 @@ int memory_of(std::size_t bytes) {
 
 constexpr const char* kind_names[] = {"acquire",  "ask",      "renew", "release", "keep",
                                       "end",      "kill",     "gone",  "stop",    "breaking",
-                                      "removing", "mischief", "wrong", "stall"};
+                                      "removing", "mischief", "wrong", "stall",   "fork"};
 constexpr const char* how_names[] = {"free", "expired", "abandoned"};
 
 /// Microseconds since `from`, or - if there is none.

@@ -52,6 +52,7 @@ enum class deed_kind : std::uint8_t {
   mischief,  // with the file; see `mischief_kind`
   wrong,     // a process saw what must not be; `detail` is a `wrong_kind`
   stall,     // somebody who slept to `begin` woke up at `end`
+  fork,      // the process forks
 };
 
 enum class mischief_kind : std::uint8_t {

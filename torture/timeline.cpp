@@ -47,6 +47,7 @@ timeline::timeline(const std::vector<deed>& deeds) {
       case deed_kind::kill: p.dying = std::min(p.dying, d.begin); break;
       case deed_kind::gone: p.gone = std::min(p.gone, d.begin); break;
       case deed_kind::stop: p.stops.push_back(&d); break;
+      case deed_kind::fork: p.forks.push_back(&d); break;
       case deed_kind::stall:
         if (d.is_finished()) stalls_.push_back({begin_of_stall(d), d.result.end});
         break;
@@ -130,10 +131,18 @@ bool timeline::is_disturbed(std::uint32_t pid, instant from, instant to) const {
 }
 
 instant timeline::stopped_for(std::uint32_t pid, instant from, instant to) const {
+  return sum_of(process(pid).stops, from, to);
+}
+
+instant timeline::forking_for(std::uint32_t pid, instant from, instant to) const {
+  return sum_of(process(pid).forks, from, to);
+}
+
+instant timeline::sum_of(const std::vector<const deed*>& deeds, instant from, instant to) const {
   instant sum = 0;
-  for (const deed* s : process(pid).stops) {
-    const instant begin = std::max(s->begin, from);
-    const instant end = std::min(end_of(*s), to);
+  for (const deed* d : deeds) {
+    const instant begin = std::max(d->begin, from);
+    const instant end = std::min(end_of(*d), to);
     if (begin < end) sum += end - begin;
   }
   return sum;

@@ -57,6 +57,7 @@ struct process_record {
   instant dying = never;  // it may be dead from here on,
   instant gone = never;   // and is from here on
   std::vector<const deed*> stops;
+  std::vector<const deed*> forks;
 };
 
 class timeline {
@@ -81,11 +82,16 @@ class timeline {
   /// For how long it may have stood still between.
   [[nodiscard]] instant stopped_for(std::uint32_t pid, instant from, instant to) const;
 
+  /// For how long between it was forking.
+  [[nodiscard]] instant forking_for(std::uint32_t pid, instant from, instant to) const;
+
   /// For how long between some processor did not wake up somebody who had to be.
   [[nodiscard]] instant stalled_for(instant from, instant to) const;
 
  private:
   void unite_stalls();
+  [[nodiscard]] instant sum_of(const std::vector<const deed*>& deeds, instant from,
+                               instant to) const;
   void add_grant_of(std::vector<const deed*>::const_iterator& at,
                     std::vector<const deed*>::const_iterator end, name_record& name);
 

@@ -95,7 +95,11 @@ class worker {
   void fork() {
     if (is_child_) return;
     const std::uint64_t seed = dice_.seed();
-    if (::fork() != 0) return;
+    deed d;
+    d.kind = deed_kind::fork;
+    d.process = static_cast<std::uint32_t>(::getpid());
+    auto forking = log_.begin(d);
+    if (::fork() != 0) return forking.finish({});
     is_child_ = true;
     dice_ = dice(seed);
     user_.wake_up_as_a_child();
