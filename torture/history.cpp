@@ -28,9 +28,9 @@ int memory_of(std::size_t bytes) {
   return fd;
 }
 
-constexpr const char* kind_names[] = {"acquire",  "ask",      "renew", "release", "keep",
-                                      "end",      "kill",     "gone",  "stop",    "breaking",
-                                      "removing", "mischief", "wrong", "stall",   "fork"};
+constexpr const char* kind_names[deed_kinds] = {
+    "acquire", "ask",      "renew",    "release",  "keep",  "end",   "kill", "gone",
+    "stop",    "breaking", "removing", "mischief", "wrong", "stall", "fork"};
 constexpr const char* how_names[] = {"free", "expired", "abandoned"};
 
 /// Microseconds since `from`, or - if there is none.

@@ -54,6 +54,7 @@ enum class deed_kind : std::uint8_t {
   stall,     // somebody who slept to `begin` woke up at `end`
   fork,      // the process forks
 };
+inline constexpr std::size_t deed_kinds = static_cast<std::size_t>(deed_kind::fork) + 1;
 
 enum class mischief_kind : std::uint8_t {
   replaced,   // deleted, renamed, truncated or replaced: a break, and a new file

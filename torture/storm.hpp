@@ -31,7 +31,7 @@ struct storm_options {
 };
 
 /// What was done, by kind of deed.
-using counts = std::array<std::uint64_t, static_cast<std::size_t>(deed_kind::stall) + 1>;
+using counts = std::array<std::uint64_t, deed_kinds>;
 
 class storm {
  public:
