@@ -123,6 +123,7 @@ std::string described(const deed& d) {
   line += " | " + offset(r.end, d.begin) + " error " + std::to_string(r.error);
   if (r.token != 0)
     line += " token " + std::to_string(r.token) + ' ' + how_names[static_cast<std::size_t>(r.how)];
+  if (r.taken != 0) line += " taken " + offset(r.taken, d.begin);
   line += " from " + offset(r.from, d.begin) + " to " + offset(r.to, d.begin) + " delay " +
           std::to_string(static_cast<double>(r.delay) / 1e3);
   return line;

@@ -77,6 +77,8 @@ struct outcome {
   int error = 0;    // lockbyfile::errc, 0 for success
   grant_kind how = grant_kind::free;
   std::uint64_t token = 0;
+  // acquire: when the lock was taken, as the grant says; 0 if it was free at once.
+  instant taken = 0;
   // acquire, renew, ask: the lease ends between these; never: there is none.
   // acquire, cancelled: the stop was requested between these.
   // stop: the process certainly stood still between these.

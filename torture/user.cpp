@@ -51,6 +51,8 @@ user::user(history& log, const plan& p, std::uint8_t name, std::uint64_t seed)
       delay_(std::make_unique<run_delay>()),
       process_(static_cast<std::uint32_t>(::getpid())) {}
 
+user::~user() { close(); }
+
 deed user::about(deed_kind kind) const {
   deed d;
   d.kind = kind;
@@ -127,6 +129,7 @@ bool user::acquire(std::chrono::nanoseconds patience, bool is_to_be_stopped) {
     describe_lease(r);
     r.how = granted->how;
     r.token = granted->token.value();
+    if (granted->waited > 0ns) r.taken = after(waiting.get().begin, granted->waited);
   }
   r.delay = delay_->read() - delay_before;
   if (ec == errc::cancelled) stopping->describe(r);

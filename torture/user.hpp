@@ -17,6 +17,10 @@ namespace lockbyfile::torture {
 class user {
  public:
   user(history& log, const plan& p, std::uint8_t name, std::uint64_t seed);
+  /// Releases what is held, and records that.
+  ~user();
+  user(const user&) = delete;
+  user& operator=(const user&) = delete;
 
   /// Acquires, or gives up, uses what it got, and lets it go.
   void use_once();
