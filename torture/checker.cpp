@@ -13,13 +13,16 @@ namespace {
 
 constexpr instant settling = milliseconds(5000);    // of a damaged file, see judge_errors
 constexpr instant longest_tick = milliseconds(10);  // options.hpp, lease
+constexpr instant longest_lag = milliseconds(100);  // of the coarse clock, if its processor stalls
 
 bool is(const deed& d, mischief_kind kind) { return d.detail == static_cast<std::uint8_t>(kind); }
 
 class judge {
  public:
   judge(const timeline& time, std::uint8_t index, const name_record& name, report& out)
-      : time_(time), index_(index), name_(name), out_(out) {}
+      : time_(time), index_(index), name_(name), out_(out) {
+    for (const deed* m : name.mischiefs) mischiefs_.push_back({m, blind_until(*m)});
+  }
 
   void judge_all(std::uint64_t floor) {
     judge_exclusion();
@@ -42,23 +45,34 @@ class judge {
            time_.end_of(breaking) >= g.begin();
   }
 
-  /// Whether the file that this grant is of, by `until`, may be one that `mischief` befell.
-  [[nodiscard]] bool may_befall(const deed& mischief, const grant_record& g, instant until) const {
-    return mischief.begin <= until &&
-           after(time_.end_of(mischief), std::chrono::nanoseconds(blindness)) >= g.begin();
+  [[nodiscard]] instant blind_until(const deed& mischief) const {
+    const instant end = time_.end_of(mischief);
+    if (end == never) return never;
+    return end + blindness + time_.stalled_for(end - std::min(end, longest_lag), end + longest_lag);
+  }
+
+  /// A mischief, and until when somebody may go on with the file that it befell.
+  struct misfortune {
+    const deed* what;
+    instant blind_until;
+  };
+
+  /// Whether it may have befallen the file that this grant is of, by `until`.
+  static bool may_befall(const misfortune& m, const grant_record& g, instant until) {
+    return m.what->begin <= until && m.blind_until >= g.begin();
   }
 
   /// Whether a mischief may have parted this grant from the path's file by `until`.
   [[nodiscard]] bool is_parted(const grant_record& g, instant until) const {
-    return std::ranges::any_of(name_.mischiefs,
-                               [&](const deed* m) { return may_befall(*m, g, until); });
+    return std::ranges::any_of(mischiefs_,
+                               [&](const misfortune& m) { return may_befall(m, g, until); });
   }
 
   /// Whether random bytes may be what the grant was made of: a counter among them that is a
   /// little too small cannot be told from a sound one.
   [[nodiscard]] bool is_scribbled(const grant_record& g) const {
-    return std::ranges::any_of(name_.mischiefs, [&](const deed* m) {
-      return is(*m, mischief_kind::scribbled) && may_befall(*m, g, g.end());
+    return std::ranges::any_of(mischiefs_, [&](const misfortune& m) {
+      return is(*m.what, mischief_kind::scribbled) && may_befall(m, g, g.end());
     });
   }
 
@@ -71,8 +85,8 @@ class judge {
       if (may_hit(*b, g) && time_.end_of(*b) >= g.proven)
         end = std::min(end, std::max(b->begin, g.proven));
     }
-    for (const deed* m : name_.mischiefs) {
-      if (time_.end_of(*m) + blindness >= g.begin()) end = std::min(end, m->begin);
+    for (const misfortune& m : mischiefs_) {
+      if (m.blind_until >= g.begin()) end = std::min(end, m.what->begin);
     }
     return end;
   }
@@ -136,7 +150,10 @@ class judge {
   void judge_losses() {
     for (const grant_record& g : name_.grants) {
       const deed& a = *g.acquired;
-      const instant tick = a.lease >= std::chrono::seconds(1) ? longest_tick : 0;
+      const instant tick =
+          a.lease < std::chrono::seconds(1)
+              ? 0
+              : longest_tick + time_.stalled_for(a.begin - std::min(a.begin, longest_lag), a.begin);
       if (after(a.begin, a.lease) > a.result.to && a.result.to + tick < after(a.begin, a.lease))
         violation("a lease that is too short", g);
       if (a.result.from != never && a.result.from > after(g.end(), a.lease))
@@ -176,10 +193,9 @@ class judge {
 
   /// A holder notices a mischief.
   void judge_blindness(const grant_record& g, const deed& d) {
-    for (const deed* m : name_.mischiefs) {
+    for (const auto& [m, blind_until] : mischiefs_) {
       if (is(*m, mischief_kind::replaced) && m->is_finished() && g.end() < m->begin &&
-          m->result.end + blindness < d.begin &&
-          time_.stopped_for(d.process, g.begin(), d.result.end) == 0)
+          blind_until < d.begin && time_.stopped_for(d.process, g.begin(), d.result.end) == 0)
         violation("told that it is held though the file was replaced", g, &d);
     }
   }
@@ -269,6 +285,7 @@ class judge {
   std::uint8_t index_;
   const name_record& name_;
   report& out_;
+  std::vector<misfortune> mischiefs_;
 };
 
 const char* sentence(const deed& d) {

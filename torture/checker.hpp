@@ -45,7 +45,8 @@
 namespace lockbyfile::torture {
 
 /// How long a session may go on with a file that is the path's no more: a tick of the coarse
-/// clock, 10 ms at the most, and the millisecond between two looks at the path.
+/// clock, 10 ms at the most, and the millisecond between two looks at the path. And for as
+/// long as a processor stood still just then: it may be the one that moves that clock on.
 inline constexpr instant blindness = milliseconds(11);
 
 enum class bound : std::uint8_t {

@@ -344,6 +344,21 @@ TEST_F(Checker, AcceptsSuchAWaitOfAThreadThatWasKeptFromRunning) {
   EXPECT_EQ(check(deeds_).tallies[static_cast<std::size_t>(bound::handoff)].within, 0U);
 }
 
+TEST_F(Checker, RejectsALeaseThatEnds17MsEarly) {
+  outcome& r = acquire(1, 100'000, 100'010, 1, grant_kind::free, 1h).result;
+  r.from -= milliseconds(17);
+  r.to = r.from;
+  expect_rejected("a lease that is too short");
+}
+
+TEST_F(Checker, AcceptsSuchALeaseIfAProcessorStoodStill) {
+  outcome& r = acquire(1, 100'000, 100'010, 1, grant_kind::free, 1h).result;
+  r.from -= milliseconds(17);
+  r.to = r.from;
+  stall(80'000, 99'000);
+  expect_clean();
+}
+
 TEST_F(Checker, AcceptsSuchAWaitWhileTheProcessForks) {
   acquire(1, 0, 10, 1);
   acquire(2, 100, 5000, 3);

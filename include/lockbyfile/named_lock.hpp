@@ -156,7 +156,6 @@ class LOCKBYFILE_EXPORT named_lock {
  private:
   friend class keep_alive;
   class impl;
-  explicit named_lock(std::shared_ptr<impl> state) noexcept;
 
   bool try_for(std::chrono::nanoseconds patience);
 

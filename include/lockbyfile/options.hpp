@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -24,8 +25,9 @@ enum class truncation_guard {
 struct lock_options {
   /// How long a grant lasts unless renewed, from 1 ns. The holder's lease rules:
   /// waiters obey it, whatever their own setting. A lease of a second or more
-  /// counts from a clock that ticks every 1 to 10 ms and may so end up to one
-  /// tick early, never late; a shorter one is exact.
+  /// counts from a clock that ticks every 1 to 10 ms, and so may end up to a tick
+  /// early (five, if the processor that keeps time stands still), never late; a
+  /// shorter one is exact.
   std::chrono::nanoseconds lease = no_lease;
 
   /// How long lock() and acquire() wait. Zero or less tries once.
@@ -47,6 +49,11 @@ struct lock_options {
   std::string description = {};
 
   truncation_guard on_truncation = truncation_guard::install;
+
+  /// Asked by a thread that waits, whenever a signal has ended its sleep, and ten times a
+  /// second: whether to give up (cancelled). For interpreters, which run their users' signal
+  /// handlers between two steps of theirs. Must not throw, nor use this lock.
+  std::function<bool()> gives_up = {};
 };
 
 }  // namespace lockbyfile

@@ -41,11 +41,14 @@ inline struct timespec to_timespec(instant t) noexcept {
 /// Microseconds since 1970 by the wall clock, which may be set.
 inline std::uint64_t wall_clock_us() noexcept { return read_clock(CLOCK_REALTIME) / 1000; }
 
-/// Behind now() by up to one tick of the kernel, and four times as cheap.
+/// Behind now() by up to a tick of the kernel, seldom by more, and four times as cheap.
 inline instant now_coarse() noexcept { return read_clock(CLOCK_MONOTONIC_COARSE); }
 
-/// The longest tick that kernels are built with (CONFIG_HZ=100).
-inline constexpr instant longest_tick = milliseconds(10);
+/// How far the coarse clock is taken to be behind. A tick is 10 ms at the most (CONFIG_HZ=100).
+/// But if the processor that keeps the time stands still (a virtual one, whose host runs
+/// another: 17 ms were seen, of ticks of 4), the next one takes over after five ticks only
+/// (MAX_STALLED_JIFFIES in Linux, kernel/time/tick-sched.c).
+inline constexpr instant longest_lag = milliseconds(100);
 
 /// `from` + `d`, where the longest duration means never and a negative one `from`.
 inline constexpr instant after(instant from, std::chrono::nanoseconds d) noexcept {

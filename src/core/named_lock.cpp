@@ -27,8 +27,6 @@ auto caught(std::error_code& ec, F&& call) -> decltype(call()) {
 named_lock::named_lock(std::string_view name, const lock_options& options)
     : impl_(std::make_shared<impl>(open_session(name, options), options.patience)) {}
 
-named_lock::named_lock(std::shared_ptr<impl> state) noexcept : impl_(std::move(state)) {}
-
 std::optional<named_lock> named_lock::open(std::string_view name, const lock_options& options,
                                            std::error_code& ec) {
   return caught(ec, [&] { return std::optional<named_lock>(named_lock(name, options)); });

@@ -34,11 +34,19 @@
 
 namespace lockbyfile::file {
 
+namespace {
+
+constexpr instant question_interval = milliseconds(100);
+
+}  // namespace
+
 /// What a waiter knows between its looks.
 struct file_session::waiting {
   instant deadline = 0;
-  instant now = 0;        // of this look
-  instant next_look = 0;  // as this look finds it
+  instant now = 0;            // of this look
+  instant next_look = 0;      // as this look finds it
+  instant next_question = 0;  // of whether to give up
+  bool has_given_up = false;
 };
 
 std::optional<grant> file_session::acquire_slowly(instant deadline, const std::stop_token& stop,
@@ -46,6 +54,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
   waiting w;
   w.deadline = deadline;
   const instant begun = now();
+  w.next_question = gives_up_ ? begun + question_interval : never;
   grant result;
 
   const std::stop_callback wake_up(stop, [this] {
@@ -81,7 +90,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     }
     if (found == outlook::reopen) {
       reopen();
-    } else if (stop.stop_requested()) {  // (A3)
+    } else if (stop.stop_requested() || w.has_given_up) {  // (A3)
       ec = errc::cancelled;
       return std::nullopt;
     } else if (w.now >= w.deadline) {
@@ -92,8 +101,12 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       result.place = line_.place();
     } else {
       reach(point::sleep_decided);
-      line_.sleep(seen, std::min(w.deadline, w.next_look));
+      const bool is_quiet = line_.sleep(seen, std::min({w.deadline, w.next_look, w.next_question}));
       reach(point::woken);
+      if (gives_up_ && (!is_quiet || now() >= w.next_question)) {
+        w.has_given_up = gives_up_();
+        w.next_question = now() + question_interval;
+      }
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "file/point.hpp"
 
@@ -212,11 +213,12 @@ void line::wake_all() noexcept {
   }
 }
 
-void line::sleep(std::uint32_t seen, instant until) noexcept {
+bool line::sleep(std::uint32_t seen, instant until) noexcept {
   slot& own = file_.own();
   own.next_look.store(until);
   const auto t = to_timespec(until);
-  sys.futex_wait(reinterpret_cast<const std::uint32_t*>(&own.wake), seen, &t);
+  return sys.futex_wait(reinterpret_cast<const std::uint32_t*>(&own.wake), seen, &t) == 0 ||
+         errno != EINTR;
 }
 
 }  // namespace lockbyfile::file

@@ -131,8 +131,9 @@ class line {
 
   /// Ends the sleep of the waiter in `s`. Any thread.
   static void wake(slot& s) noexcept;
-  /// Sleeps until woken after `seen` was read from the own slot's `wake`, or `until`.
-  void sleep(std::uint32_t seen, instant until) noexcept;
+  /// Sleeps until woken after `seen` was read from the own slot's `wake`, or `until`. False if
+  /// a signal came first.
+  bool sleep(std::uint32_t seen, instant until) noexcept;
 
  private:
   struct scan_result;

@@ -21,7 +21,7 @@ constexpr std::chrono::nanoseconds coarse_from = std::chrono::seconds(1);
 }  // namespace
 
 file_session::file_session(const std::string& path, const lock_options& options)
-    : file_(path, options), line_(file_), lease_(options.lease) {
+    : file_(path, options), line_(file_), lease_(options.lease), gives_up_(options.gives_up) {
   const std::string& shown =
       options.description.empty() ? program_invocation_short_name : options.description;
   char text[sizeof command_] = {};
@@ -232,7 +232,7 @@ bool file_session::owns_slot() const noexcept {
 bool file_session::is_in_time() const noexcept {
   const instant deadline = deadline_.load(std::memory_order_relaxed);
   // The exact clock is asked only where the coarse one could be wrong.
-  return deadline == never || now_coarse() + longest_tick < deadline || now() < deadline;
+  return deadline == never || now_coarse() + longest_lag < deadline || now() < deadline;
 }
 
 bool file_session::is_held() const noexcept {

@@ -45,6 +45,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 
 #include "core/engine.hpp"
 #include "file/line.hpp"
@@ -103,6 +104,7 @@ class file_session final : public session {
   line line_;
   std::array<std::uint64_t, 6> command_{};
   std::atomic<std::chrono::nanoseconds> lease_;
+  const std::function<bool()> gives_up_;
 
   std::atomic<std::uint64_t> acquiring_{0};  // epoch of the process that is at it, or was when
                                              // it forked

@@ -403,5 +403,20 @@ TEST_F(TimeNamespace, MayBreakALockInUseInAnother) {  // no clock is needed for 
   EXPECT_FALSE(ours.is_held());
 }
 
+using CoarseClock = LockTest;
+
+TEST_F(CoarseClock, ThatIsBehindMakesNoGrantLongerThanItsLease) {  // P1
+  const shifted_clocks clocks;
+  shifted_clocks::lag() = 50'000'000;
+  named_lock lock(name(), {.lease = 2s});
+  lock.lock();
+  const std::chrono::nanoseconds left = lock.lease_remaining();
+  shifted_clocks::steady() += (left + 1ms).count();
+  EXPECT_FALSE(lock.is_held());
+  std::error_code ec;
+  lock.release(ec);
+  EXPECT_EQ(ec, errc::lease_lost);
+}
+
 }  // namespace
 }  // namespace lockbyfile

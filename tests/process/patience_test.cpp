@@ -228,5 +228,43 @@ TEST_F(StopRequest, IsThrownByTheThrowingOverload) {
   }
 }
 
+// The question whether to give up, for interpreters.
+
+class GivingUp : public Patience {
+ protected:
+  std::error_code acquire(std::function<bool()> gives_up) {
+    named_lock lock(name(), {.gives_up = std::move(gives_up)});
+    std::error_code ec;
+    EXPECT_FALSE(lock.acquire(10s, {}, ec));
+    EXPECT_TRUE(look().waiters.empty());
+    return ec;
+  }
+};
+
+TEST_F(GivingUp, IsAskedForAfterASignal) {
+  raise_a_storm();
+  int asked = 0;
+  const auto start = steady_now();
+  EXPECT_EQ(acquire([&] { return ++asked == 20; }), errc::cancelled);
+  EXPECT_LT(steady_now() - start, 1s) << "only every 100 ms";
+  const struct itimerval never_again {};
+  ::setitimer(ITIMER_REAL, &never_again, nullptr);
+}
+
+TEST_F(GivingUp, IsAskedForWithoutASignalToo) {
+  int asked = 0;
+  EXPECT_EQ(acquire([&] { return ++asked == 2; }), errc::cancelled);
+  EXPECT_EQ(asked, 2);
+}
+
+TEST_F(GivingUp, TakesTheGrantThatComesTogetherWithIt) {
+  named_lock lock(name(), {.gives_up = [&] {
+                    EXPECT_EQ(holder_.release(), std::error_code());
+                    return true;
+                  }});
+  std::error_code ec;
+  EXPECT_TRUE(lock.acquire(forever, {}, ec));
+}
+
 }  // namespace
 }  // namespace lockbyfile

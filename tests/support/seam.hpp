@@ -113,11 +113,12 @@ class no_nameless_files {
 class shifted_clocks {
  public:
   shifted_clocks() {
-    wall() = steady() = 0;
+    wall() = steady() = lag() = 0;
     real_clock_ =
         std::exchange(lockbyfile::sys.clock_gettime, [](clockid_t clock, struct timespec* result) {
           const int r = real_clock_(clock, result);
           add(*result, clock == CLOCK_REALTIME ? wall() : steady());
+          if (clock == CLOCK_MONOTONIC_COARSE) add(*result, -lag());
           return r;
         });
     real_kernel_clock_ = std::exchange(lockbyfile::sys.kernel_clock_gettime,
@@ -150,6 +151,11 @@ class shifted_clocks {
     return offset;
   }
   static std::int64_t& steady() {
+    static std::int64_t offset = 0;
+    return offset;
+  }
+  /// By which the coarse clock is behind.
+  static std::int64_t& lag() {
     static std::int64_t offset = 0;
     return offset;
   }
