@@ -169,6 +169,10 @@ class judge {
         for (const deed* b : name_.breaks) {
           if (time_.meets(*b, before.begin(), g.to)) g.from = std::max(g.from, time_.end_of(*b));
         }
+        for (const deed* b : name_.breaks) {  // a late release did not open it a second time
+          if (b->succeeded() && b->token == before.token())
+            g.from = std::min(g.from, b->result.end);
+        }
         break;
       case grant_kind::expired:
         g.kind = bound::lease;

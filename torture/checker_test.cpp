@@ -417,6 +417,17 @@ TEST_F(Checker, AcceptsAWaitOf50MsBehindAStoppedHeadAndOneThatDiedBehindIt) {
   expect_clean();
 }
 
+TEST_F(Checker, AcceptsAWaitBehindOneThatDiedAfterABreakAndBeforeTheLateRelease) {
+  acquire(1, 0, 10, 1);
+  acquire(3, 100, 0, 0);
+  acquire(2, 200, 9000, 4);
+  broken(2000, 2050, 1);
+  kill(3, 2500, 2600);
+  lost(deed_kind::release, 1, 4000);
+  release(2, 9500);
+  expect_clean();
+}
+
 TEST_F(Checker, RejectsAWaitOf60MsBehindAStoppedHead) {
   acquire(1, 0, 10, 1);
   acquire(2, 100, 80'000, 5);
