@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A named lock between processes that you can trust with your data.
+
+    import lockbyfile
+
+    with lockbyfile.Lock("nightly", lease=600, patience=30) as grant:
+        print("working under token", grant.token)
+
+The lock is a file, NAME.lockfile, in the current directory, $LOCKBYFILE_DIR, or `directory`.
+It opens when the holder gives it back, when its lease runs out, or within 10 ms of its
+death. Waiters are served in order of arrival. See the README for what is promised.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from typing import Any, Callable, List, Optional
+
+from . import _lockbyfile
+from ._errors import Holder, LeaseLost, LockError, LockState, LockTimeout, Party, Waiter
+from ._lockbyfile import Grant
+
+__all__ = [
+    "FLock",
+    "Grant",
+    "Holder",
+    "LeaseLost",
+    "Lock",
+    "LockError",
+    "LockState",
+    "LockTimeout",
+    "Party",
+    "Waiter",
+    "break_lock",
+    "list_locks",
+    "observe",
+    "prune",
+    "remove",
+]
+__version__ = "0.1.0"
+
+os.register_at_fork(after_in_child=_lockbyfile._after_fork_in_child)
+
+
+class Lock(_lockbyfile._Lock):
+    """A lock by name, for `with`, as a decorator, or by acquire() and release().
+
+    name         without a slash: NAME.lockfile in `directory`, $LOCKBYFILE_DIR, or the current
+                 directory, as it is now; with one: a path
+    lease        seconds (or a timedelta) after which the lock opens by itself, unless
+                 renewed; None: it lasts until it is given back, or the process dies
+    patience     seconds that a waiter waits; 0: it tries once; None: for ever
+    mode, group  of a lockfile that is created here (0o600)
+    description  what others see as the command, in place of the program's name
+
+    Threads may share a Lock: each has a session of its own and excludes the others. `held`,
+    `token` and `remaining` are those of the calling thread. What a thread holds when it ends
+    is given back. After fork the child holds nothing. Greenlets of one thread are one holder.
+    """
+
+    def keep_alive(self, on_lost: Optional[Callable[[LockError], None]] = None) -> _KeepAlive:
+        """Renews what this thread holds every third of its lease, from a thread of C++, for as
+        long as the returned context lasts. `on_lost` is called from there if that fails."""
+        return _KeepAlive(self, on_lost)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if not callable(function):
+            raise TypeError(f"a Lock decorates functions, not {type(function).__name__}")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"{function.__qualname__} is async, and a Lock would block its loop")
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(f"{function.__qualname__} is a generator: lock where it is consumed")
+
+        @functools.wraps(function)
+        def locked(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return locked
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "held" if self.held else "not held"
+        return f"<lockbyfile.Lock {self.path!r}, {state}>"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a Lock cannot be pickled or copied: make one from its path, there")
+
+
+class _KeepAlive:
+    def __init__(self, lock: Lock, on_lost: Optional[Callable[[LockError], None]]) -> None:
+        if on_lost is not None and not callable(on_lost):
+            raise TypeError("on_lost must be callable")
+        self._lock = lock
+        self._lock._start_keeping(on_lost)
+
+    def stop(self) -> None:
+        """Ends the renewals, not the grant. By the thread that started them. Harmless twice."""
+        self._lock._stop_keeping()
+
+    def __enter__(self) -> _KeepAlive:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self.stop()
+
+
+def observe(name: Any, directory: Any = None) -> LockState:
+    """Who holds a lock and who waits. Takes nothing, creates nothing."""
+    return _lockbyfile.observe(name, directory)
+
+
+def break_lock(name: Any, token: int = 0, directory: Any = None) -> None:
+    """Forces the lock open, if it is held under `token`; 0: whoever holds it."""
+    _lockbyfile.break_lock(name, token, directory)
+
+
+def remove(name: Any, directory: Any = None) -> None:
+    """Removes a lockfile that nobody holds. Waiters move to the next one by themselves."""
+    _lockbyfile.remove(name, directory)
+
+
+def list_locks(directory: Any = ".") -> List[str]:
+    """The paths of all lockfiles in a directory."""
+    return _lockbyfile.list_locks(directory)
+
+
+def prune(directory: Any = ".") -> List[str]:
+    """Removes the lockfiles of a directory that no process has open; returns their paths."""
+    return _lockbyfile.prune(directory)
+
+
+from .flock import FLock  # noqa: E402  (it is made of the above)

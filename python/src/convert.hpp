@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Between Python's values and the library's: durations, names, errors.
+#pragma once
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <chrono>
+#include <exception>
+#include <lockbyfile/lockbyfile.hpp>
+#include <optional>
+#include <string>
+#include <system_error>
+
+namespace lockbyfile::python {
+
+/// Owns a reference, which may be none.
+class object {
+ public:
+  object() noexcept = default;
+  explicit object(PyObject* owned) noexcept : p_(owned) {}
+  ~object() { Py_XDECREF(p_); }
+  object(object&& other) noexcept : p_(other.release()) {}
+  object(const object&) = delete;
+  object& operator=(const object&) = delete;
+  object& operator=(object&&) = delete;
+
+  explicit operator bool() const noexcept { return p_ != nullptr; }
+  [[nodiscard]] PyObject* get() const noexcept { return p_; }
+  PyObject* release() noexcept {
+    PyObject* const p = p_;
+    p_ = nullptr;
+    return p;
+  }
+
+ private:
+  PyObject* p_ = nullptr;
+};
+
+/// Remembers what the functions below need. Once, when the module is made. False with an error.
+bool prepare_conversions();
+
+/// Seconds as a number, or a timedelta; None is for ever. Nothing, with an error set: TypeError,
+/// or ValueError for NaN, a negative duration, and zero unless `zero_is_fine`. What `what` is is
+/// said in the message. More than 292 years are for ever.
+enum class zero { is_fine, is_not };
+std::optional<std::chrono::nanoseconds> duration_of(PyObject* value, const char* what, zero z);
+
+/// Seconds, or None if it lasts for ever. None without an error never.
+PyObject* seconds_of(std::chrono::nanoseconds d);
+
+/// A str, bytes or PathLike; nothing with an error set.
+std::optional<std::string> path_of(PyObject* value);
+PyObject* path_to(const std::string& path);
+
+/// Text that another process wrote, whatever its bytes.
+PyObject* text_of(const std::string& bytes);
+
+/// party -> lockbyfile.Party
+PyObject* party_of(const party& p);
+
+PyObject* how_of(grant_kind how);
+
+/// Sets the exception that says what `ec` means. Returns null.
+PyObject* raise(std::error_code ec, const std::string& what, const std::string& path);
+
+/// Sets the exception for the C++ one that is being handled. Returns null.
+PyObject* raise_current() noexcept;
+
+/// Calls `function` of lockbyfile._errors; the format is that of Py_BuildValue.
+PyObject* call_errors(const char* function, const char* format, ...);
+
+}  // namespace lockbyfile::python
