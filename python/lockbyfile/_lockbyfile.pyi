@@ -2,19 +2,27 @@
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Callable, Literal, NamedTuple
+from typing import Callable, Literal
 
 from ._errors import LockError, LockState, Party
 
 _Path = str | bytes | PathLike[str] | PathLike[bytes]
 _Duration = float | timedelta | None
 
-class Grant(NamedTuple):
-    token: int
-    how: Literal["free", "expired", "abandoned"]
-    previous: Party | None
-    waited: float
-    place: int
+_How = Literal["free", "expired", "abandoned"]
+
+class Grant(tuple[int, _How, Party | None, float, int]):
+    def __new__(cls, sequence: tuple[int, _How, Party | None, float, int]) -> Grant: ...
+    @property
+    def token(self) -> int: ...
+    @property
+    def how(self) -> _How: ...
+    @property
+    def previous(self) -> Party | None: ...
+    @property
+    def waited(self) -> float: ...
+    @property
+    def place(self) -> int: ...
 
 class _Lock:
     def __init__(
