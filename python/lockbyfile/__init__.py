@@ -16,13 +16,17 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from typing import Any, Callable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from . import _lockbyfile
 from ._errors import Holder, LeaseLost, LockError, LockState, LockTimeout, Party, Waiter
 from ._lockbyfile import Grant
 
+if TYPE_CHECKING:
+    from .aio import AsyncLock as AsyncLock
+
 __all__ = [
+    "AsyncLock",
     "FLock",
     "Grant",
     "Holder",
@@ -132,3 +136,11 @@ def prune(directory: Any = ".") -> List[str]:
 
 
 from .flock import FLock  # noqa: E402  (it is made of the above)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AsyncLock":  # on demand: asyncio takes longer to import than all the rest
+        from .aio import AsyncLock
+
+        return AsyncLock
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
