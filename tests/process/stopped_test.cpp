@@ -157,6 +157,7 @@ TEST_F(Stopped, AHeadDoesNotKeepTheLockFromOneThatOnlyTries) {
   named_lock newcomer(name());
   ASSERT_TRUE(holder.acquire(0ns));
   queue(head);
+  std::this_thread::sleep_for(2ms);  // it is entitled now: a newcomer may not barge any more
   head.stop();
   ASSERT_EQ(holder.release(), std::error_code());
   EXPECT_TRUE(eventually([&] { return newcomer.try_lock(); }));
