@@ -13,12 +13,11 @@ death. Waiters are served in order of arrival. See the README for what is promis
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from . import _lockbyfile
+from ._decorator import Function, run_under
 from ._errors import Holder, LeaseLost, LockError, LockState, LockTimeout, Party, Waiter
 from ._lockbyfile import Grant
 
@@ -69,20 +68,8 @@ class Lock(_lockbyfile._Lock):
         long as the returned context lasts. `on_lost` is called from there if that fails."""
         return _KeepAlive(self, on_lost)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if not callable(function):
-            raise TypeError(f"a Lock decorates functions, not {type(function).__name__}")
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"{function.__qualname__} is async, and a Lock would block its loop")
-        if inspect.isgeneratorfunction(function):
-            raise TypeError(f"{function.__qualname__} is a generator: lock where it is consumed")
-
-        @functools.wraps(function)
-        def locked(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return function(*args, **kwargs)
-
-        return locked
+    def __call__(self, function: Function) -> Function:
+        return run_under(self, function)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "held" if self.held else "not held"

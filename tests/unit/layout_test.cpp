@@ -44,7 +44,7 @@ places header_fields() {
       FIELD(header, signature),    FIELD(header, format),           FIELD(header, flags),
       FIELD(header, boot_id),      FIELD(header, time_namespace),   FIELD(header, word),
       FIELD(header, last_to_join), FIELD(header, tickets),          FIELD(header, opened_counter),
-      FIELD(header, opened_at),     FIELD(header, barge_until),      FIELD(header, capacity),
+      FIELD(header, opened_at),    FIELD(header, barge_until),      FIELD(header, capacity),
       FIELD(header, slot_hint),    FIELD(header, next_grant_entry), FIELD(header, grants)};
 }
 

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What makes a context manager a decorator of functions that run to their end where they are called."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, Callable, ContextManager, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def run_under(lock: ContextManager[Any], function: Function) -> Function:
+    kind = type(lock).__name__
+    if not callable(function):
+        raise TypeError(f"a {kind} decorates functions, not {type(function).__name__}")
+    name = getattr(function, "__qualname__", repr(function))
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} is async, and a {kind} would block its loop")
+    if inspect.isgeneratorfunction(function):
+        raise TypeError(f"{name} is a generator: lock where it is consumed")
+
+    @functools.wraps(function)
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return function(*args, **kwargs)
+
+    return locked  # type: ignore[return-value]

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The app, which has no models: system checks and `manage.py locked`."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+from django.apps import AppConfig
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from .. import Lock, LockError, remove
+from . import _Options
+
+
+class LockByFileConfig(AppConfig):  # type: ignore[misc]
+    name = "lockbyfile.django"
+    label = "lockbyfile"
+    verbose_name = "Locks by file"
+
+    def ready(self) -> None:
+        checks.register(check_directory)
+        checks.register(check_isolation)
+
+
+def check_directory(**ignored: Any) -> List[Any]:
+    """Locks and unlocks a file of its own in DIR, and removes it."""
+    try:
+        options = _Options.of("lockbyfile-check", None)
+        Lock(options.path, mode=options.mode, group=options.group).close()
+        remove(options.path)
+    except LockError as error:
+        if error.reason == "network_filesystem":
+            text = f"The locks do not work in a directory that other machines may share: {error}"
+            return [checks.Warning(text, hint="Set LOCKBYFILE['DIR'].", id="lockbyfile.W001")]
+        if error.reason in ("in_use", "not_found"):
+            return []  # by a check beside this one
+        hint = "Set LOCKBYFILE['DIR'] to a directory in which the server may create files."
+        return [checks.Error(f"Cannot lock: {error}", hint=hint, id="lockbyfile.E001")]
+    except (ImproperlyConfigured, TypeError, ValueError) as error:
+        hint = "See LOCKBYFILE in the settings."
+        return [checks.Error(f"Cannot lock: {error}", hint=hint, id="lockbyfile.E002")]
+    return []
+
+
+def check_isolation(**ignored: Any) -> List[Any]:
+    """MySQL's transactions can write what they computed from a snapshot older than the lock."""
+    return [
+        checks.Warning(
+            f"The database {connection.alias!r} has transactions of isolation 'repeatable read': "
+            "those that read before they lock lose updates.",
+            hint="Take db_lock() before the transaction begins, or set 'isolation_level'.",
+            id="lockbyfile.W002",
+        )
+        for connection in connections.all()
+        if connection.vendor == "mysql"
+        and connection.settings_dict.get("OPTIONS", {}).get("isolation_level") == "repeatable read"
+    ]
+
