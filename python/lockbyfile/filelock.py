@@ -27,10 +27,10 @@ for as long as it lasts, which keeps it when the acquiring thread ends.
 
 What cannot be carried over: a foreign file that is not empty is not locked, but raises LockError
 'wrong_engine'; no network filesystems; nothing has a file descriptor to share (on_acquired);
-locks are not inherited by fork; AsyncFileLock (its constructor refers to
-lockbyfile.aio.AsyncLock); `_acquire` and `_release` are not there to be overridden; the
+locks are not inherited by fork; `_acquire` and `_release` are not there to be overridden; the
 submodules (filelock._api); ReadWriteLock and the others that came after 3.20; WindowsFileLock can
-be imported, but not acquired.
+be imported, but not acquired. In AsyncFileLock, `loop`, `executor` and `run_in_executor` are
+accepted and read back, but not needed: it is lockbyfile.AsyncLock that waits.
 """
 
 from __future__ import annotations
@@ -46,14 +46,19 @@ import threading
 import time
 import warnings
 from abc import ABCMeta
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from inspect import signature
 from types import TracebackType
-from typing import Any, Callable, Optional, Type, Union
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple, Type, Union
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from . import Lock
 from ._errors import LeaseLost, LockError, LockTimeout
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .aio import AsyncLock
 
 __all__ = [
     "AcquireReturnProxy",
@@ -61,6 +66,7 @@ __all__ = [
     "AsyncFileLock",
     "AsyncSoftFileLock",
     "AsyncUnixFileLock",
+    "AsyncWindowsFileLock",
     "BaseAsyncFileLock",
     "BaseFileLock",
     "FileLock",
@@ -227,7 +233,8 @@ class _Meta(ABCMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if not kwargs.get("is_singleton", False):
             return super().__call__(*args, **kwargs)
-        wanted = signature(BaseFileLock.__init__).bind(None, *args, **kwargs)
+        base = BaseAsyncFileLock if issubclass(cls, BaseAsyncFileLock) else BaseFileLock
+        wanted = signature(base.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
         wanted.apply_defaults()
         parent, name = os.path.split(os.fspath(wanted.arguments["lock_file"]))
         key = os.path.join(os.path.realpath(parent or os.curdir), name)
@@ -362,13 +369,7 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             message = "use poll_interval instead of poll_intervall"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
         mine = self._own()
-        if timeout is None:
-            timeout = mine.timeout
-        if blocking is None:
-            blocking = mine.blocking
-        patience = math.inf if timeout < 0 else timeout
-        if not blocking:
-            patience = 0
+        patience, blocking = self._patience(mine, timeout, blocking)
         end = time.monotonic() + patience
         if self._nested(mine):
             return AcquireReturnProxy(self)
@@ -429,6 +430,16 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             mine.forget()
         return mine
 
+    def _patience(
+        self, mine: _Context, timeout: Optional[float], blocking: Optional[bool]
+    ) -> Tuple[float, bool]:
+        if timeout is None:
+            timeout = mine.timeout
+        if blocking is None:
+            blocking = mine.blocking
+        patience = math.inf if timeout < 0 else timeout
+        return patience if blocking else 0, blocking
+
     def _nested(self, mine: _Context) -> bool:
         with mine.state:
             if mine.counter == 0:
@@ -449,13 +460,20 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             else:
                 hold.acquire(patience)
         except BaseException as error:
-            if not self._is_thread_local:
-                hold.close()
-            if isinstance(error, LockTimeout):
-                raise self._too_late(blocking) from error
-            if isinstance(error, LockError) and error.reason == "system":
-                raise _as_builtin(error) from error
+            self._failed(hold, error, blocking)
             raise
+        self._begin(mine, hold)
+
+    def _failed(self, hold: Any, error: BaseException, blocking: bool) -> None:
+        """Raises what the API has in place of `error`."""
+        if not self._is_thread_local:
+            hold.close()
+        if isinstance(error, LockTimeout):
+            raise self._too_late(blocking) from error
+        if isinstance(error, LockError) and error.reason == "system":
+            raise _as_builtin(error) from error
+
+    def _begin(self, mine: _Context, hold: Any) -> None:
         with mine.state:
             mine.hold = hold
             mine.is_leased = mine.lifetime is not None
@@ -467,9 +485,12 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
         try:
             hold.acquire(0)
         except LockTimeout:
-            message = "Lock %s not acquired on %s, waiting %s seconds ..."
-            _log.debug(message, id(self), mine.lock_file, patience)
+            self._tell_that_it_waits(mine, patience)
             hold.acquire(max(0, end - time.monotonic()))
+
+    def _tell_that_it_waits(self, mine: _Context, patience: float) -> None:
+        message = "Lock %s not acquired on %s, waiting %s seconds ..."
+        _log.debug(message, id(self), mine.lock_file, patience)
 
     def _open(self, mine: _Context) -> Any:
         path = os.path.abspath(mine.lock_file)
@@ -477,16 +498,22 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
         if self._is_thread_local and mine.hold is not None and mine.opened_as == wanted:
             return mine.hold
         try:
-            lock = Lock(path, lease=mine.lifetime, mode=mine.mode)
+            lock = self._new_lock(path, mine)
         except LockError as error:
             if error.reason == "system":
                 raise _as_builtin(error) from error
             raise
         if not self._is_thread_local:
-            return _SharedHold(lock)
+            return self._shared(lock)
         mine.hold = _ThreadHold(lock)
         mine.opened_as = wanted
         return mine.hold
+
+    def _new_lock(self, path: str, mine: _Context) -> Any:
+        return Lock(path, lease=mine.lifetime, mode=mine.mode)
+
+    def _shared(self, lock: Any) -> Any:
+        return _SharedHold(lock)
 
     def _after_release(self, mine: _Context) -> None:
         pass
@@ -552,24 +579,148 @@ class AsyncAcquireReturnProxy:
         await self.lock.release()
 
 
-class BaseAsyncFileLock:
-    """Only to be imported: see lockbyfile.aio.AsyncLock."""
+class _AsyncHold:
+    """An AsyncLock, whose one grant any task may release."""
 
-    def __init__(self, *ignored: Any, **too: Any) -> None:
-        raise NotImplementedError(
-            "lockbyfile.filelock has no asynchronous locks: use lockbyfile.aio.AsyncLock"
+    def __init__(self, lock: AsyncLock) -> None:
+        self._lock = lock
+        self.acquire = lock.acquire
+        self.release = lock.release
+
+    def held(self) -> bool:
+        return self._lock.held
+
+    def close(self) -> None:
+        self._lock.close()
+
+
+class BaseAsyncFileLock(BaseFileLock):
+    """A lock by path for tasks, by `async with`, or by acquire() and release().
+
+    The tasks of a loop that share an object share its grant, as threads do with
+    thread_local=False. Outside of the loop it is not locked.
+    """
+
+    def __init__(
+        self,
+        lock_file: Union[str, os.PathLike[str]],
+        timeout: float = -1,
+        mode: int = 0o644,
+        thread_local: bool = False,
+        *,
+        blocking: bool = True,
+        is_singleton: bool = False,
+        poll_interval: float = 0.05,
+        lifetime: Optional[float] = None,
+        loop: Optional[asyncio.AbstractEventLoop] = None,
+        run_in_executor: bool = True,
+        executor: Optional[Executor] = None,
+    ) -> None:
+        if thread_local and run_in_executor:
+            raise ValueError("run_in_executor is not supported when thread_local is True")
+        super().__init__(
+            lock_file,
+            timeout,
+            mode,
+            False,
+            blocking=blocking,
+            is_singleton=is_singleton,
+            poll_interval=poll_interval,
+            lifetime=lifetime,
         )
+        self.loop = loop
+        self.run_in_executor = run_in_executor
+        self.executor = executor
+        self._entries: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()  # by loop
 
-    async def release(self, force: bool = False) -> None:
-        raise NotImplementedError
+    async def acquire(  # type: ignore[override]
+        self,
+        timeout: Optional[float] = None,
+        poll_interval: Optional[float] = None,
+        *,
+        blocking: Optional[bool] = None,
+    ) -> AsyncAcquireReturnProxy:
+        """As BaseFileLock.acquire(). A task that is cancelled while it waits holds nothing."""
+        import asyncio  # which takes longer to import than all the rest
+
+        mine = self._own()
+        patience, blocking = self._patience(mine, timeout, blocking)
+        end = time.monotonic() + patience
+        if self._nested(mine):
+            return AsyncAcquireReturnProxy(self)
+        entry = self._entries.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        try:
+            async with asyncio.timeout(None if patience == math.inf else patience):
+                await entry.acquire()
+        except TimeoutError as error:
+            raise self._too_late(blocking) from error
+        try:
+            if not self._nested(mine):  # another task may have got it meanwhile
+                await self._first_async(mine, max(0, end - time.monotonic()), blocking)
+        finally:
+            entry.release()
+        return AsyncAcquireReturnProxy(self)
+
+    async def release(self, force: bool = False) -> None:  # type: ignore[override]
+        """As BaseFileLock.release()."""
+        super().release(force)
+
+    async def __aenter__(self) -> Any:
+        await self.acquire()
+        return self
+
+    async def __aexit__(self, *ignored: object) -> None:
+        await self.release()
+
+    def __enter__(self) -> Any:
+        raise NotImplementedError("do not use `with` for an asynchronous lock: use `async with`")
+
+    def __exit__(self, *ignored: object) -> None:
+        self.__enter__()
+
+    def __del__(self) -> None:
+        pass  # the AsyncLock sees to it
+
+    async def _first_async(self, mine: _Context, patience: float, blocking: bool) -> None:
+        _log.debug("Attempting to acquire lock %s on %s", id(self), mine.lock_file)
+        hold = self._open(mine)
+        try:
+            try:
+                await hold.acquire(0)
+            except LockTimeout:
+                if patience <= 0:
+                    raise
+                self._tell_that_it_waits(mine, patience)
+                await hold.acquire(patience)
+        except BaseException as error:
+            self._failed(hold, error, blocking)
+            raise
+        self._begin(mine, hold)
+
+    def _new_lock(self, path: str, mine: _Context) -> Any:
+        from .aio import AsyncLock
+
+        return AsyncLock(path, lease=mine.lifetime, mode=mine.mode)
+
+    def _shared(self, lock: Any) -> Any:
+        return _AsyncHold(lock)
 
 
-class AsyncUnixFileLock(BaseAsyncFileLock):
-    pass
+class AsyncUnixFileLock(UnixFileLock, BaseAsyncFileLock):
+    """What AsyncFileLock is."""
 
 
-class AsyncSoftFileLock(BaseAsyncFileLock):
-    pass
+class AsyncSoftFileLock(SoftFileLock, BaseAsyncFileLock):
+    """An AsyncFileLock that removes its file, unless somebody else has got the lock."""
+
+
+class AsyncWindowsFileLock(BaseAsyncFileLock):
+    """Only to be imported."""
+
+    async def acquire(  # type: ignore[override]
+        self, *ignored: Any, **too: Any
+    ) -> AsyncAcquireReturnProxy:
+        raise NotImplementedError("AsyncWindowsFileLock is for Windows")
 
 
 AsyncFileLock = AsyncUnixFileLock

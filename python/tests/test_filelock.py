@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import os
 import pickle
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import warnings
 from typing import Any, Callable
@@ -599,10 +602,186 @@ class TheNewerApi(Case):
                 Narrow(self.path).acquire()
 
     def test_what_is_missing_says_so(self) -> None:
-        with self.assertRaisesRegex(NotImplementedError, "lockbyfile.aio.AsyncLock"):
-            ours.AsyncFileLock(self.path)
         with self.assertRaises(NotImplementedError):
             ours.WindowsFileLock(self.path).acquire()
+
+
+class Asynchronous(Case, unittest.IsolatedAsyncioTestCase):
+    """AsyncFileLock and AsyncSoftFileLock, of filelock after 3.15."""
+
+    def tearDown(self) -> None:
+        eventually(
+            lambda: not [t for t in threading.enumerate() if t.name.startswith("lockbyfile ")]
+        )
+
+    async def until_it_waits(self) -> None:
+        while not lockbyfile.observe(self.path).waiters:
+            await asyncio.sleep(0.001)
+
+    async def test_with_and_the_proxy_release_it(self) -> None:
+        lock = ours.AsyncFileLock(self.path)
+        async with lock as same:
+            self.assertIs(same, lock)
+            self.assertTrue(lock.is_locked)
+        self.assertFalse(lock.is_locked)
+        async with await lock.acquire() as same:
+            self.assertIs(same, lock)
+        self.assertFalse(lock.is_locked)
+        with self.assertRaises(ZeroDivisionError):
+            async with lock:
+                1 / 0
+        self.assertFalse(lock.is_locked)
+
+    async def test_another_process_excludes_it_and_it_is_woken(self) -> None:
+        holder = self.holder()
+        lock = ours.AsyncFileLock(self.path)
+        for options in ({"timeout": 0}, {"timeout": 0.01}, {"blocking": False}):
+            with self.assertRaises(ours.Timeout):
+                await lock.acquire(**options)
+        self.assertEqual(lock.lock_counter, 0)
+        task = asyncio.create_task(lock.acquire())
+        await self.until_it_waits()
+        self.go_on(holder)
+        await task
+        self.assertTrue(lock.is_locked)
+        await lock.release()
+
+    async def test_it_excludes_other_locks_of_its_own_loop_and_of_threads(self) -> None:
+        async with ours.AsyncFileLock(self.path):
+            with self.assertRaises(ours.Timeout):
+                await ours.AsyncFileLock(self.path, timeout=0).acquire()
+            result = await asyncio.to_thread(lambda: refused(ours.FileLock(self.path, timeout=0)))
+            self.assertTrue(result)
+
+    async def test_it_is_nested_and_force_ends_it(self) -> None:
+        lock = ours.AsyncFileLock(self.path)
+        async with lock, lock:
+            self.assertEqual(lock.lock_counter, 2)
+            await lock.release()
+            self.assertTrue(lock.is_locked)
+            await lock.acquire()
+        self.assertFalse(lock.is_locked)
+        await lock.acquire()
+        await lock.acquire()
+        await lock.release(force=True)
+        self.assertEqual((lock.is_locked, lock.lock_counter), (False, 0))
+        await lock.release()
+
+    async def test_tasks_share_the_grant_of_an_object(self) -> None:
+        holder = ours.AsyncFileLock(self.path)
+        await holder.acquire()
+        lock = ours.AsyncFileLock(self.path)
+        tasks = [asyncio.create_task(lock.acquire()) for _ in range(5)]
+        await self.until_it_waits()
+        await holder.release()
+        await asyncio.gather(*tasks)
+        self.assertEqual(lock.lock_counter, 5)
+        for _ in tasks:
+            self.assertTrue(lock.is_locked)
+            await lock.release()
+        self.assertFalse(lock.is_locked)
+
+    async def test_a_cancelled_wait_leaves_nothing_and_lets_the_next_one_in(self) -> None:
+        holder = ours.AsyncFileLock(self.path)
+        await holder.acquire()
+        lock = ours.AsyncFileLock(self.path)
+        first = asyncio.create_task(lock.acquire())
+        await self.until_it_waits()
+        second = asyncio.create_task(lock.acquire())
+        await asyncio.sleep(0)
+        first.cancel()
+        with self.assertRaises(asyncio.CancelledError):
+            await first
+        self.assertFalse(second.done())
+        await holder.release()
+        await second
+        self.assertEqual(lock.lock_counter, 1)
+        await lock.release()
+        self.assertIsNone(lockbyfile.observe(self.path).holder)
+
+    async def test_a_lifetime_opens_it_and_the_late_holder_is_told(self) -> None:
+        lock = ours.AsyncFileLock(self.path, lifetime=0.05)
+        await lock.acquire()
+        async with ours.AsyncFileLock(self.path):
+            self.assertFalse(lock.is_locked)
+            with self.assertRaises(lockbyfile.LeaseLost):
+                await lock.acquire()
+        with self.assertRaises(lockbyfile.LeaseLost):
+            await lock.release()
+
+    async def test_a_soft_ones_file_is_gone_after_release(self) -> None:
+        async with ours.AsyncSoftFileLock(self.path):
+            self.assertTrue(os.path.exists(self.path))
+        self.assertFalse(os.path.exists(self.path))
+
+    async def test_it_logs_what_it_does(self) -> None:
+        with self.assertLogs("filelock", logging.DEBUG) as logs:
+            async with ours.AsyncFileLock(self.path):
+                pass
+        words = [record.getMessage().split(" lock ")[0] for record in logs.records]
+        self.assertEqual(words[0], "Attempting to acquire")
+        self.assertEqual(words[-2], "Attempting to release")
+        self.assertIn(f"acquired on {self.path}", logs.output[1])
+
+    async def test_a_missing_directory_is_filenotfounderror(self) -> None:
+        with self.assertRaises(FileNotFoundError):
+            await ours.AsyncFileLock(self.path + "/no/where").acquire()
+
+    async def test_with_without_async_says_what_to_do(self) -> None:
+        with self.assertRaisesRegex(NotImplementedError, "async with"):
+            with ours.AsyncFileLock(self.path):
+                pass
+        with self.assertRaises(NotImplementedError):
+            await ours.AsyncWindowsFileLock(self.path).acquire()
+
+    async def test_a_dropped_lock_is_released(self) -> None:
+        lock = ours.AsyncFileLock(self.path)
+        await lock.acquire()
+        del lock
+        gc.collect()
+        async with ours.AsyncFileLock(self.path, timeout=30):
+            pass
+
+    def test_it_can_be_used_by_one_loop_after_another(self) -> None:
+        lock = ours.AsyncFileLock(self.path)
+
+        async def use() -> None:
+            async with lock:
+                self.assertTrue(lock.is_locked)
+
+        asyncio.run(use())
+        asyncio.run(use())
+        self.assertFalse(lock.is_locked)
+
+    def test_arguments_read_back_and_singletons_compare_them(self) -> None:
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        lock = ours.AsyncFileLock(self.path, 3, loop=loop, run_in_executor=False, executor=None)
+        self.assertIs(lock.loop, loop)
+        self.assertEqual((lock.timeout, lock.run_in_executor, lock.executor), (3, False, None))
+        with self.assertRaises(ValueError):
+            ours.AsyncFileLock(self.path, thread_local=True)
+        single = ours.AsyncFileLock(self.path, is_singleton=True)
+        self.assertIs(ours.AsyncFileLock(self.path, is_singleton=True), single)
+        with self.assertRaises(ValueError):
+            ours.AsyncFileLock(self.path, timeout=9, is_singleton=True)
+
+
+def refused(lock: Any) -> bool:
+    try:
+        lock.acquire()
+    except ours.Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def eventually(event: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not event():
+        if time.monotonic() > end:
+            raise AssertionError("it does not happen")
+        time.sleep(0.001)
 
 
 if __name__ == "__main__":
