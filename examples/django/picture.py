@@ -26,9 +26,13 @@ def draw(panels, milliseconds, file):
         begin = max(done for *_, done in requests) / 10
         pids = sorted({pid for pid, *_ in requests})
         for row, pid in enumerate(pids):
-            mine = [r for r in requests if r[0] == pid]
-            waiting = [(1e3 * (a - begin), 1e3 * (g - a)) for _, a, g, _ in mine]
-            holding = [(1e3 * (g - begin), 1e3 * (d - g)) for _, _, g, d in mine]
+            mine = [
+                (asked, granted, done)
+                for of, asked, granted, done in requests
+                if of == pid and done > begin and asked < begin + milliseconds / 1e3
+            ]
+            waiting = [(1e3 * (a - begin), 1e3 * (g - a)) for a, g, _ in mine]
+            holding = [(1e3 * (g - begin), 1e3 * (d - g)) for _, g, d in mine]
             axis.broken_barh(waiting, (row - 0.3, 0.6), color="#f0c05a", label="waiting")
             axis.broken_barh(holding, (row - 0.3, 0.6), color="#2b6cb0", label="in the section")
         axis.set_title(title, loc="left", fontsize=10)
@@ -39,4 +43,4 @@ def draw(panels, milliseconds, file):
     figure.legend(handles[:2], labels[:2], ncol=2, loc="upper right", frameon=False)
     axes[-1, 0].set_xlabel("milliseconds")
     figure.tight_layout()
-    figure.savefig(file, dpi=110, metadata={"Software": None} if file.endswith(".png") else None)
+    figure.savefig(file, dpi=110, metadata={"Date": None} if file.endswith(".svg") else None)

@@ -16,6 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+
+import lockbyfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 WORKERS = 4
@@ -24,7 +27,8 @@ BACKLOG = 2048
 
 @contextlib.contextmanager
 def running(command, log, **options):
-    """A server in a process group of its own; its output goes to `log`."""
+    """A server, which ends with this process at the latest; its output goes to `log`."""
+    command = ["setpriv", "--pdeathsig=INT", *command]
     with open(log, "ab") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options
@@ -63,9 +67,8 @@ def folder():
 def database(engine, data):
     """Its tables are made, and the environment that the shop needs to find it is told."""
     environment = {**os.environ, "SHOP_DATABASE": engine, "SHOP_DATA": str(data)}
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
+    package = pathlib.Path(lockbyfile.__file__).absolute().parent  # wherever it is, as here
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), str(package.parent)])
     with postgresql(data) if engine == "postgresql" else contextlib.nullcontext():
         subprocess.run(
             [sys.executable, HERE / "manage.py", "migrate", "--verbosity=0"],
@@ -135,14 +138,26 @@ SERVERS = {"uwsgi": uwsgi, "gunicorn": gunicorn}
 def server(kind, data, environment, **more):
     """The address of the shop, once it answers."""
     log = data / f"{kind}.log"
-    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listening:
-        listening.set_inheritable(True)
-        command = SERVERS[kind](listening.fileno())
-        with running(
-            command,
-            log,
-            env={**environment, **more},
-            cwd=HERE,
-            pass_fds=[listening.fileno()],
-        ):
-            yield "http://127.0.0.1:%d" % listening.getsockname()[1]
+    with contextlib.ExitStack() as stack:
+        with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listening:
+            listening.set_inheritable(True)
+            url = "http://127.0.0.1:%d" % listening.getsockname()[1]
+            process = stack.enter_context(
+                running(
+                    SERVERS[kind](listening.fileno()),
+                    log,
+                    env={**environment, **more},
+                    cwd=HERE,
+                    pass_fds=[listening.fileno()],
+                )
+            )
+        until(lambda: answers(url), process, log)
+        yield url
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=60):
+            return True
+    except OSError:
+        return False
