@@ -2,7 +2,9 @@
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Callable, Literal
+from typing import Any, Callable, Final, Literal, final
+
+from _typeshed import structseq
 
 from ._errors import LockError, LockState, Party
 
@@ -11,7 +13,9 @@ _Duration = float | timedelta | None
 
 _How = Literal["free", "expired", "abandoned"]
 
-class Grant(tuple[int, _How, Party | None, float, int]):
+@final
+class Grant(structseq[Any], tuple[int, _How, Party | None, float, int]):
+    __match_args__: Final = ("token", "how", "previous", "waited", "place")
     def __new__(cls, sequence: tuple[int, _How, Party | None, float, int]) -> Grant: ...
     @property
     def token(self) -> int: ...

@@ -11,7 +11,8 @@ cd "$target"
 PYTHONPATH=$target "$python" -c '
 import lockbyfile, os, sys
 assert os.path.dirname(lockbyfile.__file__) == os.path.join(sys.argv[1], "lockbyfile")
-assert os.path.exists(os.path.join(sys.argv[1], "lockbyfile", "py.typed"))
+for file in "py.typed", "_lockbyfile.pyi", "django/management/commands/locked.py":
+    assert os.path.exists(os.path.join(sys.argv[1], "lockbyfile", file)), file
 with lockbyfile.Lock("installed") as grant:
     print("granted", grant.token)
 ' "$target"

@@ -205,6 +205,26 @@ class ALockInATransaction(WithACounter):
             self.assertFalse(is_free())
         self.assertTrue(is_free())
 
+    def test_of_a_transaction_inside_a_block_stays_held_by_the_block(self) -> None:
+        with db_lock():
+            with transaction.atomic():
+                with db_lock():
+                    self.write(1)
+            self.assertFalse(is_free())
+        self.assertTrue(is_free())
+
+    def test_is_not_given_back_by_a_child_that_drops_the_transaction(self) -> None:
+        with transaction.atomic():
+            with db_lock():
+                self.write(1)
+            child = os.fork()
+            if child == 0:
+                sys.unraisablehook = lambda error: os._exit(1)
+                connection.run_on_commit.clear()
+                os._exit(0)
+            self.assertEqual(os.waitpid(child, 0)[1], 0)
+            self.assertFalse(is_free())
+
     def test_is_free_after_a_commit_that_failed(self) -> None:
         with self.assertRaises(DatabaseError):
             with mock.patch.object(connection, "_commit", side_effect=DatabaseError("full")):
