@@ -108,6 +108,7 @@ PyObject* party_of(const party& p) {
 
 PyObject* how_of(grant_kind how) { return Py_NewRef(hows[static_cast<std::size_t>(how)]); }
 
+// NOLINTNEXTLINE(cert-dcl50-cpp): the format and what it takes are Py_BuildValue's
 PyObject* call_errors(const char* function, const char* format, ...) {
   va_list values;
   va_start(values, format);

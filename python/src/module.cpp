@@ -149,4 +149,5 @@ PyModuleDef definition = {
 
 }  // namespace lockbyfile::python
 
+// NOLINTNEXTLINE: Python's name
 PyMODINIT_FUNC PyInit__lockbyfile() { return PyModuleDef_Init(&lockbyfile::python::definition); }

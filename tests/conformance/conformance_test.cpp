@@ -30,7 +30,7 @@ class Engine : public ::testing::Test {
  public:
   using process = typename World::process;
 
-  static constexpr lock_options briefly() { return {.lease = World::short_lease}; }
+  static lock_options briefly() { return {.lease = World::short_lease}; }
 
   process& join(const lock_options& options = {}) {
     return processes.emplace_back(world.join(options));
