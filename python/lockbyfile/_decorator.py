@@ -15,9 +15,12 @@ def run_under(lock: ContextManager[Any], function: Function) -> Function:
     if not callable(function):
         raise TypeError(f"a {kind} decorates functions, not {type(function).__name__}")
     name = getattr(function, "__qualname__", repr(function))
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if inspect.isclass(function):
+        raise TypeError(f"{name} is a class: a {kind} decorates its methods")
+    both = function, getattr(type(function), "__call__", None)
+    if any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in both):
         raise TypeError(f"{name} is async, and a {kind} would block its loop")
-    if inspect.isgeneratorfunction(function):
+    if any(inspect.isgeneratorfunction(f) for f in both):
         raise TypeError(f"{name} is a generator: lock where it is consumed")
 
     @functools.wraps(function)

@@ -9,7 +9,6 @@ import logging
 from typing import Callable, List, NamedTuple, Optional
 
 log = logging.getLogger("lockbyfile")
-log.addHandler(logging.NullHandler())
 
 
 class Party(NamedTuple):

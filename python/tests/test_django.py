@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import grp
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,9 +43,9 @@ from django.core.cache import cache  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation  # noqa: E402
 from django.db import DatabaseError, connection, connections, models, transaction  # noqa: E402
 from django.db.models.signals import post_save  # noqa: E402
-from django.test import override_settings  # noqa: E402
+from django.test import TestCase, override_settings  # noqa: E402
 
-from lockbyfile import LeaseLost, Lock, LockError, LockTimeout, break_lock, observe  # noqa: E402
+from lockbyfile import LeaseLost, Lock, LockError, LockTimeout, break_lock, observe, remove  # noqa: E402
 from lockbyfile.django import db_lock, get_or_set  # noqa: E402
 
 
@@ -241,18 +244,90 @@ class ALockInATransaction(WithACounter):
             self.assertTrue(is_free())
         self.assertEqual(self.value(), 0)
 
-    def test_is_free_though_another_hook_fails(self) -> None:
-        def fail() -> None:
-            self.assertTrue(is_free())
-            1 / 0
-
-        with self.assertRaises(ZeroDivisionError) as caught:
-            with transaction.atomic():
-                transaction.on_commit(fail)
-                with db_lock():
-                    self.write(1)
+    def test_is_free_once_another_hook_that_failed_is_forgotten(self) -> None:
+        with self.assertRaises(ZeroDivisionError), transaction.atomic():
+            transaction.on_commit(lambda: 1 / 0)
+            with db_lock():
+                self.write(1)
         self.assertTrue(is_free())
-        self.assertIsNotNone(caught.exception)  # which keeps the frame of the hooks
+
+    def test_whose_connection_is_closed_in_its_block_is_free_after_it(self) -> None:
+        with transaction.atomic():
+            with db_lock():
+                connection.close()
+            self.assertTrue(is_free())
+        with db_lock():
+            pass
+
+    def test_leaves_the_order_of_hooks_to_those_who_count_them(self) -> None:
+        calls: list[str] = []
+
+        def again() -> None:
+            with db_lock():
+                calls.append("captured")
+
+        with transaction.atomic():
+            transaction.on_commit(lambda: calls.append("before"))
+            with TestCase.captureOnCommitCallbacks(execute=True) as captured:
+                with db_lock():
+                    transaction.on_commit(again)
+            self.assertEqual(calls, ["captured"])
+            captured.clear()
+        self.assertEqual(calls, ["captured", "before", "captured"])
+
+    def test_in_a_directory_of_two_names_is_one(self) -> None:
+        link = os.path.join(project.name, "link")
+        os.symlink(project.name, link)
+        with override_settings(LOCKBYFILE={"DIR": link + "//", "TIMEOUT": None}):
+            with db_lock() as one:
+                with override_settings(LOCKBYFILE={"DIR": project.name}), db_lock() as two:
+                    self.assertEqual(one.token, two.token)
+            self.assertTrue(is_free())
+
+    def test_is_free_wherever_an_interrupt_comes(self) -> None:
+        """An exception at each line of our code in turn, in a block that is committed, rolled back,
+        or without a transaction."""
+
+        class Interrupt(BaseException):
+            pass
+
+        def run(kind: str) -> None:
+            with transaction.atomic() if kind else contextlib.nullcontext():
+                with db_lock():
+                    pass
+                if kind == "rolled back":
+                    transaction.set_rollback(True)
+
+        def interrupted(at: int, kind: str) -> bool:
+            lines = 0
+
+            def trace(frame: Any, event: str, argument: Any) -> Any:
+                nonlocal lines
+                if not frame.f_code.co_filename.endswith("lockbyfile/django/__init__.py"):
+                    return None
+                if event == "line":
+                    lines += 1
+                    if lines == at:
+                        places.add((frame.f_code.co_name, frame.f_lineno))
+                        raise Interrupt
+                return trace
+
+            sys.settrace(trace)
+            try:
+                run(kind)
+            except Interrupt:
+                return True
+            finally:
+                sys.settrace(None)
+            return lines >= at  # in a hook that was dropped, say
+
+        for kind in ("", "committed", "rolled back"):
+            places: set[tuple[str, int]] = set()
+            at = 1
+            while interrupted(at, kind):
+                self.assertTrue(is_free(), f"{kind}, line {at}, {places}")
+                at += 1
+            self.assertGreater(len(places), 30)
 
     def test_is_the_same_grant_for_two_blocks_of_one_transaction(self) -> None:
         with transaction.atomic():
@@ -264,6 +339,15 @@ class ALockInATransaction(WithACounter):
         self.assertTrue(is_free())
         with db_lock() as three:
             self.assertGreater(three.token, two.token)
+
+    def test_whose_block_ends_without_autocommit_says_so(self) -> None:
+        try:
+            with self.assertRaisesRegex(transaction.TransactionManagementError, "autocommit"):
+                with db_lock():
+                    transaction.set_autocommit(False)
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
 
     def test_of_another_database_waits_for_that_ones_transaction(self) -> None:
         with transaction.atomic(using="other"):
@@ -277,12 +361,13 @@ class ALockInATransaction(WithACounter):
         for name in ("default", "stock", "other"):
             self.assertTrue(is_free(name))
 
-    def test_without_autocommit_is_refused_outside_of_atomic(self) -> None:
+    def test_without_autocommit_is_refused(self) -> None:
         transaction.set_autocommit(False)
         try:
-            with self.assertRaisesRegex(transaction.TransactionManagementError, "autocommit"):
-                with db_lock():
-                    pass
+            for around in (contextlib.nullcontext(), transaction.atomic()):
+                with self.assertRaisesRegex(transaction.TransactionManagementError, "autocommit"):
+                    with around, db_lock():
+                        self.fail("entered")
         finally:
             transaction.rollback()
             transaction.set_autocommit(True)
@@ -324,6 +409,8 @@ class ALease(WithACounter):
             with db_lock():
                 self.fail("entered under a grant that is lost")
         self.assertEqual(self.value(), 0)
+        with db_lock():
+            self.write(2)
 
     def test_is_that_of_the_settings_or_of_the_call(self) -> None:
         with override_settings(LOCKBYFILE={"DIR": project.name, "TIMEOUT": 7}):
@@ -344,8 +431,8 @@ class ALease(WithACounter):
         with lock:
             with lock.keep_alive():
                 time.sleep(0.5)
-        with self.assertRaises(RuntimeError):
-            lock.keep_alive()
+        with self.assertRaises(RuntimeError), lock.keep_alive():
+            pass
 
 
 class AThread(WithACounter):
@@ -402,7 +489,6 @@ class AThread(WithACounter):
                         with db_lock(patience=0):
                             os._exit(1)
                     except LockTimeout:
-                        db_lock().__exit__(None, None, None)
                         os._exit(0)
                 os._exit(2)
             self.assertEqual(os.waitpid(child, 0)[1], 0)
@@ -446,13 +532,18 @@ class ADecorator(WithACounter):
         def generator() -> Iterator[int]:
             yield 1
 
-        for function in (coroutine, generator):
+        class AsyncCallable:
+            async def __call__(self) -> None: ...
+
+        for function in (coroutine, generator, functools.partial(coroutine), AsyncCallable()):
             with self.assertRaises(TypeError):
                 db_lock(function)
             with self.assertRaises(TypeError):
                 db_lock("stock")(function)
-        with self.assertRaises(TypeError):
+        with self.assertRaisesRegex(TypeError, "name of a lock, not int"):
             db_lock(3)  # type: ignore[arg-type]
+        with self.assertRaisesRegex(TypeError, "class"):
+            db_lock(type("MyView", (), {}))
 
     def test_is_refused_in_an_event_loop(self) -> None:
         async def view() -> None:
@@ -486,10 +577,14 @@ class Settings(unittest.TestCase):
                         with self.assertRaisesRegex(ImproperlyConfigured, "DIR"):
                             db_lock().__enter__()
 
-    def test_of_mode_are_the_files(self) -> None:
-        with override_settings(LOCKBYFILE={"DIR": project.name, "MODE": 0o660}):
-            with db_lock("shared"):
-                self.assertEqual(os.stat(path_of("shared")).st_mode & 0o777, 0o660)
+    def test_of_mode_and_group_are_the_files(self) -> None:
+        mine = grp.getgrgid(os.getgid())
+        for group in (mine.gr_gid, mine.gr_name):
+            settings = {"DIR": project.name, "MODE": 0o660, "GROUP": group}
+            with override_settings(LOCKBYFILE=settings), db_lock("shared"):
+                status = os.stat(path_of("shared"))
+                self.assertEqual((status.st_mode & 0o777, status.st_gid), (0o660, mine.gr_gid))
+            remove(path_of("shared"))
 
     def test_that_are_wrong_hold_nothing(self) -> None:
         for name, options, error in (
@@ -525,17 +620,39 @@ class ACheck(unittest.TestCase):
         with override_settings(LOCKBYFILE={"DIR": "/nowhere"}):
             self.assertEqual(self.ids(), ["lockbyfile.E001"])
 
-    def test_finds_misspelt_settings(self) -> None:
-        with override_settings(LOCKBYFILE={"TIMOUT": 10}):
-            self.assertEqual(self.ids(), ["lockbyfile.E002"])
+    def test_finds_settings_that_make_no_sense(self) -> None:
+        for settings in (
+            {"TIMOUT": 10},
+            {"TIMEOUT": -1},
+            {"TIMEOUT": "10"},
+            {"PATIENCE": True},
+            {"MODE": "0660"},
+            {"GROUP": "no such group"},
+        ):
+            with self.subTest(settings):
+                with override_settings(LOCKBYFILE={"DIR": project.name, **settings}):
+                    self.assertEqual(self.ids(), ["lockbyfile.E002"])
+
+    def test_finds_a_lockfile_that_cannot_be_used(self) -> None:
+        with db_lock():
+            pass
+        content = pathlib.Path(path_of()).read_bytes()
+        pathlib.Path(path_of()).write_bytes(b"something else")
+        try:
+            self.assertEqual(self.ids(), ["lockbyfile.E001"])
+        finally:
+            pathlib.Path(path_of()).write_bytes(content)
 
     def test_warns_of_transactions_with_old_snapshots(self) -> None:
         with mock.patch.object(type(connections["default"]), "vendor", "mysql"):
-            options = {"isolation_level": "repeatable read"}
-            with mock.patch.dict(connection.settings_dict, OPTIONS=options):
-                from lockbyfile.django.apps import check_isolation
+            from lockbyfile.django.apps import check_isolation
 
-                self.assertEqual([w.id for w in check_isolation()], ["lockbyfile.W002"])
+            for level, warnings in (("REPEATABLE READ", 1), (None, 1), ("read committed", 0)):
+                options = {"isolation_level": level}
+                with mock.patch.dict(connection.settings_dict, OPTIONS=options):
+                    found = [warning.id for warning in check_isolation()]
+                self.assertEqual(found, ["lockbyfile.W002"] * warnings)
+            self.assertEqual(check_isolation(), [])
 
 
 class GetOrSet(unittest.TestCase):
@@ -559,6 +676,14 @@ class GetOrSet(unittest.TestCase):
     def states(self) -> list[Any]:
         names = [name for name in os.listdir(project.name) if name.startswith("cache-")]
         return [observe(os.path.join(project.name, name)) for name in names]
+
+    def test_renews_its_lease_while_it_computes(self) -> None:
+        def slow() -> int:
+            time.sleep(0.3)
+            self.assertTrue(any(state.holder for state in self.states()))
+            return 3
+
+        self.assertEqual(get_or_set(7, slow, lease=0.1), 3)
 
     def test_computes_though_its_patience_has_run_out(self) -> None:
         def stuck() -> int:
@@ -605,6 +730,10 @@ class Command(BaseCommand):
     def handle(self, word, wait, **options):
         if word == "fail": raise CommandError("as asked", returncode=9)
         print(word, flush=True)
+        if word == "sleep": time.sleep(120)
+        if word == "stubborn":
+            try: time.sleep(120)
+            except KeyboardInterrupt: return
         while wait and not os.path.exists("end"): time.sleep(0.01)
 """
 
@@ -624,13 +753,14 @@ class ManagePyLocked(unittest.TestCase):
             f"LOCKBYFILE = {{'DIR': {directory.name!r}, 'TIMEOUT': 0.3, 'PATIENCE': 60}}\n"
         )
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, **more: Any) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, "manage.py", *arguments],
             cwd=self.directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **more,
         )
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
@@ -680,6 +810,30 @@ class ManagePyLocked(unittest.TestCase):
         code, _, err = self.run_it("locked", "prob")
         self.assertIn("Unknown command: 'prob'", err)
         self.assertNotEqual(code, 0)
+        self.assertFalse(os.path.exists(self.path("manage-prob")))
+        for arguments in (("--patience", "-1"), ("--patience", "nan"), ("--lock", "a/b")):
+            code, _, err = self.run_it("locked", *arguments, "probe", "hello")
+            self.assertEqual((code, "Traceback" in err), (1, False), err)
+
+    def test_ends_a_sleeping_command_that_was_started_in_the_background(self) -> None:
+        process = self.start("locked", "probe", "sleep", preexec_fn=ignore_interrupts)
+        assert process.stdout is not None
+        process.stdout.readline()
+        break_lock(self.path())
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 76)
+
+    def test_tells_of_a_loss_that_the_command_did_not_mind(self) -> None:
+        process = self.start("locked", "probe", "stubborn")
+        assert process.stdout is not None
+        process.stdout.readline()
+        break_lock(self.path())
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 76)
+
+
+def ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -15,29 +15,32 @@
 
 TIMEOUT is the lease, PATIENCE what a waiter waits: seconds, or None: for ever; if not said, what
 they were in 2015. DIR has the lockfiles; if not said, $LOCKBYFILE_DIR or BASE_DIR. MODE (0o600) and
-GROUP (an id) are those of a lockfile that is created.
+GROUP (an id or a name) are those of a lockfile that is created.
 
-(D1) A block that ends inside a transaction does not give the lock back, since others would then
-     read what is not committed yet. It leaves a hook with the transaction, which gives it back when
-     it is called, after the commit, or dropped, after the rollback, be it only of the savepoint
-     in which the block was.
-(D2) A thread may enter what it holds. `_Hold.uses` counts its blocks and hooks, and the last one
-     gives the lock back. So the handler of a signal may lock what the sender has locked, and two
-     blocks of one transaction do not wait for each other.
-(D3) A block whose lease is over raises LeaseLost at its end, so that a transaction around it is
+(D1) What a thread holds is a _Hold, and the lock is given back when nothing refers to that any more:
+     no block that the thread is in, and no hook of a transaction. So no exception, wherever it
+     comes, leaves the lock held, and no hold is kept in a variable of a frame that raises.
+(D2) A block that ends inside a transaction leaves a hook with it, since others would read what is
+     not committed yet. Django calls hooks after the commit, and drops them after the rollback, be
+     it only of the savepoint in which the block was, and when the connection is closed.
+(D3) A thread may enter what it holds. So the handler of a signal may lock what the sender has
+     locked, and two blocks of one transaction do not wait for each other.
+(D4) A block whose lease is over raises LeaseLost at its end, so that a transaction around it is
      rolled back. Once the hook is called it is too late for that, and the loss is logged. Only the
      token, kept beside the row, refuses the write of a process that was stopped in between.
-(D4) A hold is its thread's, and not a child's after fork: hooks that end elsewhere do nothing.
+(D5) A child after fork is in no block and holds nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import grp
 import os
 import threading
 import zlib
 from types import TracebackType
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 from django.core.cache import cache as default_cache
@@ -46,9 +49,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils.asyncio import async_unsafe
 
-from .. import Grant, Lock, _KeepAlive
+from .. import Grant, Lock
 from .._decorator import Function, run_under
-from .._errors import LeaseLost, LockError, LockTimeout, error_of, log, lost_quietly
+from .._errors import LockError, LockTimeout, error_of, log, lost_quietly
 
 __all__ = ["db_lock", "get_or_set"]
 
@@ -75,11 +78,13 @@ def db_lock(
     an event loop, where sync_to_async is needed. It opens nothing before it is entered, so that it
     may be made before a server forks. If a thread enters what it holds, it gets the same grant.
 
-    Enter it before the transaction reads, best before it begins: what was read earlier is not
-    covered.
+    In a transaction, enter it first: what was read earlier is not covered, and who holds rows while
+    he waits for the lock waits for one who holds the lock and waits for the rows.
     """
     if isinstance(name, str):
         return DatabaseLock(name, using, lease, patience)
+    if not callable(name):
+        raise TypeError(f"db_lock takes the name of a lock, not {type(name).__name__}")
     return run_under(DatabaseLock(DEFAULT_DB_ALIAS, using, lease, patience), name)
 
 
@@ -91,23 +96,22 @@ class DatabaseLock:
         self._using = using
         self._lease = lease
         self._patience = patience
+        self._here = _Blocks()
 
     def __call__(self, function: Function) -> Function:
         return run_under(self, function)
 
     def __enter__(self) -> Grant:
         _refuse_event_loop()
-        options = _Options.of(self._name, self._lease)
-        connection = self._connection()
-        _refuse_manual_commit(connection, options)
-        hold = _here.holds.get(options.path)
-        if hold is None:
-            hold = _here.holds[options.path] = _Hold(*options.acquire(self._patience))
-        elif not hold.lock.held:
-            raise hold.loss()
-        hold.uses += 1
-        _here.blocks.append((self, hold, connection))
-        return hold.grant
+        depth = len(self._here.blocks)
+        try:
+            grant, loss = self._enter()
+            if loss is None:
+                return grant
+        except BaseException:  # a signal's, say, after the block was entered
+            del self._here.blocks[depth:]
+            raise
+        raise loss
 
     def __exit__(
         self,
@@ -115,29 +119,34 @@ class DatabaseLock:
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        block = _here.last_block(self)
-        if block is None:
-            return  # in a child (D4)
-        _here.blocks.remove(block)
-        _, hold, connection = block
-        try:
-            if connection.in_atomic_block:
-                _leave_hook(connection, hold)
-                if not hold.lock.held:
-                    raise hold.loss()
-            else:
-                hold.end_use()
-        except LeaseLost as loss:
-            if kind is None:
-                raise
-            lost_quietly(loss)
+        loss = _leave(*self._here.blocks.pop())
+        if loss is None:
+            return
+        if kind is None:
+            raise loss
+        lost_quietly(loss)
 
-    def keep_alive(self, on_lost: Optional[Callable[[LockError], None]] = None) -> _KeepAlive:
-        """Renews the lease inside of a block, as Lock.keep_alive() does."""
-        block = _here.last_block(self)
-        if block is None:
+    @contextlib.contextmanager
+    def keep_alive(self, on_lost: Optional[Callable[[LockError], None]] = None) -> Iterator[None]:
+        """Inside of a block, a context in which the lease is renewed, as Lock.keep_alive()."""
+        if not self._here.blocks:
             raise RuntimeError(f"{self!r} is not entered by this thread")
-        return block[1].lock.keep_alive(on_lost)
+        with self._here.blocks[-1][0].lock.keep_alive(on_lost):
+            yield
+
+    def _enter(self) -> Tuple[Grant, Optional[LockError]]:
+        options = _Options.of(self._name, self._lease)
+        connection = self._connection()
+        _refuse_manual_commit(connection, options.name)
+        hold = _here.holds.get(options.name)
+        if hold is None:
+            hold = _Hold(*options.acquire(self._patience))
+            _here.holds[options.name] = hold
+        elif not hold.lock.held:
+            del _here.holds[options.name]  # it is told once, and the next one to enter starts anew
+            return hold.grant, hold.loss()
+        self._here.blocks.append((hold, connection))
+        return hold.grant, None
 
     def __repr__(self) -> str:
         return f"<lockbyfile.django.db_lock {self._name!r}>"
@@ -149,7 +158,7 @@ class DatabaseLock:
 
 
 def get_or_set(
-    key: str,
+    key: Any,
     default: Any,
     timeout: Any = DEFAULT_TIMEOUT,
     version: Optional[int] = None,
@@ -169,20 +178,22 @@ def get_or_set(
     if _here.is_computing:
         return cache.get_or_set(key, default, timeout, version)
     try:
-        lock, _ = _Options.of(f"cache-{zlib.crc32(key.encode()) % 256:02x}", lease).acquire(patience)
+        lock, _ = _Options.of(f"cache-{zlib.crc32(str(key).encode()) % 256:02x}", lease).acquire(patience)
     except LockTimeout as error:
         log.warning("%s: computed without the lock", error)
         return cache.get_or_set(key, default, timeout, version)
     _here.is_computing = True
     try:
-        with contextlib.closing(lock):
+        with contextlib.closing(lock), lock.keep_alive():
             return cache.get_or_set(key, default, timeout, version)
     finally:
         _here.is_computing = False
 
 
 class _Options(NamedTuple):
-    path: str
+    """Of a Lock, by their names there."""
+
+    name: str
     lease: Any
     mode: Optional[int]
     group: Optional[int]
@@ -193,11 +204,11 @@ class _Options(NamedTuple):
         if "/" in name or not name:
             raise ValueError(f"{name!r} cannot name a lock: it has to be a word without a slash")
         path = os.path.join(_directory(), name + ".lockfile")
-        return cls(path, lease, _setting("MODE"), _setting("GROUP"))
+        return cls(path, lease, _setting("MODE"), _group())
 
     def acquire(self, patience: Any) -> Tuple[Lock, Grant]:
         """A Lock of its own for each grant: to open it costs less than any query."""
-        lock = Lock(self.path, self.lease, mode=self.mode, group=self.group)
+        lock = Lock(**self._asdict())
         try:
             return lock, lock.acquire(_setting("PATIENCE") if patience is _AS_SET else patience)
         except BaseException:
@@ -206,73 +217,69 @@ class _Options(NamedTuple):
 
 
 class _Hold:
-    """What a thread holds, until `uses` of it have ended (D2)."""
+    """What a thread holds, as long as anything refers to it (D1)."""
 
     def __init__(self, lock: Lock, grant: Grant) -> None:
         self.lock = lock
         self.grant = grant
-        self.uses = 0
-
-    def end_use(self) -> None:
-        if _here.holds.get(self.lock.path) is not self:
-            return  # (D4)
-        self.uses -= 1
-        if self.uses == 0:
-            del _here.holds[self.lock.path]
-            with contextlib.closing(self.lock):
-                self.lock.release()
+        self.here = _here
 
     def loss(self) -> LockError:
-        path = self.lock.path
-        return error_of(_LEASE_LOST, f"the lease of {path} is over", path, True)
+        text = "the lease is over, or the lock was broken"
+        return error_of(_LEASE_LOST, text, self.lock.path, True)
 
 
 class _Hook:
-    """Ends a use when it is called or dropped, whichever comes first (D1)."""
+    """Keeps a hold until it is called or dropped (D2)."""
 
     def __init__(self, hold: _Hold) -> None:
         self._hold: Optional[_Hold] = hold
 
     def __call__(self) -> None:
-        hold, self._hold = self._hold, None
-        if hold is None:
-            return
-        try:
-            hold.end_use()
-        except LeaseLost as loss:
-            log.error("%s: before its transaction ended (D3)", loss)
-
-    __del__ = __call__
+        if self._hold is not None and not self._hold.lock.held:
+            text = "others may have overwritten what the transaction has read"
+            log.error("%s, before the commit: %s", self._hold.loss(), text)
+        self._hold = None
 
 
 class _Here(threading.local):
-    """Of a thread (D4): what it holds, by path, and the blocks it is in."""
+    """Of a thread: what it holds, by path."""
 
     def __init__(self) -> None:
-        self.holds: Dict[str, _Hold] = {}
-        self.blocks: List[Tuple[DatabaseLock, _Hold, Any]] = []
+        self.holds: WeakValueDictionary[str, _Hold] = WeakValueDictionary()
         self.is_computing = False
 
-    def last_block(self, lock: DatabaseLock) -> Optional[Tuple[DatabaseLock, _Hold, Any]]:
-        return next((block for block in reversed(self.blocks) if block[0] is lock), None)
+
+class _Blocks(threading.local):
+    """Of a thread and a db_lock: the blocks that it is in, with their connections. They go with the
+    db_lock, if it was made for a block."""
+
+    def __init__(self) -> None:
+        self.blocks: List[Tuple[_Hold, Any]] = []
 
 
-def _leave_hook(connection: Any, hold: _Hold) -> None:
-    transaction.on_commit(_Hook(hold), connection.alias)
-    # To the front: a hook before it that raises would keep it, in the traceback.
-    connection.run_on_commit.insert(0, connection.run_on_commit.pop())
+def _leave(hold: _Hold, connection: Any) -> Optional[LockError]:
+    """Tells the loss, if the block's lease is over."""
+    if hold.here is not _here:
+        return None  # (D5)
+    if connection.in_atomic_block and not connection.closed_in_transaction:
+        connection.on_commit(_Hook(hold))
+    else:
+        _refuse_manual_commit(connection, hold.lock.path)
+    return None if hold.lock.held else hold.loss()
 
 
-def _refuse_manual_commit(connection: Any, options: _Options) -> None:
-    is_automatic = (
-        connection.settings_dict["AUTOCOMMIT"]
-        if connection.connection is None
-        else connection.autocommit
-    )
-    if not is_automatic and not connection.in_atomic_block:
+def _refuse_manual_commit(connection: Any, path: str) -> None:
+    if connection.in_atomic_block:
+        is_automatic = connection.commit_on_exit
+    elif connection.connection is None:
+        is_automatic = connection.settings_dict["AUTOCOMMIT"]
+    else:
+        is_automatic = connection.autocommit
+    if not is_automatic:
         raise transaction.TransactionManagementError(
-            f"cannot lock {options.path}: autocommit is off for the database "
-            f"{connection.alias!r}, and so nobody tells when its transaction ends; use atomic()"
+            f"cannot lock {path}: autocommit is off for the database {connection.alias!r}, and so "
+            "nobody tells when its transaction ends; use atomic() instead of set_autocommit()"
         )
 
 
@@ -287,7 +294,17 @@ def _directory() -> str:
     )
     if not directory:
         raise ImproperlyConfigured("LOCKBYFILE['DIR'] does not say where the lockfiles are")
-    return os.path.abspath(os.fspath(directory))
+    return os.path.realpath(os.fspath(directory))
+
+
+def _group() -> Any:
+    group = _setting("GROUP")
+    if not isinstance(group, str):
+        return group
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ImproperlyConfigured(f"LOCKBYFILE['GROUP']: there is no group {group!r}") from None
 
 
 def _setting(name: str) -> Any:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, List
 
 from django.apps import AppConfig
@@ -11,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from .. import Lock, LockError, remove
-from . import _Options
+from . import _AS_SET, _Options, _setting
 
 
 class LockByFileConfig(AppConfig):  # type: ignore[misc]
@@ -25,18 +26,26 @@ class LockByFileConfig(AppConfig):  # type: ignore[misc]
 
 
 def check_directory(**ignored: Any) -> List[Any]:
-    """Locks and unlocks a file of its own in DIR, and removes it."""
+    """Opens a lockfile of its own in DIR, and removes it; and those of the databases, if they are
+    there."""
     try:
-        options = _Options.of("lockbyfile-check", None)
-        Lock(options.path, mode=options.mode, group=options.group).close()
-        remove(options.path)
+        probe = _Options.of("lockbyfile-check", _AS_SET)
+        Lock(**probe._asdict(), patience=_setting("PATIENCE")).close()
+        remove(probe.name)
+        for alias in connections:
+            options = _Options.of(alias, _AS_SET)
+            if os.path.exists(options.name):
+                Lock(**options._asdict()).close()
     except LockError as error:
         if error.reason == "network_filesystem":
             text = f"The locks do not work in a directory that other machines may share: {error}"
             return [checks.Warning(text, hint="Set LOCKBYFILE['DIR'].", id="lockbyfile.W001")]
         if error.reason in ("in_use", "not_found"):
             return []  # by a check beside this one
-        hint = "Set LOCKBYFILE['DIR'] to a directory in which the server may create files."
+        hint = (
+            "The server has to create, read and write the files in LOCKBYFILE['DIR']. If several "
+            "users run the project, MODE and GROUP let them share the files that are created."
+        )
         return [checks.Error(f"Cannot lock: {error}", hint=hint, id="lockbyfile.E001")]
     except (ImproperlyConfigured, TypeError, ValueError) as error:
         hint = "See LOCKBYFILE in the settings."
@@ -54,7 +63,10 @@ def check_isolation(**ignored: Any) -> List[Any]:
             id="lockbyfile.W002",
         )
         for connection in connections.all()
-        if connection.vendor == "mysql"
-        and connection.settings_dict.get("OPTIONS", {}).get("isolation_level") == "repeatable read"
+        if connection.vendor == "mysql" and _isolation(connection) == "repeatable read"
     ]
 
+
+def _isolation(connection: Any) -> str:
+    level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level", "read committed")
+    return str(level or "repeatable read").lower()  # None: what MySQL has by itself

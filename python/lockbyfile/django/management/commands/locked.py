@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
-from typing import Any, List
+import contextlib
+import signal
+import threading
+from typing import Any, Callable, List
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandError
 
@@ -41,20 +44,35 @@ class Command(BaseCommand):  # type: ignore[misc]
             del command_line[0]
         if not command_line:
             raise CommandError("which command? As in: manage.py locked clearsessions")
+        argv = ["manage.py", *command_line]
+        command = ManagementUtility(argv).fetch_command(command_line[0])
         lock = db_lock(options["lock"] or f"manage-{command_line[0]}", patience=options["patience"])
         losses: List[LockError] = []
-
-        def interrupt(loss: LockError) -> None:
-            losses.append(loss)
-            _thread.interrupt_main()
-
-        try:
-            with lock, lock.keep_alive(interrupt):
-                argv = ["manage.py", *command_line]
-                ManagementUtility(argv).fetch_command(command_line[0]).run_from_argv(argv)
-        except LockTimeout as error:
-            raise CommandError(str(error), returncode=EX_PATIENCE_RAN_OUT) from error
-        except KeyboardInterrupt:
-            if not losses:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock)
+            except LockTimeout as error:
+                raise CommandError(str(error), returncode=EX_PATIENCE_RAN_OUT) from error
+            except (LockError, ImproperlyConfigured, ValueError) as error:
+                raise CommandError(str(error)) from error
+            try:
+                with lock.keep_alive(_interruption(losses)):
+                    command.run_from_argv(argv)
+            except BaseException as error:
+                if losses:
+                    raise CommandError(str(losses[0]), returncode=EX_GRANT_LOST) from error
                 raise
-            raise CommandError(str(losses[0]), returncode=EX_GRANT_LOST) from losses[0]
+            if losses:  # and the command did not mind
+                raise CommandError(str(losses[0]), returncode=EX_GRANT_LOST)
+
+
+def _interruption(losses: List[LockError]) -> Callable[[LockError], None]:
+    """What interrupts the command, as Ctrl-C does, also where that was ignored."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def interrupt(loss: LockError) -> None:
+        losses.append(loss)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    return interrupt
