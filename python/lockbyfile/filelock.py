@@ -49,8 +49,8 @@ from abc import ABCMeta
 from concurrent.futures import Executor, Future
 from inspect import signature
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple, Type, Union
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple, Type, Union
+from weakref import WeakValueDictionary
 
 from . import Lock
 from ._errors import LeaseLost, LockError, LockTimeout
@@ -391,9 +391,8 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             if mine.counter > 1 and not force:
                 mine.counter -= 1
                 return
-            _log.debug("Attempting to release lock %s on %s", id(self), mine.lock_file)
-            mine.counter = 0
             try:
+                _log.debug("Attempting to release lock %s on %s", id(self), mine.lock_file)
                 mine.hold.release()
                 self._after_release(mine)
             except LeaseLost as error:
@@ -401,6 +400,7 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
                     raise
                 _log.warning("Lock %s was lost on %s: %s", id(self), mine.lock_file, error)
             finally:
+                mine.counter = 0
                 if not self._is_thread_local:
                     mine.hold.close()
                     mine.hold = None
@@ -459,15 +459,16 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
                 self._tell_if_it_waits(hold, mine, patience)
             else:
                 hold.acquire(patience)
-        except BaseException as error:
-            self._failed(hold, error, blocking)
+            self._begin(mine, hold)
+        except BaseException as error:  # a signal's, say, before or after the grant
+            self._failed(mine, hold, error, blocking)
             raise
-        self._begin(mine, hold)
 
-    def _failed(self, hold: Any, error: BaseException, blocking: bool) -> None:
+    def _failed(self, mine: _Context, hold: Any, error: BaseException, blocking: bool) -> None:
         """Raises what the API has in place of `error`."""
-        if not self._is_thread_local:
-            hold.close()
+        mine.counter = 0
+        hold.close()
+        mine.hold = None
         if isinstance(error, LockTimeout):
             raise self._too_late(blocking) from error
         if isinstance(error, LockError) and error.reason == "system":
@@ -496,6 +497,8 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
         path = os.path.abspath(mine.lock_file)
         wanted = (path, mine.mode, mine.lifetime)
         if self._is_thread_local and mine.hold is not None and mine.opened_as == wanted:
+            if mine.hold.held():
+                mine.hold.release()  # an interrupt came between the grant and its count
             return mine.hold
         try:
             lock = self._new_lock(path, mine)
@@ -594,11 +597,32 @@ class _AsyncHold:
         self._lock.close()
 
 
+class _OfALoop:
+    """What the tasks of a loop have of a lock; its options are those of the object."""
+
+    def __init__(self, options: _Context) -> None:
+        self._options = options
+        self.forget()
+
+    def forget(self) -> None:
+        import asyncio
+
+        self.pid = os.getpid()
+        self.hold: Any = None
+        self.counter = 0
+        self.is_leased = False
+        self.entry = asyncio.Lock()
+        self.state = contextlib.nullcontext()  # there is but one thread
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._options, name)
+
+
 class BaseAsyncFileLock(BaseFileLock):
     """A lock by path for tasks, by `async with`, or by acquire() and release().
 
     The tasks of a loop that share an object share its grant, as threads do with
-    thread_local=False. Outside of the loop it is not locked.
+    thread_local=False; those of other loops wait. Outside of the loop it is not locked.
     """
 
     def __init__(
@@ -631,7 +655,7 @@ class BaseAsyncFileLock(BaseFileLock):
         self.loop = loop
         self.run_in_executor = run_in_executor
         self.executor = executor
-        self._entries: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()  # by loop
+        self._contexts: Dict[Any, _OfALoop] = {}
 
     async def acquire(  # type: ignore[override]
         self,
@@ -648,17 +672,16 @@ class BaseAsyncFileLock(BaseFileLock):
         end = time.monotonic() + patience
         if self._nested(mine):
             return AsyncAcquireReturnProxy(self)
-        entry = self._entries.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         try:
             async with asyncio.timeout(None if patience == math.inf else patience):
-                await entry.acquire()
+                await mine.entry.acquire()
         except TimeoutError as error:
             raise self._too_late(blocking) from error
         try:
             if not self._nested(mine):  # another task may have got it meanwhile
                 await self._first_async(mine, max(0, end - time.monotonic()), blocking)
         finally:
-            entry.release()
+            mine.entry.release()
         return AsyncAcquireReturnProxy(self)
 
     async def release(self, force: bool = False) -> None:  # type: ignore[override]
@@ -681,6 +704,22 @@ class BaseAsyncFileLock(BaseFileLock):
     def __del__(self) -> None:
         pass  # the AsyncLock sees to it
 
+    def _own(self) -> Any:
+        import asyncio
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return super()._own()  # which is not locked
+        mine = self._contexts.get(loop)
+        if mine is None:
+            for other in [other for other in self._contexts if other.is_closed()]:
+                del self._contexts[other]
+            mine = self._contexts[loop] = _OfALoop(self._context)
+        if mine.pid != os.getpid():
+            mine.forget()
+        return mine
+
     async def _first_async(self, mine: _Context, patience: float, blocking: bool) -> None:
         _log.debug("Attempting to acquire lock %s on %s", id(self), mine.lock_file)
         hold = self._open(mine)
@@ -692,10 +731,10 @@ class BaseAsyncFileLock(BaseFileLock):
                     raise
                 self._tell_that_it_waits(mine, patience)
                 await hold.acquire(patience)
+            self._begin(mine, hold)
         except BaseException as error:
-            self._failed(hold, error, blocking)
+            self._failed(mine, hold, error, blocking)
             raise
-        self._begin(mine, hold)
 
     def _new_lock(self, path: str, mine: _Context) -> Any:
         from .aio import AsyncLock

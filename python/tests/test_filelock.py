@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -444,6 +445,43 @@ class TheNewerApi(Case):
                 self.assertEqual(lock.lock_counter, 0)
                 self.assertTrue(self.is_free())
 
+    def test_an_interrupt_at_any_line_leaves_a_lock_that_can_be_had(self) -> None:
+        class Interrupt(BaseException):
+            pass
+
+        def interrupted(lock: Any, at: int) -> bool:
+            lines = 0
+
+            def trace(frame: Any, event: str, argument: Any) -> Any:
+                nonlocal lines
+                if not frame.f_code.co_filename.endswith("lockbyfile/filelock.py"):
+                    return None
+                if event == "line":
+                    lines += 1
+                    if lines == at:
+                        raise Interrupt
+                return trace
+
+            sys.settrace(trace)
+            try:
+                with lock:
+                    pass
+            except Interrupt:
+                return True
+            finally:
+                sys.settrace(None)
+            return False
+
+        lock, at = ours.FileLock(self.path), 1
+        while interrupted(lock, at):
+            with contextlib.suppress(lockbyfile.LockError):
+                lock.release(force=True)  # which may find it given back already
+            with lock:
+                self.assertEqual(lock.lock_counter, 1)
+            self.assertTrue(self.is_free(), f"line {at}")
+            at += 1
+        self.assertGreater(at, 50)
+
     def test_a_process_can_end_while_it_holds_a_shared_lock(self) -> None:
         code = "import sys, lockbyfile.filelock as f\n"
         code += "lock = f.FileLock(sys.argv[1], thread_local=False)\nlock.acquire()"
@@ -752,6 +790,49 @@ class Asynchronous(Case, unittest.IsolatedAsyncioTestCase):
         asyncio.run(use())
         asyncio.run(use())
         self.assertFalse(lock.is_locked)
+
+    def test_a_loop_that_ends_with_it_leaves_it_free(self) -> None:
+        lock = ours.AsyncFileLock(self.path)
+
+        async def forget() -> None:
+            await lock.acquire()
+
+        async def use() -> None:
+            async with lock:
+                self.assertEqual(lock.lock_counter, 1)
+
+        asyncio.run(forget())
+        asyncio.run(use())
+
+    def test_loops_that_share_an_object_exclude_each_other(self) -> None:
+        lock = ours.AsyncFileLock(self.path, lifetime=0.05)
+
+        async def other() -> None:
+            await lock.acquire()
+            lock.lifetime = None
+            has_it.set()
+            while not may_go.is_set():
+                await asyncio.sleep(0.001)
+            is_held.append(lock.is_locked)
+            await lock.release()
+
+        async def late() -> None:
+            await lock.acquire()
+            lock.lifetime = None
+            thread.start()
+            has_it.wait(60)
+            with self.assertRaises(lockbyfile.LeaseLost):
+                await lock.release()
+            with self.assertRaises(ours.Timeout):
+                await lock.acquire(timeout=0)
+            may_go.set()
+
+        has_it, may_go = threading.Event(), threading.Event()
+        is_held: list[bool] = []
+        thread = threading.Thread(target=lambda: asyncio.run(other()))
+        asyncio.run(late())
+        thread.join()
+        self.assertEqual(is_held, [True])
 
     def test_arguments_read_back_and_singletons_compare_them(self) -> None:
         loop = asyncio.new_event_loop()
