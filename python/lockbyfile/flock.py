@@ -25,6 +25,9 @@ from ._errors import Holder, LockError, LockTimeout
 
 
 class FLock:
+    """A lock by name: LoopWhileLocked_ThenLocking() or locking(), then unlocking(). Seconds are set as
+    attributes, FLock("x").TIMEOUT = 5, or in a subclass."""
+
     TIMEOUT: float = 10
     PATIENCE: float = 30
 
