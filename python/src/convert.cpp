@@ -120,9 +120,22 @@ PyObject* call_errors(const char* function, const char* format, ...) {
   return PyObject_CallObject(callee.get(), arguments.get());
 }
 
+namespace {
+
+/// Of a lock object in C++ these say that it is one thread's; in Python each thread has its own.
+std::string in_python(std::error_code ec, const std::string& what) {
+  const std::string before = what.substr(0, what.rfind(": "));
+  if (ec == errc::would_deadlock) return before + ": this thread holds it already";
+  if (ec == errc::not_holder) return before + ": this thread does not hold it";
+  return what;
+}
+
+}  // namespace
+
 PyObject* raise(std::error_code ec, const std::string& what, const std::string& path) {
   const bool is_ours = ec.category() == lock_category();
-  const object error(call_errors("error_of", "(iNNO)", ec.value(), text_of(what), path_to(path),
+  const std::string text = in_python(ec, what);
+  const object error(call_errors("error_of", "(iNNO)", ec.value(), text_of(text), path_to(path),
                                  is_ours ? Py_True : Py_False));
   if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
   return nullptr;

@@ -102,6 +102,9 @@ class Grants(InADirectory):
         with lock, self.assertRaises(LockError) as caught:
             lock.acquire()
         self.assertEqual(caught.exception.errno, errno.EDEADLK)
+        self.assertIn("this thread holds it already", str(caught.exception))
+        with self.assertRaisesRegex(LockError, "this thread does not hold it"):
+            lock.release()
 
     def test_a_killed_holder_is_followed_and_named(self) -> None:
         holder = self.run_python(HOLD)
