@@ -678,7 +678,9 @@ class Asynchronous(Case, unittest.IsolatedAsyncioTestCase):
                 await lock.acquire(**options)
         self.assertEqual(lock.lock_counter, 0)
         task = asyncio.create_task(lock.acquire())
-        await self.until_it_waits()
+        with self.assertLogs("filelock", logging.DEBUG) as logs:
+            await self.until_it_waits()
+        self.assertIn("waiting", logs.output[-1])
         self.go_on(holder)
         await task
         self.assertTrue(lock.is_locked)

@@ -43,6 +43,7 @@ class TheApiOf2015(unittest.TestCase):
     def test_looking_creates_nothing(self) -> None:
         lock = FLock(self.name)
         self.assertFalse(lock.isLocked() or lock.exists() or lock.timedOut() or lock.breakLock())
+        self.assertFalse(lock.unlocking())
         self.assertEqual(lock.age(), -1)
         self.assertFalse(os.path.exists(self.name))
 
