@@ -611,10 +611,16 @@ class ACheck(unittest.TestCase):
         self.assertEqual(os.listdir(project.name), before)
 
     def test_warns_of_a_network_directory(self) -> None:
-        error = LockError(95, "is on NFS, which other hosts may share", path_of())
-        error.reason = "network_filesystem"
-        with mock.patch("lockbyfile.django.apps.Lock", side_effect=error):
+        def refuse(name: str, **ignored: Any) -> None:
+            pathlib.Path(name).touch()
+            error = LockError(95, "is on NFS, which other hosts may share", name)
+            error.reason = "network_filesystem"
+            raise error
+
+        before = os.listdir(project.name)
+        with mock.patch("lockbyfile.django.apps.Lock", refuse):
             self.assertEqual(self.ids(), ["lockbyfile.W001"])
+        self.assertEqual(os.listdir(project.name), before)
 
     def test_finds_a_directory_that_is_not_there(self) -> None:
         with override_settings(LOCKBYFILE={"DIR": "/nowhere"}):

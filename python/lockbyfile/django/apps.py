@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any, List
 
@@ -38,6 +39,8 @@ def check_directory(**ignored: Any) -> List[Any]:
                 Lock(**options._asdict()).close()
     except LockError as error:
         if error.reason == "network_filesystem":
+            with contextlib.suppress(OSError):
+                os.remove(probe.name)  # it was created before it was seen where
             text = f"The locks do not work in a directory that other machines may share: {error}"
             return [checks.Warning(text, hint="Set LOCKBYFILE['DIR'].", id="lockbyfile.W001")]
         if error.reason in ("in_use", "not_found"):
