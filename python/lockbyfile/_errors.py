@@ -115,6 +115,10 @@ def error_of(code: int, message: str, path: str, is_ours: bool) -> LockError:
     return error
 
 
+def lease_lost(path: str, message: str) -> LockError:
+    return error_of(5, message, path, True)
+
+
 def timed_out(path: str, patience: float) -> LockTimeout:
     holder = None
     waiting = 0

@@ -36,7 +36,6 @@ accepted and read back, but not needed: it is lockbyfile.AsyncLock that waits.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
 import os
@@ -53,7 +52,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple, Type, Un
 from weakref import WeakValueDictionary
 
 from . import Lock
-from ._errors import LeaseLost, LockError, LockTimeout
+from ._errors import LeaseLost, LockError, LockTimeout, lease_lost
 
 if TYPE_CHECKING:
     import asyncio
@@ -445,14 +444,11 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             if mine.counter == 0:
                 return False
             if not mine.hold.held():
-                error = LeaseLost(errno.ESTALE, "it was lost while it was held", mine.lock_file)
-                error.reason = "lease_lost"
-                raise error
+                raise lease_lost(mine.lock_file, "it was lost while it was held")
             mine.counter += 1
             return True
 
     def _first(self, mine: _Context, patience: float, blocking: bool) -> None:
-        _log.debug("Attempting to acquire lock %s on %s", id(self), mine.lock_file)
         hold = self._open(mine)
         try:
             if patience > 0 and _log.isEnabledFor(logging.DEBUG):
@@ -494,6 +490,7 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
         _log.debug(message, id(self), mine.lock_file, patience)
 
     def _open(self, mine: _Context) -> Any:
+        _log.debug("Attempting to acquire lock %s on %s", id(self), mine.lock_file)
         path = os.path.abspath(mine.lock_file)
         wanted = (path, mine.mode, mine.lifetime)
         if self._is_thread_local and mine.hold is not None and mine.opened_as == wanted:
@@ -721,7 +718,6 @@ class BaseAsyncFileLock(BaseFileLock):
         return mine
 
     async def _first_async(self, mine: _Context, patience: float, blocking: bool) -> None:
-        _log.debug("Attempting to acquire lock %s on %s", id(self), mine.lock_file)
         hold = self._open(mine)
         try:
             try:

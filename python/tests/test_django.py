@@ -47,6 +47,7 @@ from django.test import TestCase, override_settings  # noqa: E402
 
 from lockbyfile import LeaseLost, Lock, LockError, LockTimeout, break_lock, observe, remove  # noqa: E402
 from lockbyfile.django import db_lock, get_or_set  # noqa: E402
+from support import eventually, interrupt  # noqa: E402
 
 
 class Counter(models.Model):  # type: ignore[misc]
@@ -62,14 +63,6 @@ def path_of(name: str = "default") -> str:
 
 def is_free(name: str = "default") -> bool:
     return not os.path.exists(path_of(name)) or observe(path_of(name)).holder is None
-
-
-def eventually(event: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not event():
-        if time.monotonic() > end:
-            raise AssertionError("it does not happen")
-        time.sleep(0.001)
 
 
 class Worker(threading.Thread):
@@ -288,9 +281,6 @@ class ALockInATransaction(WithACounter):
         """An exception at each line of our code in turn, in a block that is committed, rolled back,
         or without a transaction."""
 
-        class Interrupt(BaseException):
-            pass
-
         def run(kind: str) -> None:
             with transaction.atomic() if kind else contextlib.nullcontext():
                 with db_lock():
@@ -298,34 +288,12 @@ class ALockInATransaction(WithACounter):
                 if kind == "rolled back":
                     transaction.set_rollback(True)
 
-        def interrupted(at: int, kind: str) -> bool:
-            lines = 0
-
-            def trace(frame: Any, event: str, argument: Any) -> Any:
-                nonlocal lines
-                if not frame.f_code.co_filename.endswith("lockbyfile/django/__init__.py"):
-                    return None
-                if event == "line":
-                    lines += 1
-                    if lines == at:
-                        places.add((frame.f_code.co_name, frame.f_lineno))
-                        raise Interrupt
-                return trace
-
-            sys.settrace(trace)
-            try:
-                run(kind)
-            except Interrupt:
-                return True
-            finally:
-                sys.settrace(None)
-            return lines >= at  # in a hook that was dropped, say
-
         for kind in ("", "committed", "rolled back"):
             places: set[tuple[str, int]] = set()
             at = 1
-            while interrupted(at, kind):
-                self.assertTrue(is_free(), f"{kind}, line {at}, {places}")
+            while place := interrupt(lambda: run(kind), "lockbyfile/django/__init__.py", at):
+                self.assertTrue(is_free(), f"{kind}, line {at}, {place}")
+                places.add(place)
                 at += 1
             self.assertGreater(len(places), 30)
 

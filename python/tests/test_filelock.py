@@ -22,6 +22,7 @@ from typing import Any, Callable
 
 import lockbyfile
 from lockbyfile import filelock as ours
+from support import eventually, interrupt
 
 try:
     import filelock as original
@@ -446,34 +447,12 @@ class TheNewerApi(Case):
                 self.assertTrue(self.is_free())
 
     def test_an_interrupt_at_any_line_leaves_a_lock_that_can_be_had(self) -> None:
-        class Interrupt(BaseException):
-            pass
-
-        def interrupted(lock: Any, at: int) -> bool:
-            lines = 0
-
-            def trace(frame: Any, event: str, argument: Any) -> Any:
-                nonlocal lines
-                if not frame.f_code.co_filename.endswith("lockbyfile/filelock.py"):
-                    return None
-                if event == "line":
-                    lines += 1
-                    if lines == at:
-                        raise Interrupt
-                return trace
-
-            sys.settrace(trace)
-            try:
-                with lock:
-                    pass
-            except Interrupt:
-                return True
-            finally:
-                sys.settrace(None)
-            return False
+        def use() -> None:
+            with lock:
+                pass
 
         lock, at = ours.FileLock(self.path), 1
-        while interrupted(lock, at):
+        while interrupt(use, "lockbyfile/filelock.py", at):
             with contextlib.suppress(lockbyfile.LockError):
                 lock.release(force=True)  # which may find it given back already
             with lock:
@@ -857,14 +836,6 @@ def refused(lock: Any) -> bool:
         return True
     lock.release()
     return False
-
-
-def eventually(event: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not event():
-        if time.monotonic() > end:
-            raise AssertionError("it does not happen")
-        time.sleep(0.001)
 
 
 if __name__ == "__main__":

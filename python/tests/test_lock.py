@@ -24,15 +24,7 @@ from typing import Any, Callable
 
 import lockbyfile
 from lockbyfile import LeaseLost, Lock, LockError, LockTimeout, observe
-
-
-def eventually(event: Callable[[], bool]) -> None:
-    """Waits for an event, for a minute at the most."""
-    end = time.monotonic() + 60
-    while not event():
-        if time.monotonic() > end:
-            raise AssertionError("it does not happen")
-        time.sleep(0.001)
+from support import eventually
 
 
 class InADirectory(unittest.TestCase):

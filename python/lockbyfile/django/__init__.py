@@ -39,7 +39,7 @@ import os
 import threading
 import zlib
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
 from weakref import WeakValueDictionary
 
 from django.conf import settings
@@ -51,13 +51,12 @@ from django.utils.asyncio import async_unsafe
 
 from .. import Grant, Lock
 from .._decorator import Function, run_under
-from .._errors import LockError, LockTimeout, error_of, log, lost_quietly
+from .._errors import LockError, LockTimeout, lease_lost, log, lost_quietly
 
 __all__ = ["db_lock", "get_or_set"]
 
 _DEFAULTS = {"DIR": None, "TIMEOUT": 10, "PATIENCE": 30, "MODE": None, "GROUP": None}
 _AS_SET: Any = object()
-_LEASE_LOST = 5
 
 
 def db_lock(
@@ -200,17 +199,20 @@ class _Options(NamedTuple):
 
     @classmethod
     def of(cls, name: str, lease: Any) -> _Options:
-        lease = _setting("TIMEOUT") if lease is _AS_SET else lease
+        said = said_in_settings()
+        lease = said["TIMEOUT"] if lease is _AS_SET else lease
         if "/" in name or not name:
             raise ValueError(f"{name!r} cannot name a lock: it has to be a word without a slash")
-        path = os.path.join(_directory(), name + ".lockfile")
-        return cls(path, lease, _setting("MODE"), _group())
+        path = os.path.join(_directory(said["DIR"]), name + ".lockfile")
+        return cls(path, lease, said["MODE"], _group(said["GROUP"]))
 
     def acquire(self, patience: Any) -> Tuple[Lock, Grant]:
         """A Lock of its own for each grant: to open it costs less than any query."""
         lock = Lock(**self._asdict())
         try:
-            return lock, lock.acquire(_setting("PATIENCE") if patience is _AS_SET else patience)
+            if patience is _AS_SET:
+                patience = said_in_settings()["PATIENCE"]
+            return lock, lock.acquire(patience)
         except BaseException:
             lock.close()
             raise
@@ -225,8 +227,7 @@ class _Hold:
         self.here = _here
 
     def loss(self) -> LockError:
-        text = "the lease is over, or the lock was broken"
-        return error_of(_LEASE_LOST, text, self.lock.path, True)
+        return lease_lost(self.lock.path, "the lease is over, or the lock was broken")
 
 
 class _Hook:
@@ -288,26 +289,7 @@ _refuse_event_loop: Callable[[], None] = async_unsafe(
 )(lambda: None)
 
 
-def _directory() -> str:
-    directory = (
-        _setting("DIR") or os.environ.get("LOCKBYFILE_DIR") or getattr(settings, "BASE_DIR", None)
-    )
-    if not directory:
-        raise ImproperlyConfigured("LOCKBYFILE['DIR'] does not say where the lockfiles are")
-    return os.path.realpath(os.fspath(directory))
-
-
-def _group() -> Any:
-    group = _setting("GROUP")
-    if not isinstance(group, str):
-        return group
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise ImproperlyConfigured(f"LOCKBYFILE['GROUP']: there is no group {group!r}") from None
-
-
-def _setting(name: str) -> Any:
+def said_in_settings() -> Dict[str, Any]:
     values = getattr(settings, "LOCKBYFILE", {})
     if not isinstance(values, dict):
         raise ImproperlyConfigured("LOCKBYFILE has to be a dict")
@@ -315,7 +297,23 @@ def _setting(name: str) -> Any:
     if unknown:
         known = ", ".join(_DEFAULTS)
         raise ImproperlyConfigured(f"LOCKBYFILE has {unknown[0]!r}, and knows only {known}")
-    return values.get(name, _DEFAULTS[name])
+    return {**_DEFAULTS, **values}
+
+
+def _directory(said: Any) -> str:
+    directory = said or os.environ.get("LOCKBYFILE_DIR") or getattr(settings, "BASE_DIR", None)
+    if not directory:
+        raise ImproperlyConfigured("LOCKBYFILE['DIR'] does not say where the lockfiles are")
+    return os.path.realpath(os.fspath(directory))
+
+
+def _group(said: Any) -> Any:
+    if not isinstance(said, str):
+        return said
+    try:
+        return grp.getgrnam(said).gr_gid
+    except KeyError:
+        raise ImproperlyConfigured(f"LOCKBYFILE['GROUP']: there is no group {said!r}") from None
 
 
 _here = _Here()

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from .. import Lock, LockError, remove
-from . import _AS_SET, _Options, _setting
+from . import _AS_SET, _Options, said_in_settings
 
 
 class LockByFileConfig(AppConfig):  # type: ignore[misc]
@@ -31,7 +31,7 @@ def check_directory(**ignored: Any) -> List[Any]:
     there."""
     try:
         probe = _Options.of("lockbyfile-check", _AS_SET)
-        Lock(**probe._asdict(), patience=_setting("PATIENCE")).close()
+        Lock(**probe._asdict(), patience=said_in_settings()["PATIENCE"]).close()
         remove(probe.name)
         for alias in connections:
             options = _Options.of(alias, _AS_SET)
