@@ -20,7 +20,7 @@ import threading
 import time
 import unittest
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any, Callable
+from typing import Any
 
 import lockbyfile
 from lockbyfile import LeaseLost, Lock, LockError, LockTimeout, observe
