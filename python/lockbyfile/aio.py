@@ -433,11 +433,8 @@ class _Line:
         worker = self._worker
         if worker is not None and worker.grant is not None and self._head() is waiter:
             self.on_answer(worker)  # a grant that has arrived wins
-        if waiter.future.done():
-            return
-        self._waiters.pop(waiter, None)
-        self.serve()
-        waiter.future.set_exception(timed_out(self.path, seconds))
+        if not waiter.future.done():
+            waiter.future.set_exception(timed_out(self.path, seconds))  # and so it leaves
 
     def _leave(self, waiter: _Waiter) -> None:
         if self.process is not _process:

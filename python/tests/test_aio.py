@@ -505,19 +505,27 @@ class AsyncLockTest(unittest.IsolatedAsyncioTestCase):
         holder.release()
         await task
         await at_once.acquire()
+        waiting = AsyncLock(self.path)
+        waiter = asyncio.create_task(waiting.acquire())
+        await until(self.waiters)
         pid = os.fork()
         if pid == 0:
+            status = 2
             try:
-                held = by_waiting.held or at_once.held
+                held = by_waiting.held or at_once.held or waiting.held
                 by_waiting.close()
                 at_once.close()
+                waiting.close()  # the task that waits is the parent's
+                status = 1 if held else 0
             finally:
-                os._exit(1 if held else 0)
+                os._exit(status)
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
         self.assertTrue(by_waiting.held)
         self.assertTrue(at_once.held)
         by_waiting.release()
         at_once.release()
+        await waiter
+        waiting.release()
 
 
 if __name__ == "__main__":
