@@ -163,14 +163,20 @@ class Markdown(unittest.TestCase):
 
     def test_the_best_is_first_and_ours_is_bold(self) -> None:
         plays = [
-            played("uncontended", "slow", {"ns": 9}),
+            played("uncontended", "a slow one", {"ns": 9}),
             played("uncontended", "lockbyfile", {"ns": 2}),
-            played("uncontended", "fast", {"ns": 1}),
+            played("uncontended", "the fast one", {"ns": 1}),
         ]
-        rows = report.compared(plays, [report.Column("ns", "ns")], "lockbyfile").split("\n")[2:5]
-        cells = [[cell.strip() for cell in row.split("|")] for row in rows]
-        self.assertEqual([row[1] for row in cells], ["fast", "**lockbyfile**", "slow"])
-        self.assertEqual([row[3] for row in cells], ["0.500", "1.00", "4.50"])
+
+        def rows(more_is_better: bool) -> list[list[str]]:
+            column = report.Column("ns", "ns", more_is_better)
+            lines = report.compared(plays, [column], "lockbyfile").split("\n")[2:5]
+            return [[cell.strip() for cell in line.split("|")] for line in lines]
+
+        names = ["the fast one", "**lockbyfile**", "a slow one"]
+        self.assertEqual([row[1] for row in rows(False)], names)
+        self.assertEqual([row[3] for row in rows(False)], ["0.500", "1.00", "4.50"])
+        self.assertEqual([row[1] for row in rows(True)], names[::-1])
 
     def test_a_peer_that_let_two_in_is_told(self) -> None:
         play = played("uncontended", "peer", {"ns": 1}, overlaps=1200)
@@ -262,6 +268,11 @@ class Order(unittest.TestCase):
         self.assertEqual(len(self.order(*plan, rounds=3)), 4 + 3)
         quick = self.order(*plan, rounds=3, quick=True)
         self.assertEqual({play[:2] for play in quick}, {(1, 5)})
+
+    def test_steps_keep_the_order_of_the_plan(self) -> None:
+        plan = (bench.Step("y", {"n": 7}, None), bench.Step("y", {"n": 5}, None))
+        self.assertEqual([play[:2] for play in self.order(*plan, rounds=2)],
+                         [(1, 7), (1, 5), (2, 7), (2, 5)])  # fmt: skip
 
     def test_who_plays_is_chosen_by_language_or_name(self) -> None:
         def who(**choice: tuple[str, ...]) -> set[str]:
