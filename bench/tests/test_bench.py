@@ -331,6 +331,10 @@ class Programs(unittest.TestCase):
         self.assertEqual(only["failure"], "ended with code 1")
         self.assertRegex(self.said.getvalue(), "(?s)code 1: .*x ends badly n=1\nthis is why")
 
+    def test_a_program_that_is_not_there_is_told(self) -> None:
+        with self.assertRaisesRegex(bench.Failure, "cannot be run: /nowhere/program --list"):
+            bench.list_contenders({"C++": ["/nowhere/program"]})
+
     def test_an_answer_that_is_not_of_the_protocol_is_told(self) -> None:
         for contender in ("babbles", "is incomplete"):
             (only,) = self.play(contender)
