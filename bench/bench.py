@@ -213,7 +213,9 @@ def output_of(command: Sequence[str], limit: float) -> str:
         if isinstance(stopped, subprocess.TimeoutExpired):
             raise Failure(f"no answer in {limit} seconds", command, errors) from None
         raise
-    if process.returncode != 0:
+    if process.returncode < 0:
+        raise Failure(f"ended by {signal.Signals(-process.returncode).name}", command, errors)
+    if process.returncode > 0:
         raise Failure(f"ended with code {process.returncode}", command, errors)
     return output
 

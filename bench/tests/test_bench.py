@@ -25,6 +25,8 @@ import json, os, subprocess, sys, time
 scenario, contender = sys.argv[1], sys.argv[2]
 if contender == "ends badly":
     sys.exit("this is why")
+if contender == "is killed":
+    os.kill(os.getpid(), 9)
 if contender == "babbles":
     print("no JSON")
 elif contender == "is incomplete":
@@ -330,6 +332,10 @@ class Programs(unittest.TestCase):
         (only,) = self.play("ends badly")
         self.assertEqual(only["failure"], "ended with code 1")
         self.assertRegex(self.said.getvalue(), "(?s)code 1: .*x ends badly n=1\nthis is why")
+
+    def test_a_signal_is_told_by_its_name(self) -> None:
+        (only,) = self.play("is killed")
+        self.assertEqual(only["failure"], "ended by SIGKILL")
 
     def test_a_program_that_is_not_there_is_told(self) -> None:
         with self.assertRaisesRegex(bench.Failure, "cannot be run: /nowhere/program --list"):
