@@ -3,7 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "demo.hpp"
@@ -11,7 +13,6 @@
 #include "maintain.hpp"
 #include "printable.hpp"
 #include "run.hpp"
-#include "run_arguments.hpp"
 #include "show.hpp"
 #include "wait.hpp"
 
@@ -19,35 +20,91 @@ namespace lockbyfile::cli {
 
 namespace {
 
-bool has_verb(const CLI::App& app, const std::string& name) {
-  const auto named =
-      app.get_subcommands([&name](const CLI::App* v) { return v->check_name(name); });
-  return !named.empty();
+struct verb {
+  const char* name;
+  const char* about;
+  /// Describes it to its parser; null for run and demo, which look at the arguments.
+  void (*add)(CLI::App& verb, action& chosen);
+};
+
+constexpr std::array verbs = {
+    verb{"run", "Run a command while holding a lock", nullptr},
+    verb{"status", "Show who holds a lock and who waits for it", add_status},
+    verb{"list", "Show the locks of a directory, a line each", add_list},
+    verb{"wait", "Wait until a lock is free, without taking it", add_wait},
+    verb{"break", "Force a lock open, whoever holds it", add_break},
+    verb{"rm", "Remove the lockfile of a lock that nobody holds", add_rm},
+    verb{"prune", "Remove all lockfiles that no process has open", add_prune},
+    verb{"demo", about_demo, nullptr},
+};
+
+const verb* find_verb(const std::string& name) {
+  const auto found =
+      std::find_if(verbs.begin(), verbs.end(), [&](const verb& v) { return v.name == name; });
+  return found == verbs.end() ? nullptr : found;
 }
 
-/// CLI11 alone would only say that a subcommand is required.
-void refuse_unknown_verb(const CLI::App& app, const std::vector<std::string>& arguments) {
-  if (arguments.empty()) throw CLI::ValidationError("which verb?");
-  if (arguments[0].starts_with('-') || has_verb(app, arguments[0])) return;
-  throw CLI::ValidationError("there is no verb " + in_quotes(arguments[0]));
-}
-
-/// `arguments` as the parser wants them: the last one first, and the command that
-/// `run` is to execute cut off.
-void parse(CLI::App& app, const CLI::App& run, std::vector<std::string> arguments,
-           std::vector<std::string>& after_name) {
-  refuse_unknown_verb(app, arguments);
-  if (!arguments.empty() && arguments[0] == run.get_name()) {
-    arguments.erase(arguments.begin());
-    after_name = cut_after_name(run, arguments);
-    arguments.insert(arguments.begin(), run.get_name());
+/// `arguments` are those after the verb. The other verbs are none of the parser's business:
+/// each would take its time.
+command_line read_verb(const verb& asked, std::vector<std::string> arguments) {
+  command_line result;
+  const std::string call = std::string("lockbyfile ") + asked.name;
+  CLI::App app(asked.about, call);
+  try {
+    if (asked.add != nullptr) {
+      asked.add(app, result.act);
+    } else {
+      add_run(app, arguments, result.act);
+    }
+    parse(app, std::move(arguments));
+    return result;
+  } catch (const CLI::ParseError& error) {
+    return answer_to(error, app, call + " --help");
   }
+}
+
+/// Arguments that begin with no verb: they ask for help, or are wrong.
+command_line read_without_verb(std::vector<std::string> arguments) {
+  CLI::App app("A named lock between processes, kept in a file", "lockbyfile");
+  app.set_version_flag("--version", "lockbyfile " LOCKBYFILE_VERSION);
+  app.get_formatter()->label("SUBCOMMAND", "VERB");
+  app.require_subcommand(1);
+  app.footer(exit_codes_help());
+  for (const verb& v : verbs) app.add_subcommand(v.name, v.about);
+  try {
+    if (arguments.empty()) throw CLI::ValidationError("which verb?");
+    if (!arguments[0].starts_with('-')) {
+      throw CLI::ValidationError("there is no verb " + in_quotes(arguments[0]));
+    }
+    parse(app, std::move(arguments));
+    throw CLI::ValidationError("the verb comes first");
+  } catch (const CLI::ParseError& error) {
+    return answer_to(error, app, "lockbyfile --help");
+  }
+}
+
+}  // namespace
+
+command_line read_command_line(std::vector<std::string> arguments) {
+  if (arguments.size() > 1 && (arguments[0] == "-h" || arguments[0] == "--help")) {
+    if (find_verb(arguments[1]) != nullptr) std::swap(arguments[0], arguments[1]);
+  }
+  const verb* const asked = arguments.empty() ? nullptr : find_verb(arguments[0]);
+  if (asked == nullptr) return read_without_verb(std::move(arguments));
+  arguments.erase(arguments.begin());
+  if (asked->name != std::string_view("demo")) return read_verb(*asked, std::move(arguments));
+  command_line result;
+  result.act = [arguments = std::move(arguments)]() -> int { become_demo(arguments); };
+  return result;
+}
+
+void parse(CLI::App& app, std::vector<std::string> arguments) {
   std::reverse(arguments.begin(), arguments.end());
   app.parse(std::move(arguments));
 }
 
-/// Help and version are no errors; everything else that the parser throws is the user's.
-command_line told(const CLI::App& app, const CLI::ParseError& error, const std::string& verb) {
+command_line answer_to(const CLI::ParseError& error, const CLI::App& app,
+                       const std::string& where_to_read_more) {
   command_line result;
   if (error.get_exit_code() == 0) {
     std::ostringstream text;
@@ -55,36 +112,9 @@ command_line told(const CLI::App& app, const CLI::ParseError& error, const std::
     result.help = text.str();
   } else {
     result.complaint = error.what();
-    result.hint = "try 'lockbyfile " + (has_verb(app, verb) ? verb + ' ' : "") + "--help'";
+    result.hint = "try '" + where_to_read_more + '\'';
   }
   return result;
-}
-
-}  // namespace
-
-command_line read_command_line(std::vector<std::string> arguments) {
-  command_line result;
-  std::vector<std::string> after_name;
-  CLI::App app("A named lock between processes, kept in a file", "lockbyfile");
-  app.set_version_flag("--version", "lockbyfile " LOCKBYFILE_VERSION);
-  app.require_subcommand(1);
-  app.get_formatter()->label("SUBCOMMAND", "VERB");
-  app.footer(exit_codes_help());
-  const CLI::App* run = add_run(app, after_name, result.act);
-  add_status(app, result.act);
-  add_list(app, result.act);
-  add_wait(app, result.act);
-  add_break(app, result.act);
-  add_rm(app, result.act);
-  add_prune(app, result.act);
-  add_demo(app, result.act);
-  const std::string verb = arguments.empty() ? "" : arguments[0];
-  try {
-    parse(app, *run, std::move(arguments), after_name);
-    return result;
-  } catch (const CLI::ParseError& error) {
-    return told(app, error, verb);
-  }
 }
 
 }  // namespace lockbyfile::cli

@@ -9,6 +9,11 @@
 
 #include "action.hpp"
 
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's
+class App;
+class ParseError;
+}  // namespace CLI
+
 namespace lockbyfile::cli {
 
 /// One of these is set.
@@ -21,5 +26,13 @@ struct command_line {
 
 /// Reads the arguments, those after the program's own name.
 [[nodiscard]] command_line read_command_line(std::vector<std::string> arguments);
+
+/// Has `app` read the arguments. Throws CLI::ParseError.
+void parse(CLI::App& app, std::vector<std::string> arguments);
+
+/// What comes of a parser that has thrown. Help and version are no errors; everything else
+/// is the user's.
+[[nodiscard]] command_line answer_to(const CLI::ParseError& error, const CLI::App& app,
+                                     const std::string& where_to_read_more);
 
 }  // namespace lockbyfile::cli

@@ -1,86 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "demo.hpp"
 
-#include <functional>
-#include <memory>
-#include <string>
+#include <unistd.h>
 
-#include "demo_plays.hpp"
-#include "demo_stage.hpp"
+#include <cerrno>
+#include <filesystem>
+#include <stdexcept>
+#include <system_error>
+
+#include "pointers.hpp"
 
 namespace lockbyfile::cli {
-namespace {
 
-/// A demo with its `--dir`, run on a stage of its own when it is the one asked for.
-CLI::App* add_play(CLI::App& app, const std::string& name, const std::string& about, action& chosen,
-                   std::function<demo::verdict()> play) {
-  CLI::App* verb = app.add_subcommand(name, about);
-  auto directory = std::make_shared<std::string>();
-  verb->add_option("--dir", *directory,
-                   "make the temporary directory in this one (default: $TMPDIR or /tmp)")
-      ->check(CLI::ExistingDirectory);
-  verb->callback([directory, play = std::move(play), &chosen] {
-    chosen = [directory, play] { return demo::on_stage(*directory, play); };
-  });
-  return verb;
-}
-
-void add_inner(CLI::App& app, action& chosen) {
-  add_play(app, "inner", "The inner workings, step by step (5 s)", chosen, demo::inner);
-}
-
-void add_sleepers(CLI::App& app, action& chosen) {
-  auto options = std::make_shared<demo::sleepers_options>();
-  add_play(app, "sleepers", "4 processes share one narrow bed; one forgets to unlock (16 s)",
-           chosen, [options] { return demo::sleepers(*options); })
-      ->add_flag_callback(
-          "--short", [options] { options->pace = 0.25; }, "four times as fast");
-}
-
-void add_hammer(CLI::App& app, action& chosen) {
-  auto options = std::make_shared<demo::hammer_options>();
-  auto milliseconds = std::make_shared<int>(static_cast<int>(options->nap.count()));
-  CLI::App* verb = add_play(app, "hammer", "300 processes want one lock; none may overlap (16 s)",
-                            chosen, [options, milliseconds] {
-                              options->nap = std::chrono::milliseconds(*milliseconds);
-                              return demo::hammer(*options);
-                            });
-  verb->add_option("--consumers", options->consumers, "how many processes")
-      ->check(CLI::Range(2, 3999))
-      ->capture_default_str();
-  verb->add_option("--milliseconds", *milliseconds, "how long each uses the lock")
-      ->check(CLI::Range(0, 60'000))
-      ->capture_default_str();
-}
-
-void add_counter(CLI::App& app, action& chosen) {
-  auto options = std::make_shared<demo::counter_options>();
-  CLI::App* verb = add_play(
-      app, "counter", "Read-modify-write on a real SQLite database, without and with the lock",
-      chosen, [options] { return demo::counter(*options); });
-  verb->add_option("--processes", options->processes, "how many processes")
-      ->check(CLI::Range(2, 200))
-      ->capture_default_str();
-  verb->add_option("--steps", options->steps, "how many steps each")
-      ->check(CLI::Range(1, 1'000'000))
-      ->capture_default_str();
-}
-
-}  // namespace
-
-void add_demo(CLI::App& app, action& chosen) {
-  CLI::App* verb = app.add_subcommand("demo", "Show the lock at work, with real processes");
-  verb->require_subcommand(1);
-  verb->footer(
-      "Exit codes:\n"
-      "  0    what it shows held\n"
-      "  1    it did not\n"
-      "  64   wrong usage\n"
-      "  else 128 + N if signal N ended it\n");
-  add_inner(*verb, chosen);
-  add_sleepers(*verb, chosen);
-  add_hammer(*verb, chosen);
-  add_counter(*verb, chosen);
+void become_demo(std::vector<std::string> arguments) {
+  namespace fs = std::filesystem;
+  const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+  const fs::path there = here.parent_path() / "libexec" / "lockbyfile";
+  arguments.insert(arguments.begin(), "lockbyfile-demo");
+  for (const fs::path& directory : {here, there}) {
+    const std::string program = directory / arguments.front();
+    ::execv(program.c_str(), pointers(arguments).data());
+    if (errno != ENOENT) throw std::system_error(errno, std::system_category(), program);
+  }
+  throw std::runtime_error("the demo is missing: there is no " + arguments.front() + " in " +
+                           here.string() + " nor in " + there.string());
 }
 
 }  // namespace lockbyfile::cli

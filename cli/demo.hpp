@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lockbyfile demo: shows the lock at work, with real processes.
+//
+// It is a program of its own, lockbyfile-demo, because it needs SQLite, and what it needs
+// would have to be loaded whenever `run` is to start a command.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
-#include "action.hpp"
+#include <string>
+#include <vector>
 
 namespace lockbyfile::cli {
 
-/// Adds `demo inner`, `demo sleepers`, `demo hammer` and `demo counter`. Whichever
-/// is chosen returns 0 if what it shows held, 1 if not.
-void add_demo(CLI::App& app, action& chosen);
+inline constexpr const char* about_demo = "Show the lock at work, with real processes";
+
+/// Becomes lockbyfile-demo, which stands beside this program or in ../libexec/lockbyfile.
+/// Throws std::system_error if that cannot be, std::runtime_error if it is not there.
+[[noreturn]] void become_demo(std::vector<std::string> arguments);
 
 }  // namespace lockbyfile::cli

@@ -47,38 +47,36 @@ int prune_it(const maintain_options& given) {
 
 }  // namespace
 
-void add_break(CLI::App& app, action& chosen) {
-  CLI::App* verb = app.add_subcommand("break", "Force a lock open, whoever holds it");
+void add_break(CLI::App& verb, action& chosen) {
   const auto given = std::make_shared<maintain_options>();
-  add_lock_address(*verb, given->lock);
+  add_lock_address(verb, given->lock);
   constexpr std::uint64_t largest = (std::uint64_t{1} << 52) - 1;
   add_number(
-      *verb, "--token", 1, largest, [&given = *given](std::uint64_t token) { given.token = token; },
+      verb, "--token", 1, largest, [&given = *given](std::uint64_t token) { given.token = token; },
       "only if it is held under this token")
       ->option_text("TOKEN");
-  verb->footer(
+  verb.footer(
       "The holder learns that its grant is lost (run ends its command then), and the next in\n"
       "line gets the lock. Exit codes: 0 broken; 1 no such lock, not held, or under another\n"
       "token");
-  verb->callback([given, &chosen] { chosen = [given] { return break_it(*given); }; });
+  verb.callback([given, &chosen] { chosen = [given] { return break_it(*given); }; });
 }
 
-void add_rm(CLI::App& app, action& chosen) {
-  CLI::App* verb = app.add_subcommand("rm", "Remove the lockfile of a lock that nobody holds");
+void add_rm(CLI::App& verb, action& chosen) {
   const auto given = std::make_shared<maintain_options>();
-  add_lock_address(*verb, given->lock);
-  verb->footer(
+  add_lock_address(verb, given->lock);
+  verb.footer(
       "Those who have it open, waiting or not, move on to the next file by themselves.\n"
       "Exit codes: 0 removed; 1 no such lock; 75 it is held");
-  verb->callback([given, &chosen] { chosen = [given] { return remove_it(*given); }; });
+  verb.callback([given, &chosen] { chosen = [given] { return remove_it(*given); }; });
 }
 
-void add_prune(CLI::App& app, action& chosen) {
-  CLI::App* verb = app.add_subcommand("prune", "Remove all lockfiles that no process has open");
+void add_prune(CLI::App& verb, action& chosen) {
   const auto given = std::make_shared<maintain_options>();
-  add_directory(*verb, given->directory);
-  verb->add_flag("-q,--quiet", given->quiet, "do not print what was removed");
-  verb->callback([given, &chosen] { chosen = [given] { return prune_it(*given); }; });
+  add_directory(verb, given->directory);
+  verb.add_flag("-q,--quiet", given->quiet, "do not print what was removed");
+  verb.footer(exit_codes_help());
+  verb.callback([given, &chosen] { chosen = [given] { return prune_it(*given); }; });
 }
 
 }  // namespace lockbyfile::cli

@@ -9,8 +9,8 @@
 
 namespace lockbyfile::cli {
 
-void add_break(CLI::App& app, action& chosen);
-void add_rm(CLI::App& app, action& chosen);
-void add_prune(CLI::App& app, action& chosen);
+void add_break(CLI::App& verb, action& chosen);
+void add_rm(CLI::App& verb, action& chosen);
+void add_prune(CLI::App& verb, action& chosen);
 
 }  // namespace lockbyfile::cli

@@ -6,6 +6,7 @@
 
 #include "carry_out.hpp"
 #include "printable.hpp"
+#include "run_arguments.hpp"
 #include "run_request.hpp"
 
 namespace lockbyfile::cli {
@@ -159,19 +160,17 @@ std::string run_footer() {
 
 }  // namespace
 
-CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, action& chosen) {
-  CLI::App* run = app.add_subcommand("run", "Run a command while holding a lock");
+void add_run(CLI::App& run, std::vector<std::string>& arguments, action& chosen) {
   const auto given = std::make_shared<run_options>();
-  add_lock_address(*run, given->lock);
-  run->add_option("COMMAND", given->command_for_help, "what to run, with its own arguments")
+  add_lock_address(run, given->lock);
+  run.add_option("COMMAND", given->command_for_help, "what to run, with its own arguments")
       ->type_name("");
-  add_time_options(*run, *given);
-  add_other_options(*run, *given);
-  run->footer(run_footer());
-  run->callback([given, &after_name, &chosen] {
+  add_time_options(run, *given);
+  add_other_options(run, *given);
+  run.footer(run_footer());
+  run.callback([given, after_name = cut_after_name(run, arguments), &chosen] {
     chosen = [request = request_from(*given, after_name)] { return carry_out(request); };
   });
-  return run;
 }
 
 }  // namespace lockbyfile::cli

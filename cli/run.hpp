@@ -11,8 +11,8 @@
 
 namespace lockbyfile::cli {
 
-/// Adds `run`. `after_name` is what was cut off after NAME (run_arguments.hpp), and must
-/// be there when the arguments are parsed.
-CLI::App* add_run(CLI::App& app, const std::vector<std::string>& after_name, action& chosen);
+/// Describes `run` to the parser `run`. `arguments` are those after "run"; what follows NAME,
+/// which the parser must not see, is cut off. Throws CLI::ExtrasError (run_arguments.hpp).
+void add_run(CLI::App& run, std::vector<std::string>& arguments, action& chosen);
 
 }  // namespace lockbyfile::cli

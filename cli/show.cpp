@@ -132,12 +132,11 @@ int list_all(const show_options& given) {
 
 }  // namespace
 
-void add_status(CLI::App& app, action& chosen) {
-  CLI::App* verb = app.add_subcommand("status", "Show who holds a lock and who waits for it");
+void add_status(CLI::App& verb, action& chosen) {
   const auto given = std::make_shared<show_options>();
-  add_lock_address(*verb, given->lock);
-  verb->add_flag("--json", given->json, "as JSON, see below");
-  verb->footer(
+  add_lock_address(verb, given->lock);
+  verb.add_flag("--json", given->json, "as JSON, see below");
+  verb.footer(
       "It takes nothing and disturbs nobody. Exit code: 0 if there is such a lock, be it\n"
       "held or free; 1 if there is none. A lock that `run` holds has the pid of lockbyfile,\n"
       "and the name of the command.\n\n"
@@ -147,15 +146,15 @@ void add_status(CLI::App& app, action& chosen) {
       "   holder: {pid, command, uid, user, token, since, lease, lease_left, alive},\n"
       "   waiters: [{pid, command, uid, user, waiting}],\n"
       "   grants: [{pid, command, uid, user, token, since, how: free|expired|abandoned}]}");
-  verb->callback([given, &chosen] { chosen = [given] { return status(*given); }; });
+  verb.callback([given, &chosen] { chosen = [given] { return status(*given); }; });
 }
 
-void add_list(CLI::App& app, action& chosen) {
-  CLI::App* verb = app.add_subcommand("list", "Show the locks of a directory, a line each");
+void add_list(CLI::App& verb, action& chosen) {
   const auto given = std::make_shared<show_options>();
-  add_directory(*verb, given->directory);
-  verb->add_flag("--json", given->json, "as JSON: an array of what status shows");
-  verb->callback([given, &chosen] { chosen = [given] { return list_all(*given); }; });
+  add_directory(verb, given->directory);
+  verb.add_flag("--json", given->json, "as JSON: an array of what status shows");
+  verb.footer(exit_codes_help());
+  verb.callback([given, &chosen] { chosen = [given] { return list_all(*given); }; });
 }
 
 }  // namespace lockbyfile::cli

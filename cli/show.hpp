@@ -9,7 +9,7 @@
 
 namespace lockbyfile::cli {
 
-void add_status(CLI::App& app, action& chosen);
-void add_list(CLI::App& app, action& chosen);
+void add_status(CLI::App& verb, action& chosen);
+void add_list(CLI::App& verb, action& chosen);
 
 }  // namespace lockbyfile::cli

@@ -67,17 +67,16 @@ int wait(const wait_options& given) {
 
 }  // namespace
 
-void add_wait(CLI::App& app, action& chosen) {
-  CLI::App* verb = app.add_subcommand("wait", "Wait until a lock is free, without taking it");
+void add_wait(CLI::App& verb, action& chosen) {
   const auto given = std::make_shared<wait_options>();
-  add_lock_address(*verb, given->lock);
-  add_duration(*verb, "-w,--patience", given->patience, "give up after this long (default: never)");
-  verb->add_flag("-q,--quiet", given->quiet, "do not tell of waiting");
-  verb->footer(
+  add_lock_address(verb, given->lock);
+  add_duration(verb, "-w,--patience", given->patience, "give up after this long (default: never)");
+  verb.add_flag("-q,--quiet", given->quiet, "do not tell of waiting");
+  verb.footer(
       "It looks every 10 ms. A lock that does not exist is free. Another process may take\n"
       "the lock at any time: to use it, use run.\n\n"
       "Exit codes: 0 it is free (or was); 75 patience ran out");
-  verb->callback([given, &chosen] { chosen = [given] { return wait(*given); }; });
+  verb.callback([given, &chosen] { chosen = [given] { return wait(*given); }; });
 }
 
 }  // namespace lockbyfile::cli

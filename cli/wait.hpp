@@ -9,6 +9,6 @@
 
 namespace lockbyfile::cli {
 
-void add_wait(CLI::App& app, action& chosen);
+void add_wait(CLI::App& verb, action& chosen);
 
 }  // namespace lockbyfile::cli

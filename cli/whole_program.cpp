@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "whole_program.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <system_error>
+
+#include "exit_codes.hpp"
+#include "print.hpp"
+#include "say.hpp"
+
+namespace lockbyfile::cli {
+
+namespace {
+
+/// Without this, a lockfile might become descriptor 2 if we were started with stderr
+/// closed, and messages would go into it.
+void occupy_closed_standard_descriptors() {
+  std::array<pollfd, 3> standard{{{0, 0, 0}, {1, 0, 0}, {2, 0, 0}}};
+  ::poll(standard.data(), standard.size(), 0);
+  for (const pollfd& p : standard) {
+    // The lowest free number is this one. The command finds it closed, as we did.
+    if ((p.revents & POLLNVAL) != 0) ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  }
+}
+
+int do_as_asked(const command_line& asked) {
+  if (asked.act) return asked.act();
+  if (!asked.help.empty()) {
+    print(asked.help);
+    return exit_ok;
+  }
+  say(asked.complaint);
+  say(asked.hint);
+  return exit_usage;
+}
+
+}  // namespace
+
+int whole_program(int argc, char** argv, command_line (*read)(std::vector<std::string>)) {
+  occupy_closed_standard_descriptors();
+  try {
+    return do_as_asked(read({argv + std::min(argc, 1), argv + argc}));
+  } catch (const std::system_error& error) {  // lock_error among them
+    say(error.what());
+    return exit_code_of(error.code());
+  } catch (const std::exception& error) {
+    say(error.what());
+    return exit_other;
+  }
+}
+
+}  // namespace lockbyfile::cli
