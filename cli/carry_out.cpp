@@ -118,18 +118,6 @@ command_start start_of(const named_lock& lock, const signal_gate& gate,
   return start;
 }
 
-int exit_code_of_failed_start(const std::error_code& ec) {
-  switch (ec.value()) {
-    case ENOENT:
-    case ENOTDIR: return exit_not_found;
-    case EAGAIN:
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM: return exit_other;
-    default: return exit_not_executable;
-  }
-}
-
 int exit_code_of_status(int status) {
   return WIFSIGNALED(status) ? exit_killed + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -187,7 +175,7 @@ int run_the_command(named_lock& lock, const run_request& request) {
   const pid_t command = spawn(start_of(lock, gate, request), ec);
   if (ec) {
     say("cannot start " + in_quotes(request.command.front()) + ": " + ec.message());
-    return exit_code_of_failed_start(ec);
+    return exit_code_of_failed_start(ec.value());
   }
 
   const command_end end = supervisor(lock, gate, tree, std::move(plan)).stay_with(command);

@@ -11,7 +11,7 @@
 namespace lockbyfile::cli {
 
 /// Returns the exit code. Throws lock_error if the lock cannot be had for another
-/// reason than time, and std::system_error if the lifeline cannot be shared.
+/// reason than time.
 [[nodiscard]] int carry_out(const run_request& request);
 
 }  // namespace lockbyfile::cli

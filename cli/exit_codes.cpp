@@ -64,6 +64,18 @@ int exit_code_of(const std::error_code& error) noexcept {
   return exit_other;
 }
 
+int exit_code_of_failed_start(int error) noexcept {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR: return exit_not_found;
+    case EAGAIN:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: return exit_other;
+    default: return exit_not_executable;
+  }
+}
+
 std::string exit_codes_help() {
   return "Exit codes:\n"
          "  0    done\n"

@@ -25,6 +25,9 @@ inline constexpr int exit_killed = 128;           // plus the signal's number
 /// The exit code that tells of `error`, be it the library's or the system's.
 [[nodiscard]] int exit_code_of(const std::error_code& error) noexcept;
 
+/// The one for a command that could not be started, with `error` of exec(3).
+[[nodiscard]] int exit_code_of_failed_start(int error) noexcept;
+
 /// What --help says about them: the codes of every verb, and those of `run`.
 [[nodiscard]] std::string exit_codes_help();
 [[nodiscard]] std::string run_exit_codes_help();

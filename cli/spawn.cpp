@@ -2,81 +2,19 @@
 #include "spawn.hpp"
 
 #include <fcntl.h>
-#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <string_view>
+
+#include "exit_codes.hpp"
+#include "pointers.hpp"
 
 namespace lockbyfile::cli {
 
 namespace {
-
-/// A close-on-exec copy of a descriptor, numbered out of the way of those that shell
-/// scripts use (0 to 9) and, if the limit allows it, of what programs open themselves.
-class high_copy {
- public:
-  explicit high_copy(int fd) {
-    if (fd < 0) return;
-    for (const int lowest : {100, 10, 3}) {
-      fd_ = ::fcntl(fd, F_DUPFD_CLOEXEC, lowest);
-      if (fd_ >= 0) return;
-    }
-    throw std::system_error(errno, std::system_category(), "cannot share the lifeline");
-  }
-  ~high_copy() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  high_copy(const high_copy&) = delete;
-  high_copy& operator=(const high_copy&) = delete;
-  [[nodiscard]] int get() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
-};
-
-/// posix_spawn's file actions. They run in the child only.
-class file_actions {
- public:
-  file_actions() { ::posix_spawn_file_actions_init(&actions_); }
-  ~file_actions() { ::posix_spawn_file_actions_destroy(&actions_); }
-  file_actions(const file_actions&) = delete;
-  file_actions& operator=(const file_actions&) = delete;
-
-  /// POSIX: a dup2 onto itself clears close-on-exec here.
-  void share(int fd) { ::posix_spawn_file_actions_adddup2(&actions_, fd, fd); }
-  [[nodiscard]] const posix_spawn_file_actions_t* get() const noexcept { return &actions_; }
-
- private:
-  posix_spawn_file_actions_t actions_{};
-};
-
-class attributes {
- public:
-  explicit attributes(const sigset_t& signal_mask) {
-    ::posix_spawnattr_init(&attributes_);
-    ::posix_spawnattr_setsigmask(&attributes_, &signal_mask);
-    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK);
-  }
-  ~attributes() { ::posix_spawnattr_destroy(&attributes_); }
-  attributes(const attributes&) = delete;
-  attributes& operator=(const attributes&) = delete;
-  [[nodiscard]] const posix_spawnattr_t* get() const noexcept { return &attributes_; }
-
- private:
-  posix_spawnattr_t attributes_{};
-};
-
-/// Pointers as exec wants them, valid as long as `strings`.
-std::vector<char*> pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> result;
-  result.reserve(strings.size() + 1);
-  for (const std::string& s : strings) result.push_back(const_cast<char*>(s.c_str()));
-  result.push_back(nullptr);
-  return result;
-}
 
 std::string_view variable_of(std::string_view entry) { return entry.substr(0, entry.find('=')); }
 
@@ -94,49 +32,41 @@ std::vector<char*> environment_with(const std::vector<std::string>& extra) {
   return result;
 }
 
-/// Where exec would find `command`: the first executable file of that name in PATH.
-std::string find_in_path(const std::string& command) {
-  if (command.find('/') != std::string::npos) return command;
-  const char* variable = std::getenv("PATH");
-  std::string_view path = variable != nullptr ? variable : "/bin:/usr/bin";
-  while (true) {
-    const auto end = path.find(':');
-    const std::string directory(path.substr(0, end));
-    std::string candidate = (directory.empty() ? "." : directory) + '/' + command;
-    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
-    if (end == std::string_view::npos) return command;
-    path.remove_prefix(end + 1);
+/// Shares `fd` with whom we become: a copy numbered out of the way of those that shell
+/// scripts use (0 to 9) and, if the limit allows it, of what programs open themselves.
+bool share(int fd) {
+  for (const int lowest : {100, 10, 3}) {
+    if (::fcntl(fd, F_DUPFD, lowest) >= 0) return true;
   }
+  return false;
+}
+
+/// What the child of vfork() does: nothing but system calls, since it runs in our memory,
+/// while we stand still. Returns why it could not become the command.
+int become(const command_start& start, char* const* arguments, char* const* environment) {
+  if (start.shared_descriptor >= 0 && !share(start.shared_descriptor)) return errno;
+  ::signal(SIGBUS, SIG_DFL);  // the one handler of ours, which must not run in the child
+  ::sigprocmask(SIG_SETMASK, &start.signal_mask, nullptr);
+  ::execvpe(arguments[0], arguments, environment);
+  return errno;
 }
 
 }  // namespace
 
 pid_t spawn(const command_start& start, std::error_code& ec) {
-  ec.clear();
-  file_actions actions;
-  const high_copy shared(start.shared_descriptor);
-  if (shared.get() >= 0) actions.share(shared.get());
-  const attributes with(start.signal_mask);
+  const std::vector<char*> arguments = pointers(start.arguments);
   const std::vector<char*> environment = environment_with(start.environment);
-
-  pid_t pid = -1;
-  std::vector<char*> arguments = pointers(start.arguments);
-  int error = ::posix_spawnp(&pid, arguments.front(), actions.get(), with.get(), arguments.data(),
-                             environment.data());
-  if (error == ENOEXEC) {
-    // A script without a "#!" line: run by sh, as shells and execvp(3) do.
-    std::vector<std::string> script = start.arguments;
-    script.front() = find_in_path(script.front());
-    script.insert(script.begin(), "/bin/sh");
-    arguments = pointers(script);
-    error = ::posix_spawn(&pid, arguments.front(), actions.get(), with.get(), arguments.data(),
-                          environment.data());
+  volatile int error = 0;       // the child writes it
+  const pid_t pid = ::vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork)
+  if (pid == 0) {
+    // NOLINTNEXTLINE(clang-analyzer-unix.Vfork): it calls nothing but the kernel
+    error = become(start, arguments.data(), environment.data());
+    ::_exit(exit_code_of_failed_start(error));
   }
-  if (error != 0) {
-    ec = {error, std::system_category()};
-    return -1;
-  }
-  return pid;
+  if (pid < 0) error = errno;
+  ec.assign(error, std::system_category());
+  if (pid > 0 && ec) ::waitpid(pid, nullptr, 0);
+  return ec ? -1 : pid;
 }
 
 }  // namespace lockbyfile::cli
