@@ -12,6 +12,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include "support/child.hpp"
 #include "support/temporary_directory.hpp"
@@ -55,6 +56,8 @@ class background {
 
 class Command : public ::testing::Test {
  protected:
+  explicit Command(std::string command = LOCKBYFILE_COMMAND) : command_(std::move(command)) {}
+
   /// Runs a shell text in the test's directory; `lockbyfile` is the built command.
   shell_result shell(const std::string& text) const {
     background b(directory_.path(), with_command("exec >out 2>err; " + text));
@@ -88,7 +91,15 @@ class Command : public ::testing::Test {
   temporary_directory directory_;
 
  private:
-  static std::string with_command(const std::string& text) {
-    return "unset LOCKBYFILE_DIR; lockbyfile=" LOCKBYFILE_COMMAND "; " + text;
+  [[nodiscard]] std::string with_command(const std::string& text) const {
+    return "unset LOCKBYFILE_DIR; lockbyfile=" + command_ + "; " + text;
   }
+
+  const std::string command_;
+};
+
+/// The same command, linked dynamically: for tools that reach into it that way.
+class DynamicCommand : public Command {
+ protected:
+  DynamicCommand() : Command(LOCKBYFILE_DYNAMIC_COMMAND) {}
 };

@@ -16,7 +16,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class WrongTime : public Command {
+class WrongTime : public DynamicCommand {
  protected:
   void SetUp() override {
     // As the program faketime does it, which stays between us and the command.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// valgrind watches the built command: no memory is lost or used wrongly, and at the end no
-// descriptor is open but those that it was given. Nothing is suppressed. Memory that is still
-// reachable is no leak: the records of attachments are kept for good (file/attachment.hpp, A2).
+// valgrind watches the built command, linked dynamically, since it replaces malloc: no memory is
+// lost or used wrongly, and at the end no descriptor is open but those that it was given. Nothing
+// is suppressed. Memory that is still reachable is no leak: the records of attachments are kept for
+// good (file/attachment.hpp, A2).
 #include <filesystem>
 #include <ostream>
 #include <vector>
@@ -37,7 +38,7 @@ const use uses[] = {
     {"Prune", {{"prune", 0}}},
 };
 
-class Valgrind : public Command {
+class Valgrind : public DynamicCommand {
  protected:
   void SetUp() override {
     if (shell("valgrind --version").code != 0) GTEST_SKIP() << "there is no valgrind";
