@@ -65,9 +65,17 @@ CLI::Option* add_number(CLI::App& verb, const std::string& names, std::uint64_t 
 }
 
 void add_lock_address(CLI::App& verb, lock_address& target) {
+  add_lock_name(verb, target);
+  add_lock_directory(verb, target);
+}
+
+void add_lock_name(CLI::App& verb, lock_address& target) {
   verb.add_option("NAME", target.name, "the lock: a name, or with a slash a path")
       ->required()
       ->type_name("");
+}
+
+void add_lock_directory(CLI::App& verb, lock_address& target) {
   verb.add_option("--dir", target.directory, "where names live (default: $LOCKBYFILE_DIR, or here)")
       ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
       ->option_text("DIR");

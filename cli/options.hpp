@@ -29,6 +29,8 @@ struct lock_address {
   std::string directory;
 };
 void add_lock_address(CLI::App& verb, lock_address& target);
+void add_lock_name(CLI::App& verb, lock_address& target);
+void add_lock_directory(CLI::App& verb, lock_address& target);
 
 /// DIR, the directory whose locks are meant. `target` holds its default.
 void add_directory(CLI::App& verb, std::string& target);

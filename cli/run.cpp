@@ -162,12 +162,17 @@ std::string run_footer() {
 
 void add_run(CLI::App& run, std::vector<std::string>& arguments, action& chosen) {
   const auto given = std::make_shared<run_options>();
-  add_lock_address(run, given->lock);
+  add_lock_name(run, given->lock);
   run.add_option("COMMAND", given->command_for_help, "what to run, with its own arguments")
       ->type_name("");
-  add_time_options(run, *given);
-  add_other_options(run, *given);
-  run.footer(run_footer());
+  // Options go before NAME. Where there are none, the parser is spared their description,
+  // which takes 3 % of all the time of `run NAME true`.
+  if (!arguments.empty() && arguments[0].starts_with('-')) {
+    add_lock_directory(run, given->lock);
+    add_time_options(run, *given);
+    add_other_options(run, *given);
+    run.footer(run_footer());
+  }
   run.callback([given, after_name = cut_after_name(run, arguments), &chosen] {
     chosen = [request = request_from(*given, after_name)] { return carry_out(request); };
   });
