@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lockbyfile_bench --list
+// lockbyfile_bench SCENARIO CONTENDER KEY=VALUE...
+//
+// Plays one round of one scenario with one lock and prints what it found, as JSON. Which
+// rounds are played, in which order, and what they mean, is bench.py's.
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "alone.hpp"
+#include "command.hpp"
+#include "contenders.hpp"
+#include "ends.hpp"
+#include "files.hpp"
+#include "line.hpp"
+#include "together.hpp"
+
+namespace bench {
+
+namespace {
+
+using play = std::function<findings(const options&)>;
+using plays = std::map<std::string, std::map<std::string, play>>;
+
+template <class... Locks>
+void add_contenders(plays& all) {
+  ((all["uncontended"][Locks::name] = uncontended<Locks>,
+    all["handoff"][Locks::name] = handoff<Locks>,
+    all["throughput"][Locks::name] = throughput<Locks>,
+    all["fairness"][Locks::name] = fairness<Locks>),
+   ...);
+}
+
+template <class... Locks>
+void add_sleepers(plays& all) {
+  ((all["line"][Locks::name] = line<Locks>), ...);
+}
+
+template <class... Locks>
+void add_crash_released(plays& all) {
+  ((all["death"][Locks::name] = death<Locks>), ...);
+}
+
+void add_command(plays& all, const std::string& name, const std::vector<std::string>& command) {
+  all["command"][name] = [command](const options& o) { return run_command(o, command); };
+}
+
+plays all_plays() {
+  plays all;
+  add_contenders<ours, ours_without_lease, robust_mutex, flock_2, ofd_lock, boost_named_mutex,
+                 boost_file_lock, create_and_unlink>(all);
+  add_sleepers<ours_without_lease, robust_mutex, flock_2>(all);
+  add_crash_released<ours, robust_mutex, flock_2, ofd_lock>(all);
+  all["lease_end"][ours::name] = lease_end;
+  all["open"][ours::name] = open_ours;
+  all["open"]["open+flock+close"] = open_flock_close;
+  all["names"][ours::name] = names;
+  add_command(all, "true", {"true"});
+  add_command(all, "flock", {"flock", "HERE/lock", "true"});
+  add_command(all, "lockbyfile run", {LOCKBYFILE_COMMAND, "run", "--dir", "HERE", "lock", "true"});
+  add_command(all, "dotlockfile", {"dotlockfile", "-l", "HERE/lock", "true"});
+  return all;
+}
+
+int bench_main(const std::vector<std::string>& arguments) {
+  const plays all = all_plays();
+  nlohmann::json result;
+  if (arguments == std::vector<std::string>{"--list"}) {
+    for (const auto& [scenario, contenders] : all) {
+      for (const auto& [contender, unused] : contenders) {
+        result["scenarios"][scenario].push_back(contender);
+      }
+    }
+  } else if (arguments.size() >= 2 && all.contains(arguments[0]) &&
+             all.at(arguments[0]).contains(arguments[1])) {
+    options o;
+    for (std::size_t i = 2; i < arguments.size(); ++i) o.set(arguments[i]);
+    const findings found = all.at(arguments[0]).at(arguments[1])(o);
+    result = {{"figures", found.figures}, {"samples", found.samples}, {"overlaps", found.overlaps}};
+  } else {
+    std::fputs("usage: lockbyfile_bench --list | SCENARIO CONTENDER KEY=VALUE...\n", stderr);
+    return 64;
+  }
+  std::puts(result.dump().c_str());
+  return 0;
+}
+
+}  // namespace
+
+}  // namespace bench
+
+int main(int argc, char** argv) {
+  ::alarm(1800);  // a benchmark that hangs ends
+  try {
+    return bench::bench_main({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "lockbyfile_bench: %s\n", error.what());
+    return 1;
+  }
+}
