@@ -28,21 +28,15 @@ struct field {
 };
 
 constexpr field of_header[] = {
-    {offsetof(header, format), 4},
-    {offsetof(header, flags), 4},
-    {offsetof(header, boot_id), 8},
-    {offsetof(header, time_namespace), 8},
-    {offsetof(header, word), 8},
-    {offsetof(header, word), 8},
-    {offsetof(header, word), 2},
-    {offsetof(header, last_to_join), 8},
-    {offsetof(header, tickets), 8},
-    {offsetof(header, opened_counter), 8},
-    {offsetof(header, opened_at), 8},
-    {offsetof(header, barge_until), 8},
-    {offsetof(header, capacity), 4},
-    {offsetof(header, slot_hint), 4},
-    {offsetof(header, next_grant_entry), 4},
+    {offsetof(header, format), 4},    {offsetof(header, flags), 4},
+    {offsetof(header, boot_id), 8},   {offsetof(header, time_namespace), 8},
+    {offsetof(header, word), 8},      {offsetof(header, word), 8},
+    {offsetof(header, word), 2},      {offsetof(header, last_to_join), 8},
+    {offsetof(header, tickets), 8},   {offsetof(header, opened_counter), 8},
+    {offsetof(header, opened_at), 8}, {offsetof(header, barge_until), 8},
+    {offsetof(header, capacity), 4},  {offsetof(header, slot_hint), 4},
+    {offsetof(header, wanted), 8},    {offsetof(header, moves), 8},
+    {offsetof(header, laziest), 8},   {offsetof(header, front), 8},
 };
 constexpr field of_slot[] = {
     {offsetof(slot, lease_deadline), 8}, {offsetof(slot, token), 8},
@@ -50,12 +44,7 @@ constexpr field of_slot[] = {
     {offsetof(slot, ticket), 8},         {offsetof(slot, waiting_since), 8},
     {offsetof(slot, next_look), 8},      {offsetof(slot, wake), 4},
     {offsetof(slot, session), 4},        {offsetof(slot, command), 8},
-};
-constexpr field of_grant[] = {
-    {offsetof(grant_entry, token), 8},
-    {offsetof(grant_entry, since), 8},
-    {offsetof(grant_entry, how), 4},
-    {offsetof(grant_entry, command), 8},
+    {offsetof(slot, last_grant), 8},
 };
 
 std::uint64_t pick(std::mt19937& random, std::uint64_t end) { return random() % end; }
@@ -67,17 +56,9 @@ field moved(const field (&fields)[Size], std::mt19937& random, std::size_t by) {
 }
 
 field any_field(std::mt19937& random) {
-  switch (pick(random, 4)) {
-    case 0: {
-      const std::size_t g = pick(random, file::grant_entries);
-      return moved(of_grant, random, offsetof(header, grants) + g * sizeof(grant_entry));
-    }
-    case 1: {
-      const std::size_t s = pick(random, 4) != 0 ? pick(random, 3) : pick(random, 60);
-      return moved(of_slot, random, sizeof(header) + s * sizeof(slot));
-    }
-    default: return moved(of_header, random, 0);
-  }
+  if (pick(random, 3) != 0) return moved(of_header, random, 0);
+  const std::size_t s = pick(random, 4) != 0 ? pick(random, 3) : pick(random, 60);
+  return moved(of_slot, random, sizeof(header) + s * sizeof(slot));
 }
 
 /// Instants and counters are those of virtual_system.hpp.

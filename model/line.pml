@@ -8,7 +8,8 @@
 //   look, take, wait, give_up  file_session::look, acquire_slowly: A2 to A4
 //   release                    file_session::release: S4, L3
 //   scan, place, clear_hint    line::scan, place, clear_hint: L1, L2
-//   join, pass_over, wake_head line::join, pass_over, wake_head: L3, L5
+//   join, pass_over            line::join, pass_over: L3, L5
+//   wake_head, wake_wanted     line::wake_head, wake_wanted: L3
 //   sleep                      line::sleep, and futex(2)
 //   fate                       signals 9, 19 and 18
 //
@@ -63,6 +64,7 @@ bool stale[PROCESSES];  // the word has changed since that process read it
 
 // The line.
 byte tickets, last_to_join;
+bool wanted;
 byte ticket[PROCESSES];  // of each slot
 bool woken[PROCESSES];   // the slot's futex word has changed since its owner read it
 bool asleep[PROCESSES];
@@ -194,6 +196,17 @@ inline wake_head() {
   od
 }
 
+inline wake_wanted() {
+  if
+  :: atomic { wanted -> mortal() }
+     if
+     :: atomic { wanted -> mortal(); wanted = false } wake_head()
+     :: !wanted  // somebody else was faster
+     fi
+  :: !wanted
+  fi
+}
+
 inline pass_over() {
   do
   :: atomic { mortal(); head_ticket = ticket[s];
@@ -316,11 +329,18 @@ take:
   :: atomic { ahead -> ahead = false } pass_over()
   :: !ahead
   fi;
-  atomic { mortal(); ticket[me] = 0; mine = 0; waiting[me] = false }  // leave
+  if
+  :: atomic { mine != 0 -> mortal(); ticket[me] = 0; mine = 0 }  // leave
+#ifndef LEAVE_WITHOUT_WANT
+     atomic { mortal(); wanted = true }
+#endif
+  :: mine == 0
+  fi;
+  waiting[me] = false;
 
   // release
 #ifdef WAKE_BEFORE_FREE
-  wake_head();
+  wake_wanted();
 #endif
   atomic { mortal();
     if
@@ -329,12 +349,12 @@ take:
     fi
   }
 #ifndef WAKE_BEFORE_FREE
-  wake_head();  // (L3)
+  wake_wanted();  // (L3)
 #endif
   goto idle;
 
 not_yet:
-  wake_head();
+  wake_wanted();
 wait:
   atomic {
     ahead = false; blocked = false; open = false; free = false;
@@ -363,6 +383,18 @@ wait:
 #endif
 
 sleep:
+#ifndef WANT_WITHOUT_SECOND_LOOK
+  atomic { mortal(); wanted = true }
+#endif
+  atomic { mortal();
+    if
+    :: stale[me] -> goto look
+    :: else
+    fi
+  }
+#ifdef WANT_WITHOUT_SECOND_LOOK
+  atomic { mortal(); wanted = true }
+#endif
   atomic { mortal();
     if
     :: woken[me] -> goto look
@@ -385,6 +417,9 @@ sleep:
 
 give_up:
   atomic { mortal(); ticket[me] = 0; mine = 0 }
+#ifndef LEAVE_WITHOUT_WANT
+  atomic { mortal(); wanted = true }
+#endif
   atomic { mortal();
     if
 #ifndef GIVE_UP_WITHOUT_PASSING_ON

@@ -158,6 +158,7 @@ class LOCKBYFILE_EXPORT named_lock {
   class impl;
 
   bool try_for(std::chrono::nanoseconds patience);
+  void wait_for_lock();
 
   template <class Rep, class Period>
   static std::chrono::nanoseconds saturated(std::chrono::duration<Rep, Period> d) {

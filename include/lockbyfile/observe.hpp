@@ -42,7 +42,7 @@ struct lock_state {
   std::string path;
   std::optional<holder_info> holder;  // none: the lock is free
   std::vector<waiter_info> waiters;   // first in line first
-  std::vector<grant_info> grants;     // the last ones, newest first
+  std::vector<grant_info> grants;     // of each session its last one; the last eight, newest first
 
   /// Whether acquire would succeed at once but for those in line: nobody holds
   /// the lock, or its holder has died or its lease has run out.

@@ -52,6 +52,12 @@ class session {
   virtual void release(std::error_code& ec) noexcept = 0;
   virtual void set_lease(std::chrono::nanoseconds lease) noexcept = 0;
 
+  /// The fast way of acquire, for an engine that has one: true with the lock held, or false
+  /// with nothing changed, for whatever reason. Never waits.
+  virtual bool acquire_at_once() noexcept = 0;
+  /// release, for who does not want to know whether the lease lasted.
+  virtual void release_quietly() noexcept = 0;
+
   [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds lease_remaining() const noexcept = 0;
   [[nodiscard]] virtual bool is_held() const noexcept = 0;

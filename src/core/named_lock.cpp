@@ -83,10 +83,14 @@ std::chrono::nanoseconds named_lock::lease() const noexcept { return impl_->sess
 const std::string& named_lock::path() const noexcept { return impl_->session->path(); }
 int named_lock::native_handle() const noexcept { return impl_->session->lifeline(); }
 
-void named_lock::lock() { (void)acquire(); }
+void named_lock::lock() {
+  if (!impl_->acquire_at_once()) wait_for_lock();
+}
+[[gnu::noinline]] void named_lock::wait_for_lock() { (void)acquire(); }
 bool named_lock::try_lock() { return try_for(std::chrono::nanoseconds(0)); }
 
 bool named_lock::try_for(std::chrono::nanoseconds patience) {
+  if (impl_->acquire_at_once()) return true;
   std::error_code ec;
   const bool granted = impl_->acquire(patience, {}, ec).has_value();
   if (ec == errc::would_deadlock) throw lock_error(ec, "cannot acquire " + path(), path());
@@ -95,8 +99,7 @@ bool named_lock::try_for(std::chrono::nanoseconds patience) {
 
 void named_lock::unlock() noexcept {
   if (impl_ == nullptr) return;  // moved from
-  std::error_code lost;
-  impl_->release(lost);
+  impl_->release_quietly();
 }
 
 }  // namespace lockbyfile

@@ -44,6 +44,13 @@ class named_lock::impl {
     const instant deadline = tries_once ? 0 : waits_for_ever ? never : after(now(), p);
     return session->acquire(deadline, stop, ec);
   }
+  /// True with the lock held; false, and acquire has to be asked.
+  bool acquire_at_once() noexcept { return has_no_keeper() && session->acquire_at_once(); }
+  void release_quietly() noexcept {
+    if (has_no_keeper()) return session->release_quietly();
+    const auto guard = alone();
+    session->release_quietly();
+  }
   void renew(std::error_code& ec) noexcept {
     const auto guard = alone();
     session->renew(ec);
@@ -79,6 +86,9 @@ class named_lock::impl {
     std::uint64_t grant_number = 0;
   };
 
+  [[nodiscard]] bool has_no_keeper() const noexcept {
+    return keeper_.load(std::memory_order_relaxed) == nullptr;
+  }
   [[nodiscard]] keeper* mine() const noexcept {
     keeper* const k = keeper_.load(std::memory_order_acquire);
     return k != nullptr && k->process == process_epoch() ? k : nullptr;

@@ -21,7 +21,8 @@
 //      same word (S3). If it succeeds, what was read belonged to that word, since a word
 //      never returns. If not, we look again.
 // (A2) The own futex word is read before the look, and the sleep starts only if it
-//      is unchanged: a wake-up between look and sleep is not lost.
+//      is unchanged: a wake-up between look and sleep is not lost. Nor is a release that
+//      found nobody wanted: the word is compared once more after want() (line.hpp, L3).
 // (A3) After a sleep the lock is looked at before the clock and the stop request: a
 //      grant that arrives together with them is returned.
 // (A4) A waiter that gives up may have swallowed a wake-up: it passes it on.
@@ -47,6 +48,7 @@ struct file_session::waiting {
   instant next_look = 0;      // as this look finds it
   instant next_question = 0;  // of whether to give up
   bool has_given_up = false;
+  word seen;  // by it
 };
 
 std::optional<grant> file_session::acquire_slowly(instant deadline, const std::stop_token& stop,
@@ -75,12 +77,21 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     }
   } place{*this};
 
+  // Who will have to wait most likely joins before the first look, which is then the only one.
+  if (deadline > begun && epoch_.load(std::memory_order_relaxed) == process_epoch() &&
+      owns_slot() && word(file_.get().header.word.load()).is_held()) {
+    join(begun, result);
+  }
   for (;;) {
     // Before the look at the path: we may be stopped after it, for as long as you like.
     const instant checked = now_coarse();
-    if (epoch_.load(std::memory_order_relaxed) != process_epoch() || !file_.is_current()) reopen();
+    const bool is_unchecked = checked >= next_check_.load(std::memory_order_relaxed);
+    if (epoch_.load(std::memory_order_relaxed) != process_epoch() ||
+        (is_unchecked && !file_.is_current())) {
+      reopen();
+    }
     reach(point::path_checked);
-    next_check_.store(checked + path_check_interval, std::memory_order_relaxed);
+    if (is_unchecked) next_check_.store(checked + path_check_interval, std::memory_order_relaxed);
     const std::uint32_t seen = file_.own().wake.load();  // (A2)
     const outlook found = look(w, result);
     if (found == outlook::granted) {
@@ -97,11 +108,11 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       ec = errc::timed_out;
       return std::nullopt;
     } else if (!line_.is_in()) {
-      line_.join(w.now);
-      result.place = line_.place();
-    } else {
+      join(w.now, result);
+    } else if (line_.want(); file_.get().header.word.load() == w.seen.bits()) {
       reach(point::sleep_decided);
-      const bool is_quiet = line_.sleep(seen, std::min({w.deadline, w.next_look, w.next_question}));
+      const bool is_quiet =
+          line_.sleep(seen, w.now, std::min({w.deadline, w.next_look, w.next_question}));
       reach(point::woken);
       if (gives_up_ && (!is_quiet || now() >= w.next_question)) {
         w.has_given_up = gives_up_();
@@ -109,6 +120,11 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       }
     }
   }
+}
+
+void file_session::join(instant now, grant& result) noexcept {
+  line_.join(now);
+  result.place = line_.place();
 }
 
 void file_session::reopen() {
@@ -128,6 +144,7 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
     w.now = now();
     line_.answer(w.now);
     const word seen(file_.get().header.word.load());
+    w.seen = seen;
     const bool has_room = !seen.is_held() || seen.slot() < file_.capacity();
     if (!seen.is_sane() || seen.is_tombstone() || seen.counter() < highest_seen_ || !has_room) {
       return outlook::reopen;
@@ -137,7 +154,7 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
     w.next_look = never;
     const auto found = find_opening(seen, w);
     const std::uint32_t ahead = line_.place();
-    w.next_look = std::min(w.next_look, line::next_look_at(ahead, w.now));
+    w.next_look = std::min(w.next_look, line_.next_look_at(ahead, w.now));
     if (!found) return outlook::wait;
 
     const bool barges = found->how == grant_kind::free && !line_.is_in() && line_.may_barge(w.now);
@@ -145,7 +162,7 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
       instant turn = found->since + ahead * untaken;
       if (w.now >= turn) turn = line_.call_those_ahead(w.now);
       if (w.now < turn) {
-        line_.wake_head();
+        line_.wake_wanted();
         w.next_look = std::min(w.next_look, turn);
         return outlook::wait;
       }

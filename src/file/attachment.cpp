@@ -6,8 +6,11 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <iterator>
 #include <lockbyfile/error.hpp>
+#include <memory>
 #include <mutex>
+#include <new>
 
 #include "linux/system_calls.hpp"
 
@@ -43,17 +46,58 @@ constinit std::mutex fork_mutex;
 constinit thread_local bool this_thread_holds_off_fork = false;
 struct sigaction previous_action;
 
+constinit std::atomic<std::size_t> records_made{0};
+constinit std::atomic<std::size_t> records_used{0};
+
 record* take_record(void* base) {
-  for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
-    void* unused = nullptr;
-    if (r->base.compare_exchange_strong(unused, base)) return r;
+  if (records_used.fetch_add(1) < records_made.load()) {
+    for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+      void* unused = nullptr;
+      if (r->base.compare_exchange_strong(unused, base)) return r;
+    }
   }
+  records_made.fetch_add(1);
   auto* fresh = new record;
   fresh->base.store(base, std::memory_order_relaxed);
   fresh->next = records.load(std::memory_order_relaxed);
   while (!records.compare_exchange_weak(fresh->next, fresh)) {
   }
   return fresh;
+}
+
+/// Who attached with a descriptor last: nobody else can have it. Null for one that is too large
+/// for the table, or where there is no memory for it.
+std::atomic<record*>* last_with(int fd) noexcept {
+  constexpr std::size_t block_size = 512;
+  struct block {
+    std::atomic<record*> last[block_size]{};
+  };
+  static constinit std::atomic<block*> blocks[2048];
+  const auto number = static_cast<std::size_t>(fd);
+  if (number / block_size >= std::size(blocks)) return nullptr;
+  std::atomic<block*>& at = blocks[number / block_size];
+  block* found = at.load(std::memory_order_acquire);
+  if (found == nullptr) {
+    std::unique_ptr<block> fresh(new (std::nothrow) block);
+    if (fresh == nullptr) return nullptr;
+    if (at.compare_exchange_strong(found, fresh.get())) found = fresh.release();
+  }
+  return &found->last[number % block_size];
+}
+
+/// A number that open() just gave to `owner` cannot be another attachment's: that one was closed
+/// behind our back.
+void forget_in_others(int fd, record* owner) noexcept {
+  if (std::atomic<record*>* const last = last_with(fd); last != nullptr) {
+    int same = fd;
+    record* const other = last->exchange(owner);
+    if (other != nullptr && other != owner) other->fd.compare_exchange_strong(same, -1);
+    return;
+  }
+  for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+    int same = fd;
+    r->fd.compare_exchange_strong(same, -1);
+  }
 }
 
 void* map_zeros(void* where, int fixed) noexcept {
@@ -140,7 +184,12 @@ attachment::attachment(const std::string& path, truncation_guard guard) {
   install_handlers(guard);
   void* range = map_zeros(nullptr, 0);
   if (range == MAP_FAILED) {
-    throw lock_error({errno, std::system_category()}, "cannot reserve memory for " + path, path);
+    const std::error_code why(errno, std::system_category());
+    throw lock_error(why,
+                     "cannot map " + path +
+                         " (a process can have vm.max_map_count mappings, and as much address "
+                         "space as its limits allow)",
+                     path);
   }
   image_ = static_cast<image*>(range);
   record_ = take_record(range);
@@ -149,8 +198,9 @@ attachment::attachment(const std::string& path, truncation_guard guard) {
 }
 
 attachment::~attachment() {
-  detach();
+  close_descriptor();
   record_->base.store(nullptr);
+  records_used.fetch_sub(1);
   sys.munmap(image_, map_size);
 }
 
@@ -162,24 +212,25 @@ bool attachment::attach(int fd, int mapped, access how, const struct stat& ident
     errno = error;
     return false;
   }
-  // A number that open() just gave cannot be another attachment's: that one was
-  // closed behind our back.
-  for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
-    int same = fd;
-    r->fd.compare_exchange_strong(same, -1);
-  }
+  forget_in_others(fd, record_);
   record_->truncated.store(false);
   record_->device.store(identity.st_dev, std::memory_order_relaxed);
   record_->inode.store(identity.st_ino, std::memory_order_relaxed);
   record_->fd.store(fd);
+  is_mapped_ = true;
   return true;
 }
 
 void attachment::detach() noexcept {
+  close_descriptor();
+  if (is_mapped_) map_zeros(image_, MAP_FIXED);
+  is_mapped_ = false;
+}
+
+void attachment::close_descriptor() noexcept {
   const hold_off_fork guard;
   const int fd = record_->fd.exchange(-1);
   if (record_->is_open_as(fd)) sys.close(fd);
-  map_zeros(image_, MAP_FIXED);
 }
 
 int attachment::fd() const noexcept { return record_->fd.load(std::memory_order_relaxed); }

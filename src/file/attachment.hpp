@@ -84,8 +84,11 @@ class attachment {
   struct record;
 
  private:
+  void close_descriptor() noexcept;
+
   record* record_;
   image* image_;
+  bool is_mapped_ = false;  // the file; else zeros
 };
 
 }  // namespace lockbyfile::file

@@ -33,6 +33,7 @@ void write_state(header& h, std::uint32_t capacity, word first) noexcept {
   h.format.store(format_version, std::memory_order_relaxed);
   h.flags.store(0, std::memory_order_relaxed);
   h.last_to_join.store(0, std::memory_order_relaxed);
+  h.laziest.store(0, std::memory_order_relaxed);
   h.slot_hint.store(0, std::memory_order_relaxed);
   h.capacity.store(capacity, std::memory_order_relaxed);
   h.word.store(first.bits());
@@ -104,8 +105,8 @@ void reinitialise(image& file, std::uint32_t capacity, const clock_identity& clo
   write_clock(h, {});
   for (std::uint32_t i = 0; i < capacity; ++i) {
     file.slots[i].ticket.store(0, std::memory_order_relaxed);
+    file.slots[i].last_grant.store(0, std::memory_order_relaxed);
   }
-  for (grant_entry& g : h.grants) g.token.store(0, std::memory_order_relaxed);
   write_state(h, capacity, first);
   write_clock(h, clock);
 }

@@ -16,8 +16,6 @@
 //   last_to_join .. barge_until  see line.hpp
 //   capacity                      grows only, under the maintenance lock
 //   slot_hint                     anyone; only speeds up the search for a free slot
-//   grants, next_grant_entry      the holder; two that overlap (one has lost the lock)
-//                                 can spoil an entry, which is only shown
 //   a slot                        the session that holds its lifeline, but for
 //                                 `wake` (anyone adds to it), `ticket` (a finder
 //                                 may clear a dead one or mark a dozing one) and
@@ -41,19 +39,6 @@ inline constexpr char signature[64] = "lockbyfile lockfile, format 1. See lockby
 inline constexpr std::size_t signature_kind = 20;  // "lockbyfile lockfile,", any format
 inline constexpr std::uint32_t format_version = 1;
 
-/// One of the last grants, for observers.
-struct grant_entry {
-  shared<std::uint64_t> token;  // written last; 0 while the entry is being written
-  shared<std::uint64_t> since;  // instant
-  shared<std::uint32_t> pid;
-  shared<std::uint32_t> user;
-  shared<std::uint32_t> how;
-  shared<std::uint32_t> reserved;
-  shared<std::uint64_t> command[4];
-};
-static_assert(sizeof(grant_entry) == 64);
-inline constexpr std::size_t grant_entries = 8;
-
 struct slot {
   // What others act on.
   shared<std::uint64_t> lease_deadline;  // instant; written before the word names this slot
@@ -69,10 +54,20 @@ struct slot {
   // What is only shown.
   shared<std::uint32_t> pid;
   shared<std::uint32_t> user;
-  shared<std::uint64_t> opened;  // microseconds since 1970
+  shared<std::uint64_t> last_grant;  // token, and above it how it came (grant_mark)
   shared<std::uint64_t> command[6];
 };
 static_assert(sizeof(slot) == 128);
+
+/// What `last_grant` holds: written after the word has made the grant true, so that what was
+/// only tried is not shown as one.
+constexpr std::uint64_t grant_mark(std::uint64_t token, std::uint64_t how) noexcept {
+  return token | how << 56;
+}
+constexpr std::uint64_t token_in(std::uint64_t mark) noexcept {
+  return mark & ((std::uint64_t{1} << 56) - 1);
+}
+constexpr std::uint64_t how_in(std::uint64_t mark) noexcept { return mark >> 56; }
 
 struct header {
   char signature[64];
@@ -85,7 +80,8 @@ struct header {
 
   shared<std::uint64_t> word;          // file/word.hpp
   shared<std::uint64_t> last_to_join;  // a ticket; not 0: somebody may be in line
-  shared<std::uint64_t> reserved_word[6];
+  shared<std::uint64_t> wanted;        // not 0: somebody in line may sleep, a release has to wake
+  shared<std::uint64_t> reserved_word[5];
 
   shared<std::uint64_t> tickets;         // handed out so far
   shared<std::uint64_t> opened_counter;  // the word's counter when the lock opened, and
@@ -93,17 +89,16 @@ struct header {
   shared<std::uint64_t> barge_until;     // instant; a newcomer may go first until then
   shared<std::uint32_t> capacity;        // slots that the file has room for
   shared<std::uint32_t> slot_hint;
-  shared<std::uint32_t> next_grant_entry;
-  shared<std::uint32_t> reserved_line[5];
+  shared<std::uint64_t> moves;   // of the line: how often somebody has left it or dozed off
+  shared<std::int64_t> laziest;  // of those in line (line.hpp, L4)
+  shared<std::uint64_t> front;   // the head of the line and who is next (line.hpp, L6)
 
-  shared<std::uint64_t> reserved[32];
-  grant_entry grants[grant_entries];
+  shared<std::uint64_t> reserved[96];
 };
 static_assert(sizeof(header) == 1024);
 static_assert(offsetof(header, format) == 64);
 static_assert(offsetof(header, word) == 128);
 static_assert(offsetof(header, tickets) == 192);
-static_assert(offsetof(header, grants) == 512);
 
 struct image {
   file::header header;

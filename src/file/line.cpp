@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <limits>
 
 #include "file/point.hpp"
 
@@ -16,8 +17,28 @@ constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
 // In next_look: called at that instant, and has not looked since (L5).
 constexpr instant called = instant{1} << 63;
 constexpr instant head_looks_every = milliseconds(5);
-constexpr instant late = milliseconds(25);  // times their place
-constexpr instant late_at_the_head = milliseconds(8);
+constexpr instant each = milliseconds(15);
+
+/// A waiter with so many before it sleeps for so long at the most. Promise P6 allows 25 ms
+/// times the place, but promise P5 asks the head for 10 ms.
+constexpr instant laziness(std::uint64_t place) {
+  return head_looks_every + milliseconds(12) * place;
+}
+/// And it is woken if it would sleep for longer than this.
+constexpr instant lateness(std::uint64_t place) { return milliseconds(8) + each * place; }
+/// So long at first: a line that moves fast serves it before that.
+constexpr instant first_sleep = lateness(0);
+
+/// What is compared in (L4).
+constexpr std::int64_t less_moves(instant t, std::uint64_t moves) {
+  return static_cast<std::int64_t>(t - each * moves);
+}
+
+// A waiter in `front`: the end of its ticket and, above 0, its slot (L6).
+constexpr std::uint32_t slot_mask = (1U << 12) - 1;
+constexpr std::uint32_t mark(std::uint64_t ticket, std::uint32_t slot) {
+  return static_cast<std::uint32_t>(ticket << 12) | (slot + 1);
+}
 
 constexpr std::uint64_t number(std::uint64_t ticket) { return ticket & ~dozing; }
 constexpr bool is_awake(std::uint64_t ticket) { return ticket != 0 && (ticket & dozing) == 0; }
@@ -28,6 +49,8 @@ constexpr bool is_awake(std::uint64_t ticket) { return ticket != 0 && (ticket & 
 struct line::scan_result {
   std::uint64_t head = 0;  // ticket; a dozing one only if nobody is awake
   std::uint32_t head_slot = 0;
+  std::uint64_t next = 0;  // the ticket after that
+  std::uint32_t next_slot = 0;
   std::uint32_t ahead = 0;  // awake tickets before ours
 };
 
@@ -43,8 +66,13 @@ line::scan_result line::scan() const noexcept {
     const std::uint64_t t = f.slots[i].ticket.load();
     if (t == 0) continue;
     if (r.head == 0 || t < r.head) {  // a dozing one is larger than any other
+      r.next = r.head;
+      r.next_slot = r.head_slot;
       r.head = t;
       r.head_slot = i;
+    } else if (r.next == 0 || t < r.next) {
+      r.next = t;
+      r.next_slot = i;
     }
     if (is_ahead(t)) ++r.ahead;
   }
@@ -56,6 +84,8 @@ void line::join(instant now) noexcept {
   slot& own = file_.own();
   own.waiting_since.store(now, std::memory_order_relaxed);
   own.next_look.store(now, std::memory_order_relaxed);
+  slept_at_ = 0;
+  seen_ = {};  // of another ticket
   ticket_ = number(h.tickets.fetch_add(1) + 1);
   reach(point::ticket_drawn);
   own.ticket.store(ticket_);
@@ -67,9 +97,21 @@ void line::join(instant now) noexcept {
 void line::leave() noexcept {
   if (ticket_ == 0) return;
   for (std::uint64_t ours : {ticket_, ticket_ | dozing}) {  // and nobody else's (L1)
-    file_.own().ticket.compare_exchange_strong(ours, 0);
+    if (file_.own().ticket.compare_exchange_strong(ours, 0)) break;
   }
   ticket_ = 0;
+  have_moved();
+  want();
+}
+
+void line::drop(slot& s, std::uint64_t ticket) noexcept {
+  if (s.ticket.compare_exchange_strong(ticket, 0)) have_moved();
+}
+
+bool line::is_true(const view& v) const noexcept {
+  const image& f = file_.get();
+  return v.moves == f.header.moves.load() && v.last_to_join == f.header.last_to_join.load() &&
+         (v.place == 0 || f.slots[v.head_slot].ticket.load() == v.head);
 }
 
 void line::answer(instant now) noexcept {
@@ -77,18 +119,33 @@ void line::answer(instant now) noexcept {
   slot& own = file_.own();
   own.next_look.store(now);
   std::uint64_t t = ticket_ | dozing;
-  if (own.ticket.load(std::memory_order_relaxed) == t)
-    own.ticket.compare_exchange_strong(t, ticket_);
+  if (own.ticket.load(std::memory_order_relaxed) == t &&
+      own.ticket.compare_exchange_strong(t, ticket_)) {
+    have_moved();  // backwards
+    file_.get().header.front.store(0);
+  }
 }
 
 std::uint32_t line::place() noexcept {
   for (;;) {
-    const std::uint64_t hint = file_.get().header.last_to_join.load();
-    const scan_result r = scan();
-    if (r.head == 0) clear_hint(hint);
-    if (r.ahead == 0 || file_.is_alive(r.head_slot)) return r.ahead;
-    std::uint64_t dead = r.head;
-    file_.get().slots[r.head_slot].ticket.compare_exchange_strong(dead, 0);
+    if (ticket_ == 0 || !is_true(seen_)) {
+      header& h = file_.get().header;
+      seen_.moves = h.moves.load();
+      seen_.last_to_join = h.last_to_join.load();
+      const auto at_front = static_cast<std::uint32_t>(h.front.load());
+      if (ticket_ != 0 && at_front == mark(ticket_, file_.own_slot())) {  // (L6)
+        seen_.place = 0;
+        return 0;
+      }
+      const scan_result r = scan();
+      if (r.head == 0) clear_hint(seen_.last_to_join);
+      seen_.head = r.head;
+      seen_.head_slot = r.head_slot;
+      seen_.place = r.ahead;
+      if (ticket_ != 0 && r.ahead == 0 && waiter_at(at_front) != nullptr) h.front.store(0);
+    }
+    if (seen_.place == 0 || file_.is_alive(seen_.head_slot)) return seen_.place;
+    drop(file_.get().slots[seen_.head_slot], seen_.head);
   }
 }
 
@@ -106,7 +163,19 @@ bool line::may_barge(instant now) const noexcept {
 }
 
 instant line::next_look_at(std::uint32_t place, instant now) noexcept {
-  return now + (place == 0 ? head_looks_every : untaken * place);
+  instant sleep = laziness(place);
+  if (slept_at_ == 0) {
+    sleep = std::min(sleep, first_sleep);
+  } else if (place < slept_place_) {
+    const instant its_turn = (now - slept_at_) / (slept_place_ - place) * place;
+    sleep = std::clamp(its_turn / 5 * 4, head_looks_every, sleep);
+  }
+  return now + sleep;
+}
+
+void line::wake_wanted() noexcept {
+  shared<std::uint64_t>& wanted = file_.get().header.wanted;
+  if (wanted.load() != 0 && wanted.exchange(0) != 0) wake_head();
 }
 
 void line::note_opening(header& h, word open, instant now) noexcept {
@@ -140,7 +209,9 @@ void line::pass_over() noexcept {
   const std::uint32_t n = file_.capacity();
   for (std::uint32_t i = 0; i < n; ++i) {
     std::uint64_t t = f.slots[i].ticket.load();
-    if (is_ahead(t) && f.slots[i].ticket.compare_exchange_strong(t, t | dozing)) wake(f.slots[i]);
+    if (!is_ahead(t) || !f.slots[i].ticket.compare_exchange_strong(t, t | dozing)) continue;
+    have_moved();
+    wake(f.slots[i]);
   }
 }
 
@@ -149,35 +220,75 @@ void line::wake(slot& s) noexcept {
   sys.futex_wake(reinterpret_cast<const std::uint32_t*>(&s.wake), 1);
 }
 
+slot* line::waiter_at(std::uint32_t place_mark) const noexcept {
+  const std::uint32_t at = (place_mark & slot_mask) - 1;  // none: wraps
+  if (at >= file_.capacity()) return nullptr;
+  slot& s = file_.get().slots[at];
+  const std::uint64_t t = s.ticket.load();
+  return is_awake(t) && mark(t, at) == place_mark ? &s : nullptr;
+}
+
+line::pair line::find_front() noexcept {
+  const std::uint64_t front = file_.get().header.front.load();
+  const auto head = static_cast<std::uint32_t>(front);
+  const auto next = static_cast<std::uint32_t>(front >> 32);
+  if (waiter_at(head) != nullptr) return {head, next};
+  if (waiter_at(next) != nullptr) return {next, 0};
+  const scan_result r = scan();
+  return {r.head == 0 ? 0 : mark(r.head, r.head_slot), r.next == 0 ? 0 : mark(r.next, r.next_slot)};
+}
+
+void line::foresee(pair front) noexcept {
+  if (front.next != 0) return;
+  const scan_result r = scan();
+  if (r.next == 0 || mark(r.head, r.head_slot) != front.head) return;
+  std::uint64_t bits = front.bits();
+  front.next = mark(r.next, r.next_slot);
+  file_.get().header.front.compare_exchange_strong(bits, front.bits());
+}
+
 void line::wake_head() noexcept {
   header& h = file_.get().header;
   for (;;) {
     const std::uint64_t hint = h.last_to_join.load();
     if (hint == 0) return;
-    const scan_result r = scan();
-    if (r.head == 0) return clear_hint(hint);
-    slot& head = file_.get().slots[r.head_slot];
+    const pair front = find_front();
+    if (front.head == 0) return clear_hint(hint);
+    h.front.store(front.bits());
+    const std::uint32_t at = (front.head & slot_mask) - 1;
+    slot& head = file_.get().slots[at];
+    const std::uint64_t ticket = head.ticket.load();
     const instant arrived = head.waiting_since.load(std::memory_order_relaxed);
     h.barge_until.store(arrived + barging, std::memory_order_relaxed);
     reach(point::head_chosen);
     head.wake.fetch_add(1);
     reach(point::wake_counted);
     const auto* word = reinterpret_cast<const std::uint32_t*>(&head.wake);
-    if (sys.futex_wake(word, 1) > 0) return;
     // Nobody slept there: it is awake and will look, or it has died.
-    if (r.head_slot == file_.own_slot() || file_.is_alive(r.head_slot)) return;
-    std::uint64_t dead = r.head;
-    head.ticket.compare_exchange_strong(dead, 0);
+    if (sys.futex_wake(word, 1) > 0 || at == file_.own_slot() || file_.is_alive(at)) {
+      return foresee(front);
+    }
+    if (mark(ticket, at) == front.head) drop(head, ticket);
   }
 }
 
 void line::hasten(instant now) noexcept {
   image& f = file_.get();
-  const std::uint64_t hint = f.header.last_to_join.load();
+  header& h = f.header;
+  const std::uint64_t hint = h.last_to_join.load();
   if (hint == 0) return;
+  const word seen(h.word.load());
+  const std::uint32_t n = file_.capacity();
+  const bool is_held = seen.is_held() && seen.slot() < n;
+  const instant opens = is_held ? f.slots[seen.slot()].lease_deadline.load() : never;
+  const instant head_slack = std::min(lateness(0), opens - std::min(opens, now));
+  std::int64_t laziest = h.laziest.load();
+  const std::uint64_t moves = h.moves.load();
+  const bool none_is_late = laziest <= less_moves(now + lateness(0), moves);
+  if (is_held && head_slack == lateness(0) && none_is_late) return;
+
   std::array<std::uint64_t, slot_limit> tickets;  // NOLINT: filled as far as it is read
   std::size_t waiting = 0;
-  const std::uint32_t n = file_.capacity();
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::uint64_t t = f.slots[i].ticket.load();
     if (t != 0) tickets[waiting++] = t;
@@ -185,25 +296,29 @@ void line::hasten(instant now) noexcept {
   if (waiting == 0) return clear_hint(hint);
   auto* const end = tickets.data() + static_cast<std::ptrdiff_t>(waiting);
   std::sort(tickets.data(), end);
-  const word seen(f.header.word.load());
-  const bool is_held = seen.is_held() && seen.slot() < n;
-  const instant opens = is_held ? f.slots[seen.slot()].lease_deadline.load() : never;
-  const instant head_slack = std::min(late_at_the_head, opens - std::min(opens, now));
-  // Who is not at the head is late after this, times the place: next to an open lock when it
-  // may take it (L5).
+  // Next to an open lock, who is not at the head is late when it may take it (L5).
   const bool is_open = seen.is_free() || opens <= now;
-  const instant since = !is_open ? now : is_held ? opens : open_since(f.header, seen, now);
-  const instant each = is_open ? untaken : late;
+  const instant since = !is_open ? now : is_held ? opens : open_since(h, seen, now);
+  // Who will be late soon is woken, too: or each of many moves would read the whole line.
+  const std::uint64_t soon = waiting / 16;
+  std::int64_t laziest_left = std::numeric_limits<std::int64_t>::min();
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::uint64_t t = f.slots[i].ticket.load();
     if (!is_awake(t)) continue;
-    const auto place = std::lower_bound(tickets.data(), end, t) - tickets.data();
-    const instant latest =
-        place == 0 ? now + head_slack : since + each * static_cast<instant>(place);
-    const instant next_look = f.slots[i].next_look.load(std::memory_order_relaxed);
+    const auto place =
+        static_cast<std::uint64_t>(std::lower_bound(tickets.data(), end, t) - tickets.data());
+    const instant latest = place == 0 ? now + head_slack
+                           : is_open  ? since + untaken * place
+                                      : now + lateness(place - std::min(place, soon));
+    const instant next_look = f.slots[i].next_look.load();
     const bool is_looking = next_look <= now;  // and may be about to sleep, on an older look
-    if (is_looking || next_look > latest) wake(f.slots[i]);
+    if (is_looking || next_look > latest) {
+      wake(f.slots[i]);
+    } else if (next_look > now + lateness(0)) {
+      laziest_left = std::max(laziest_left, less_moves(next_look, moves + place));
+    }
   }
+  h.laziest.compare_exchange_strong(laziest, laziest_left);
 }
 
 void line::wake_all() noexcept {
@@ -213,9 +328,19 @@ void line::wake_all() noexcept {
   }
 }
 
-bool line::sleep(std::uint32_t seen, instant until) noexcept {
+bool line::sleep(std::uint32_t seen, instant now, instant until) noexcept {
   slot& own = file_.own();
+  header& h = file_.get().header;
+  slept_at_ = now;
+  slept_place_ = seen_.place;
   own.next_look.store(until);
+  if (until > now + lateness(0)) {  // (L4)
+    const std::int64_t ours = less_moves(until, seen_.moves + seen_.place);
+    std::int64_t laziest = h.laziest.load();
+    while (laziest < ours && !h.laziest.compare_exchange_weak(laziest, ours)) {
+    }
+    if (ours > less_moves(now + lateness(0), h.moves.load())) return true;
+  }
   const auto t = to_timespec(until);
   return sys.futex_wait(reinterpret_cast<const std::uint32_t*>(&own.wake), seen, &t) == 0 ||
          errno != EINTR;

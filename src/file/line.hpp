@@ -28,15 +28,28 @@
 //        Releaser: write word, load last_to_join. All seq_cst, so one of them sees
 //        the other's store: the waiter finds the lock free, or the releaser finds the
 //        waiter. (Dekker's pattern: acquire and release alone would let both miss.)
-//   (L4) A sleep is bounded. The head of the line, and its successor, look every few
-//        milliseconds; those behind less often, in proportion to their place
-//        (next_look_at). Whoever leaves the line, with the lock or without, wakes those
-//        for whom the line has moved on so far that their next look would come too
-//        late, and the head if the lease of the lock's holder ends before its look: it may
-//        have looked before that grant (hasten). So if a releaser dies between freeing and
-//        waking, or the head dies or stops, or a lease ends, the next one finds out by
-//        itself. (A waiter's distance from the head in tickets is not its place: if others
-//        have left the line between the two, it would be left asleep for all of them.)
+//        A release wakes only if somebody is `wanted`: waiters store that before they load
+//        the word, and so does who leaves the line for those that are left; the release
+//        that finds it clears it, and wakes the head. So a holder that releases and
+//        acquires many times while the head is on its way pays for one wake-up. By the same
+//        pattern no wake-up is lost: a waiter that sleeps has stored `wanted` since the
+//        last wake-up was sent to the head, or the head is awake and will, or will leave.
+//   (L4) A sleep is bounded. Who has p before it looks again after `laziness(p)` at the
+//        latest, and earlier if the line moves: after most of the time that its turn
+//        should take. Whoever leaves the line, with the lock or without, wakes those for
+//        whom it has moved on so far that their next look would come too late (`lateness`
+//        of their place by now), and the head if the lease of the lock's holder ends
+//        before its look: it may have looked before that grant (hasten). So if a releaser
+//        dies between freeing and waking, or the head dies or stops, or a lease ends, the
+//        next one finds out by itself. (A waiter's distance from the head in tickets is not
+//        its place: if others have left the line between the two, it would be left asleep
+//        for all of them.)
+//        Mostly there is nobody to wake, and no need to look for them: a place shrinks by
+//        one at each of the line's `moves`, so a sleep until u, begun at place p after m
+//        moves, is in time as long as u - each * (p + m) <= now + lateness(0) - each * moves.
+//        `laziest` is at least the left side of all who sleep for longer than lateness(0):
+//        the others are in time at any place. Sleeper: raise `laziest`,
+//        load `moves`. Who leaves: raise `moves`, load `laziest` (Dekker, as in L3).
 //   (L5) A place counts the tickets ahead that are not dozing. A waiter at place p may
 //        take a lock that has been open for p * untaken, if those ahead do not answer: it
 //        calls them (wakes them, and marks that in next_look) and goes past only if
@@ -50,15 +63,24 @@
 //        before it has not been told. Tests: ScheduleOfASleeper.)
 //        Since when the lock is open all agree: whoever opens it, or finds it so, notes it.
 //
-// last_to_join and barge_until are hints in one direction each: last_to_join other
-// than 0 costs a releaser a scan; barge_until is believed only up to `barging` ahead of
-// now. A newcomer may go before the line until barge_until, which a releaser sets to
-// the head's arrival + 1 ms (promise P7).
+//   (L6) `front` names the head and who comes after it, so that neither the releaser nor the
+//        head has to read all tickets on the way from one grant to the next: whoever wakes
+//        the head looks for the one after it when that is done. A name is true as long as its
+//        ticket waits, since the smallest ticket that is awake stays the smallest: later ones
+//        are larger. But a waiter that was stopped between drawing and publishing its ticket,
+//        or dozed, comes back before them: it wipes `front` when it finds itself the first,
+//        or awakes. Until then one other may go first. A name that is wrong otherwise (the
+//        file was scribbled in) costs order, or a look of a waiter whose turn it is not.
+//
+// last_to_join, laziest and barge_until are hints in one direction each: last_to_join other
+// than 0, or a `laziest` that is too large, costs a scan; barge_until is believed only up to
+// `barging` ahead of now. A newcomer may go before the line until barge_until, which a releaser
+// sets to the head's arrival + 1 ms (promise P7).
 //
 // Crashes. Killed after taking a ticket, before publishing: the number is never used.
 // Killed in line: its lifeline is gone; whoever finds the ticket in its way clears it.
-// Killed between freeing and waking: (L4). Killed between a grant and hasten: the head
-// still looks within its 20 ms.
+// Killed between freeing and waking, `wanted` cleared or not: (L4). Killed between a grant
+// and hasten: the head still looks within its 20 ms.
 //
 // The simpler design that fails: a count of waiters in the header. A killed waiter
 // leaves it too high for ever, and every release pays for a scan, or worse.
@@ -104,8 +126,13 @@ class line {
   /// Whether a newcomer may go before the line now.
   [[nodiscard]] bool may_barge(instant now) const noexcept;
 
-  /// When a waiter at `place` has to look again (L4).
-  [[nodiscard]] static instant next_look_at(std::uint32_t place, instant now) noexcept;
+  /// When we have to look again, being at `place` now (L4).
+  [[nodiscard]] instant next_look_at(std::uint32_t place, instant now) noexcept;
+
+  /// Says that a release has to wake somebody from now on (L3).
+  void want() noexcept { file_.get().header.wanted.store(1); }
+  /// Wakes the head, if anybody is wanted.
+  void wake_wanted() noexcept;
 
   /// Says since when the lock is open, to whoever finds it so. By whoever is about to free
   /// it, before the word becomes `open`, and by whoever finds it open first.
@@ -131,18 +158,41 @@ class line {
 
   /// Ends the sleep of the waiter in `s`. Any thread.
   static void wake(slot& s) noexcept;
-  /// Sleeps until woken after `seen` was read from the own slot's `wake`, or `until`. False if
-  /// a signal came first.
-  bool sleep(std::uint32_t seen, instant until) noexcept;
+  /// Sleeps until woken after `seen` was read from the own slot's `wake`, or `until`, or not at
+  /// all if the line has moved so far that another look is due. False if a signal came first.
+  bool sleep(std::uint32_t seen, instant now, instant until) noexcept;
 
  private:
   struct scan_result;
+  /// The first two in line, as `front` has them (L6); 0: not known.
+  struct pair {
+    std::uint32_t head;
+    std::uint32_t next;
+    [[nodiscard]] std::uint64_t bits() const noexcept { return std::uint64_t{next} << 32 | head; }
+  };
+  [[nodiscard]] slot* waiter_at(std::uint32_t place_mark) const noexcept;
+  [[nodiscard]] pair find_front() noexcept;
+  void foresee(pair front) noexcept;
+  /// The line as we saw it last: true as long as nobody has joined or left.
+  struct view {
+    std::uint64_t moves = 0;
+    std::uint64_t last_to_join = 0;
+    std::uint64_t head = 0;  // ticket
+    std::uint32_t head_slot = 0;
+    std::uint32_t place = 0;
+  };
   [[nodiscard]] bool is_ahead(std::uint64_t ticket) const noexcept;
+  [[nodiscard]] bool is_true(const view& v) const noexcept;
+  void drop(slot& s, std::uint64_t ticket) noexcept;
+  void have_moved() noexcept { file_.get().header.moves.fetch_add(1); }
   [[nodiscard]] scan_result scan() const noexcept;
   void clear_hint(std::uint64_t seen) noexcept;
 
   lockfile& file_;
   std::uint64_t ticket_ = 0;
+  view seen_;
+  instant slept_at_ = 0;           // when we last decided how long to sleep; 0: not yet
+  std::uint32_t slept_place_ = 0;  // and where
 };
 
 }  // namespace lockbyfile::file

@@ -301,7 +301,7 @@ condition lockfile::examine() const {
   const word w(h.word.load());
   const std::uint32_t slots = h.capacity.load(std::memory_order_acquire);
   if (!w.is_sane() || (w.is_held() && w.slot() >= slots)) return condition::damaged;
-  if (!has_room(size_now())) return condition::damaged;
+  if (!has_room(size) && !has_room(size_now())) return condition::damaged;
   if (recorded_clock(h) != this_clock()) return condition::other_clock;
   return w.is_tombstone() ? condition::tombstone : condition::ready;
 }

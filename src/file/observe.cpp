@@ -2,7 +2,7 @@
 //
 // Reading a lockfile without taking part. Every field is read while others may write
 // it, so a holder counts only if the word is the same before and after, and a grant in
-// the list only if its token is.
+// the list only if its marks are.
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,6 +38,8 @@ struct both_clocks {
 fencing_token token_up_to(std::uint64_t largest, std::uint64_t found) {
   return fencing_token(found <= largest ? found : 0);
 }
+
+constexpr std::size_t most_grants = 8;  // shown
 
 constexpr unsigned longest_try = 1000;  // of looks at a word that keeps changing
 
@@ -81,18 +83,25 @@ std::vector<waiter_info> read_waiters(const lockfile& file) {
 
 std::vector<grant_info> read_grants(const lockfile& file, const both_clocks& clocks) {
   std::vector<grant_info> grants;
-  for (const grant_entry& e : file.get().header.grants) {
-    const std::uint64_t token = e.token.load(std::memory_order_acquire);
-    const std::uint32_t how = e.how.load(std::memory_order_acquire);
+  const std::uint32_t n = file.capacity();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const slot& s = file.get().slots[i];
+    const std::uint64_t mark = s.last_grant.load(std::memory_order_acquire);
+    const std::uint64_t token = token_in(mark);
     if (!token_up_to(word::counter_end, token) ||
-        how > static_cast<std::uint32_t>(grant_kind::abandoned))
+        how_in(mark) > static_cast<std::uint64_t>(grant_kind::abandoned))
       continue;
-    grant_info g{described(e.pid, e.user, e.command, std::size(e.command)), fencing_token(token),
-                 static_cast<grant_kind>(how), clocks.at(e.since.load(std::memory_order_acquire))};
-    if (e.token.load(std::memory_order_relaxed) == token) grants.push_back(std::move(g));
+    grant_info g{described(s.pid, s.user, s.command, std::size(s.command)), fencing_token(token),
+                 static_cast<grant_kind>(how_in(mark)),
+                 clocks.at(s.since.load(std::memory_order_acquire))};
+    // `since` is written before the word, with the token: it may be another try's.
+    const bool is_whole = s.token.load(std::memory_order_acquire) == token &&
+                          s.last_grant.load(std::memory_order_relaxed) == mark;
+    if (is_whole) grants.push_back(std::move(g));
   }
   std::sort(grants.begin(), grants.end(),
             [](const auto& a, const auto& b) { return a.token > b.token; });
+  if (grants.size() > most_grants) grants.resize(most_grants);
   return grants;
 }
 

@@ -10,6 +10,7 @@
 #include "file/point.hpp"
 #include "file/tokens.hpp"
 #include "linux/process_epoch.hpp"
+#include "linux/single_threaded.hpp"
 
 namespace lockbyfile::file {
 
@@ -50,56 +51,101 @@ void file_session::attach() {
                                                     word::free_at(highest_seen_ + 1).bits());
   }
   floor_ = std::max(floor_, highest_seen_);
-  highest_seen_ = 0;
+  highest_seen_ = 1;  // no word has less
   slot& own = file_.own();
+  own.last_grant.store(0, std::memory_order_release);  // another session's
   session_ = static_cast<std::uint32_t>(own.session.load(std::memory_order_relaxed) + now() + 1);
   own.session.store(session_, std::memory_order_relaxed);
   own.pid.store(static_cast<std::uint32_t>(::getpid()), std::memory_order_relaxed);
   own.user.store(::geteuid(), std::memory_order_relaxed);
-  own.opened.store(wall_clock_us(), std::memory_order_relaxed);
   for (std::size_t i = 0; i < command_.size(); ++i) {
     own.command[i].store(command_[i], std::memory_order_relaxed);
   }
   next_check_.store(begun + path_check_interval, std::memory_order_relaxed);
 }
 
+/// Keeps a second thread out of acquire. Nothing is atomic here where there is no second
+/// thread: then only a signal handler can come in between, and it is gone when we go on.
+class file_session::acquiring {
+ public:
+  acquiring(std::atomic<std::uint64_t>& by, std::uint64_t process) noexcept : by_(by) {
+    std::uint64_t at_it = by.load(std::memory_order_relaxed);
+    if (at_it == process) return;  // any other number is of before a fork
+    if (is_single_threaded()) {
+      by.store(process, std::memory_order_relaxed);
+      is_alone_ = true;
+    } else {
+      is_alone_ = by.compare_exchange_strong(at_it, process, std::memory_order_acquire);
+    }
+  }
+  ~acquiring() {
+    if (is_alone_) by_.store(0, std::memory_order_release);
+  }
+  acquiring(const acquiring&) = delete;
+  acquiring& operator=(const acquiring&) = delete;
+  [[nodiscard]] bool is_alone() const noexcept { return is_alone_; }
+
+ private:
+  std::atomic<std::uint64_t>& by_;
+  bool is_alone_ = false;
+};
+
+// All of it inline, and the clock first: so it calls nothing in between, and has nothing to
+// keep over a call.
+[[gnu::flatten]] bool file_session::acquire_at_once() noexcept {
+  const instant start = now_coarse();
+  if (file_.get().header.last_to_join.load(std::memory_order_relaxed) != 0) return go_first();
+  const std::uint64_t process = process_epoch();
+  const acquiring us(acquiring_, process);
+  return us.is_alone() && take_at_once(process, start, start);
+}
+
+/// Before those in line, if a newcomer may.
+[[gnu::noinline]] bool file_session::go_first() noexcept {
+  const instant exact = now();
+  const std::uint64_t process = process_epoch();
+  const acquiring us(acquiring_, process);
+  return line_.may_barge(exact) && us.is_alone() && take_at_once(process, now_coarse(), exact);
+}
+
+bool file_session::take_at_once(std::uint64_t process, instant coarse_now, instant start) noexcept {
+  const word seen = word_to_take(process);
+  const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
+  return seen != word() && last_before(seen) < ceiling_ && lease >= coarse_from &&
+         coarse_now < next_check_.load(std::memory_order_relaxed) &&
+         take(seen, start, after(start, lease), grant_kind::free);
+}
+
 std::optional<grant> file_session::acquire(instant deadline, const std::stop_token& stop,
                                            std::error_code& ec) {
   ec.clear();
   const std::uint64_t process = process_epoch();
-  std::uint64_t at_it = acquiring_.load(std::memory_order_relaxed);
-  if (at_it == process ||
-      !acquiring_.compare_exchange_strong(at_it, process, std::memory_order_acquire)) {
+  const acquiring us(acquiring_, process);
+  if (!us.is_alone() || (current_.load(std::memory_order_relaxed) != 0 && is_held())) {
     ec = errc::would_deadlock;
     return std::nullopt;
   }
-  struct at_exit {
-    std::atomic<std::uint64_t>& acquiring;
-    ~at_exit() { acquiring.store(0, std::memory_order_release); }
-  } guard{acquiring_};
-
-  if (current_.load(std::memory_order_relaxed) != 0 && is_held()) {
-    ec = errc::would_deadlock;
-    return std::nullopt;
-  }
-  instant start = now_coarse();
-  if (is_usable(start)) {
-    const header& h = file_.get().header;
-    const word seen(h.word.load(std::memory_order_acquire));
-    if (seen.is_free() && seen.is_sane() && seen.counter() >= highest_seen_ &&
-        h.last_to_join.load(std::memory_order_relaxed) == 0 && owns_slot()) {
-      // Here and not in a look, which takes longer than the clock needs to catch up with a
-      // counter that is about to leave it behind: each acquire would cost one.
-      const bool has_raised = last_before(seen) >= ceiling_ && has_token_after(seen);
-      if (has_raised) start = now_coarse();  // it may have waited
-      if (last_before(seen) < ceiling_ && take(seen, start, grant_kind::free)) {
-        grant result;
-        result.token = token();
-        return result;
-      }
-    }
+  // The ceiling is raised here and not in a look, which takes longer than the clock needs to
+  // catch up with a counter that is about to leave it behind: each acquire would cost one.
+  const word seen = word_to_take(process);
+  if (seen != word() && now_coarse() < next_check_.load(std::memory_order_relaxed) &&
+      may_go_first() && has_token_after(seen) && take(seen, now_coarse(), grant_kind::free)) {
+    grant result;
+    result.token = token();
+    return result;
   }
   return acquire_slowly(deadline, stop, ec);
+}
+
+word file_session::word_to_take(std::uint64_t process) const noexcept {
+  if (epoch_.load(std::memory_order_relaxed) != process) return {};
+  const word seen(file_.get().header.word.load(std::memory_order_acquire));
+  return seen.is_free() && seen.counter() >= highest_seen_ && owns_slot() ? seen : word();
+}
+
+bool file_session::may_go_first() const noexcept {
+  return file_.get().header.last_to_join.load(std::memory_order_relaxed) == 0 ||
+         line_.may_barge(now());
 }
 
 std::uint64_t file_session::last_before(word seen) const noexcept {
@@ -116,15 +162,19 @@ bool file_session::has_token_after(word seen) {
   return true;
 }
 
-bool file_session::take(word seen, instant start, grant_kind how) {
+bool file_session::take(word seen, instant start, grant_kind how) noexcept {
+  const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
+  return take(seen, start, after(lease < coarse_from ? now() : start, lease), how);
+}
+
+bool file_session::take(word seen, instant start, instant deadline, grant_kind how) noexcept {
   const word granted = word::free_at(last_before(seen)).granted_to(file_.own_slot());
   const std::uint64_t token = granted.counter();
   const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
-  const instant deadline = after(lease < coarse_from ? now() : start, lease);
   slot& own = file_.own();
   own.lease_deadline.store(deadline, std::memory_order_relaxed);
-  own.token.store(token, std::memory_order_relaxed);
   own.since.store(start, std::memory_order_relaxed);
+  own.token.store(token, std::memory_order_release);
   own.lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
 
   reach(point::deadline_written);
@@ -140,28 +190,10 @@ bool file_session::take(word seen, instant start, grant_kind how) {
   deadline_.store(deadline, std::memory_order_relaxed);
   token_.store(token, std::memory_order_relaxed);
   current_.store(granted.bits(), std::memory_order_relaxed);
-  highest_seen_ = granted.counter();
-  record(how, start);
+  highest_seen_ = token;
+  own.last_grant.store(grant_mark(token, static_cast<std::uint64_t>(how)),
+                       std::memory_order_release);
   return true;
-}
-
-void file_session::record(grant_kind how, instant since) noexcept {
-  const std::uint64_t token = token_.load(std::memory_order_relaxed);
-  header& h = file_.get().header;
-  const std::uint32_t entry = h.next_grant_entry.load(std::memory_order_relaxed);
-  h.next_grant_entry.store(entry + 1, std::memory_order_relaxed);
-  grant_entry& e = h.grants[entry % grant_entries];
-  const slot& own = file_.own();
-  // An observer that sees one of these stores sees no token, or the new one.
-  e.token.store(0, std::memory_order_relaxed);
-  e.since.store(since, std::memory_order_release);
-  e.pid.store(own.pid.load(std::memory_order_relaxed), std::memory_order_release);
-  e.user.store(own.user.load(std::memory_order_relaxed), std::memory_order_release);
-  e.how.store(static_cast<std::uint32_t>(how), std::memory_order_release);
-  for (std::size_t i = 0; i < std::size(e.command); ++i) {
-    e.command[i].store(command_[i], std::memory_order_release);
-  }
-  e.token.store(token, std::memory_order_release);
 }
 
 void file_session::renew(std::error_code& ec) {
@@ -199,25 +231,33 @@ void file_session::release(std::error_code& ec) noexcept {
     return;
   }
   const bool whole = is_in_time() && path_is_current(now_coarse());
+  if (!free_and_wake() || !whole) ec = errc::lease_lost;
+}
+
+[[gnu::flatten]] void file_session::release_quietly() noexcept {
+  if (holds()) free_and_wake();
+}
+
+bool file_session::free_and_wake() noexcept {
   const word held(current_.load(std::memory_order_relaxed));
   const word freed = held.freed();
   header& h = file_.get().header;
   // Not by an old holder: it would hide since when its successor's lock is free.
-  if (h.last_to_join.load(std::memory_order_relaxed) != 0 && h.word.load() == held.bits()) {
-    line::note_opening(h, freed, now());
-  }
+  if (h.last_to_join.load(std::memory_order_relaxed) != 0) note_release(held);
   current_.store(0, std::memory_order_relaxed);
   reach(point::release_decided);
   std::uint64_t expected = held.bits();
-  if (!h.word.compare_exchange_strong(expected, freed.bits())) {
-    ec = errc::lease_lost;
-    return;
-  }
+  if (!h.word.compare_exchange_strong(expected, freed.bits())) return false;
   reach(point::word_freed);
 #ifndef LOCKBYFILE_BROKEN_WAKE  // on purpose, to be found: torture/CMakeLists.txt
-  if (h.last_to_join.load() != 0) line_.wake_head();  // (L3)
+  if (h.last_to_join.load() != 0) line_.wake_wanted();  // (L3)
 #endif
-  if (!whole) ec = errc::lease_lost;
+  return true;
+}
+
+[[gnu::noinline]] void file_session::note_release(word held) noexcept {
+  header& h = file_.get().header;
+  if (h.word.load() == held.bits()) line::note_opening(h, held.freed(), now());
 }
 
 bool file_session::holds() const noexcept {
@@ -238,11 +278,6 @@ bool file_session::is_in_time() const noexcept {
 bool file_session::is_held() const noexcept {
   return holds() && file_.get().header.word.load() == current_.load(std::memory_order_relaxed) &&
          is_in_time() && path_is_current(now_coarse());
-}
-
-bool file_session::is_usable(instant coarse_now) const noexcept {
-  return epoch_.load(std::memory_order_relaxed) == process_epoch() &&
-         coarse_now < next_check_.load(std::memory_order_relaxed);
 }
 
 bool file_session::path_is_current(instant coarse_now) const noexcept {

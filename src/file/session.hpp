@@ -64,6 +64,8 @@ class file_session final : public session {
                                std::error_code& ec) override;
   void renew(std::error_code& ec) override;
   void release(std::error_code& ec) noexcept override;
+  bool acquire_at_once() noexcept override;
+  void release_quietly() noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
@@ -82,9 +84,9 @@ class file_session final : public session {
   };
   enum class outlook { granted, wait, reopen };
   struct waiting;
+  class acquiring;
 
   void attach();
-  [[nodiscard]] bool is_usable(instant coarse_now) const noexcept;
   [[nodiscard]] bool holds() const noexcept;
   [[nodiscard]] bool owns_slot() const noexcept;
   [[nodiscard]] bool is_in_time() const noexcept;
@@ -94,11 +96,19 @@ class file_session final : public session {
                                       std::error_code& ec);
   outlook look(waiting& w, grant& result);
   std::optional<opening> find_opening(word seen, waiting& w);
+  void join(instant now, grant& result) noexcept;
   void reopen();
   [[nodiscard]] std::uint64_t last_before(word seen) const noexcept;
   [[nodiscard]] bool has_token_after(word seen);
-  bool take(word seen, instant start, grant_kind how);
-  void record(grant_kind how, instant since) noexcept;
+  /// A word that is free; else one that is none.
+  [[nodiscard]] word word_to_take(std::uint64_t process) const noexcept;
+  bool go_first() noexcept;
+  bool take_at_once(std::uint64_t process, instant coarse_now, instant start) noexcept;
+  [[nodiscard]] bool may_go_first() const noexcept;
+  bool take(word seen, instant start, grant_kind how) noexcept;
+  bool take(word seen, instant start, instant deadline, grant_kind how) noexcept;
+  void note_release(word held) noexcept;
+  bool free_and_wake() noexcept;
 
   lockfile file_;
   line line_;
@@ -115,7 +125,7 @@ class file_session final : public session {
   mutable std::atomic<instant> next_check_{0};  // of the path, on the coarse clock
   std::uint32_t session_ = 0;                   // as in our slot (S6)
   std::uint64_t ceiling_ = 0;                   // of tokens (tokens.hpp)
-  std::uint64_t highest_seen_ = 0;              // counter; a smaller one is damage
+  std::uint64_t highest_seen_ = 1;              // counter; a smaller one is damage
   std::uint64_t floor_ = 0;                     // (S5) what it was in the files before this one
 };
 

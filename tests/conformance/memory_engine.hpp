@@ -107,6 +107,11 @@ class memory_session final : public lockbyfile::session {
     lock_.changed.notify_all();
   }
 
+  bool acquire_at_once() noexcept override { return false; }
+  void release_quietly() noexcept override {
+    std::error_code ignored;
+    release(ignored);
+  }
   void set_lease(std::chrono::nanoseconds lease) noexcept override { lease_ = lease; }
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override { return lease_; }
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override {

@@ -97,7 +97,10 @@ const damage damages[] = {
               h.opened_counter.store(h.word.load() >> 12);
               h.opened_at.store(~std::uint64_t{0});
               h.barge_until.store(~std::uint64_t{0});
-              h.next_grant_entry.store(~0U);
+              h.wanted.store(~std::uint64_t{0});
+              h.moves.store(~std::uint64_t{0});
+              h.laziest.store(~std::int64_t{0});
+              h.front.store(~std::uint64_t{0});
             }),
 };
 

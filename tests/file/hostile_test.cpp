@@ -65,19 +65,22 @@ slot& any_slot(file::image& f, std::mt19937_64& random) {
 /// What steers sessions that are open.
 const vandalism of_the_line = [](file::image& f, std::mt19937_64& random) {
   header& h = f.header;
-  switch (pick(random, 0, 12)) {
+  switch (pick(random, 0, 15)) {
     case 0: return scribble(h.last_to_join, random);
     case 1: return scribble(h.tickets, random);
     case 2: h.opened_counter.store(h.word.load() >> 12); return scribble(h.opened_at, random);
     case 3: return scribble(h.opened_counter, random);
     case 4: return scribble(h.barge_until, random);
     case 5: return scribble(h.slot_hint, random);
-    case 6: return scribble(h.next_grant_entry, random);
+    case 6: return scribble(h.wanted, random);
     case 7: return scribble(any_slot(f, random).ticket, random);
     case 8: return scribble(any_slot(f, random).waiting_since, random);
     case 9: return scribble(any_slot(f, random).next_look, random);
     case 10: return scribble(any_slot(f, random).wake, random);
     case 11: return scribble(any_slot(f, random).session, random);
+    case 12: return scribble(h.moves, random);
+    case 13: return scribble(h.laziest, random);
+    case 14: return scribble(h.front, random);
     default: return scribble(any_slot(f, random).token, random);
   }
 };
@@ -85,17 +88,12 @@ const vandalism of_the_line = [](file::image& f, std::mt19937_64& random) {
 /// What is only shown.
 const vandalism of_the_show = [](file::image& f, std::mt19937_64& random) {
   slot& s = any_slot(f, random);
-  file::grant_entry& g = f.header.grants[pick(random, 0, file::grant_entries - 1)];
-  switch (pick(random, 0, 8)) {
+  switch (pick(random, 0, 4)) {
     case 0: return scribble(s.since, random);
     case 1: return scribble(s.lease, random);
     case 2: return scribble(s.pid, random);
-    case 3: return scribble(s.opened, random);
-    case 4: return scribble(s.command[pick(random, 0, 5)], random);
-    case 5: return scribble(g.token, random);
-    case 6: return scribble(g.since, random);
-    case 7: return scribble(g.how, random);
-    default: return scribble(g.command[pick(random, 0, 3)], random);
+    case 3: return scribble(s.last_grant, random);
+    default: return scribble(s.command[pick(random, 0, 5)], random);
   }
 };
 
@@ -295,7 +293,7 @@ TEST_F(Hostile, NumbersThatNoGrantCanHaveHadAreNotShown) {
   const mapped_lockfile bytes(name());
   bytes.holder().token.store(~std::uint64_t{0});
   bytes.holder().lease.store(~std::uint64_t{0} - 1);
-  bytes->header.grants[0].token.store(std::uint64_t{1} << 52);
+  bytes.holder().last_grant.store(std::uint64_t{1} << 52);
   const auto state = look();
   ASSERT_TRUE(state.holder);
   EXPECT_FALSE(state.holder->token);

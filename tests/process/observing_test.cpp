@@ -124,17 +124,32 @@ TEST_F(Observing, ShowsTheLastGrantsNewestFirstWithHowTheyCame) {
   EXPECT_EQ(state.grants[2].who.pid, brief.pid());
 }
 
-TEST_F(Observing, RemembersTheLastEightGrants) {
-  named_lock lock(name());
-  fencing_token last;
+TEST_F(Observing, RemembersTheLastGrantOfEachOfTheLastEightSessions) {
+  std::vector<fencing_token> last;
   for (int i = 0; i < 20; ++i) {
-    last = lock.acquire(0ns).token;
+    named_lock lock(name(), {.description = "session " + std::to_string(i)});
+    lock.lock();
     lock.unlock();
+    last.insert(last.begin(), lock.acquire(0ns).token);
   }
   const lock_state state = look();
   EXPECT_FALSE(state.holder);
   ASSERT_EQ(state.grants.size(), 8U);
-  EXPECT_EQ(state.grants.front().token, last);
+  for (std::size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(state.grants[i].token, last[i]);
+    EXPECT_EQ(state.grants[i].who.command, "session " + std::to_string(19 - i));
+  }
+}
+
+TEST_F(Observing, ShowsNoGrantThatWasOnlyTried) {
+  named_lock lock(name());
+  const fencing_token granted = lock.acquire(0ns).token;
+  lock.unlock();
+  const mapped_lockfile bytes(name());
+  bytes->slots[0].token.store(granted.value() + 2);  // as a try does that then fails
+  EXPECT_TRUE(look().grants.empty());
+  bytes->slots[0].token.store(granted.value());
+  ASSERT_EQ(look().grants.size(), 1U);
 }
 
 TEST_F(Observing, ChangesNoByteAndLeavesNothingBehind) {

@@ -353,7 +353,7 @@ TEST_F(ScheduleOfPassingOver, WakesTheHead) {  // P7: nobody else would
 }
 
 /// A line whose first two do not come to take the lock, when it opens: the third sleeps and has
-/// 40 ms until its next look, the last one looks when it is woken.
+/// 29 ms until its next look, the last one looks when it is woken.
 class ScheduleOfASleeper : public LockTest {
  public:
   ScheduleOfASleeper() {
@@ -365,7 +365,7 @@ class ScheduleOfASleeper : public LockTest {
   void put_to_sleep() {
     wake(sleeper);
     const file::slot& s = file.slot_of(sleeper.pid());
-    if (!eventually([&] { return s.next_look > now() + milliseconds(35); }))
+    if (!eventually([&] { return s.next_look > now() + milliseconds(26); }))
       throw std::runtime_error("it does not go to sleep");
   }
   /// The last one knows two before it, and the sleeper one less.

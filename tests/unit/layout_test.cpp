@@ -40,12 +40,12 @@ using places = std::map<std::string, place>;
   }
 
 places header_fields() {
-  return {
-      FIELD(header, signature),    FIELD(header, format),           FIELD(header, flags),
-      FIELD(header, boot_id),      FIELD(header, time_namespace),   FIELD(header, word),
-      FIELD(header, last_to_join), FIELD(header, tickets),          FIELD(header, opened_counter),
-      FIELD(header, opened_at),    FIELD(header, barge_until),      FIELD(header, capacity),
-      FIELD(header, slot_hint),    FIELD(header, next_grant_entry), FIELD(header, grants)};
+  return {FIELD(header, signature),      FIELD(header, format),         FIELD(header, flags),
+          FIELD(header, boot_id),        FIELD(header, time_namespace), FIELD(header, word),
+          FIELD(header, last_to_join),   FIELD(header, wanted),         FIELD(header, tickets),
+          FIELD(header, opened_counter), FIELD(header, opened_at),      FIELD(header, barge_until),
+          FIELD(header, capacity),       FIELD(header, slot_hint),      FIELD(header, moves),
+          FIELD(header, laziest),        FIELD(header, front)};
 }
 
 places slot_fields() {
@@ -54,7 +54,7 @@ places slot_fields() {
           FIELD(slot, ticket),         FIELD(slot, waiting_since),
           FIELD(slot, next_look),      FIELD(slot, wake),
           FIELD(slot, session),        FIELD(slot, pid),
-          FIELD(slot, user),           FIELD(slot, opened),
+          FIELD(slot, user),           FIELD(slot, last_grant),
           FIELD(slot, command)};
 }
 #undef FIELD
@@ -97,14 +97,16 @@ TEST(Layout, OffsetsAreThoseOfFormat1) {
                                      {"time_namespace", {88, 8}},
                                      {"word", {128, 8}},
                                      {"last_to_join", {136, 8}},
+                                     {"wanted", {144, 8}},
                                      {"tickets", {192, 8}},
                                      {"opened_counter", {200, 8}},
                                      {"opened_at", {208, 8}},
                                      {"barge_until", {216, 8}},
                                      {"capacity", {224, 4}},
                                      {"slot_hint", {228, 4}},
-                                     {"next_grant_entry", {232, 4}},
-                                     {"grants", {512, 512}}}));
+                                     {"moves", {232, 8}},
+                                     {"laziest", {240, 8}},
+                                     {"front", {248, 8}}}));
   EXPECT_EQ(slot_fields(), (places{{"lease_deadline", {0, 8}},
                                    {"token", {8, 8}},
                                    {"since", {16, 8}},
@@ -116,11 +118,10 @@ TEST(Layout, OffsetsAreThoseOfFormat1) {
                                    {"session", {60, 4}},
                                    {"pid", {64, 4}},
                                    {"user", {68, 4}},
-                                   {"opened", {72, 8}},
+                                   {"last_grant", {72, 8}},
                                    {"command", {80, 48}}}));
   EXPECT_EQ(offsetof(image, slots), 1024U);
   EXPECT_EQ(sizeof(slot), 128U);
-  EXPECT_EQ(sizeof(grant_entry), 64U);
   EXPECT_EQ(slot_limit, 4000U);
 }
 
@@ -176,9 +177,7 @@ TEST_F(LayoutOfAFile, IsThatOfTheDocumentation) {
   EXPECT_EQ(u32(slot + 68), ::geteuid());
   EXPECT_STREQ(bytes.c_str() + slot + 80, "somebody");
 
-  EXPECT_EQ(u32(232), 1U) << "one grant so far";
-  EXPECT_EQ(u64(512), lock.token().value()) << "the first grant entry";
-  EXPECT_EQ(u32(512 + 24), 0U) << "how: free";
+  EXPECT_EQ(u64(slot + 72), lock.token().value()) << "the last grant, which was free";
 }
 
 }  // namespace

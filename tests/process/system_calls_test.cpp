@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the fast paths cost, counted in system calls and not in time: none alone, one for a
+// release that wakes, and per sleep of a waiter three at the most. Reading a clock is none.
+//
+// Apart from these, whoever acquires or waits looks at the path once in a tick of the coarse
+// clock: an lstat and an fstat.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <lockbyfile/lockbyfile.hpp>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "support/child.hpp"
+#include "support/lock_test.hpp"
+#include "support/seam.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Counts the calls of this process, by name.
+class count_of_calls {
+ public:
+  [[nodiscard]] int of(const std::string& call) const {
+    const auto found = counts_.find(call);
+    return found == counts_.end() ? 0 : found->second;
+  }
+  [[nodiscard]] int all() const {
+    int sum = 0;
+    for (const auto& [call, count] : counts_) sum += count;
+    return sum;
+  }
+  [[nodiscard]] std::string text() const {
+    std::string text;
+    for (const auto& [call, count] : counts_) text += call + " " + std::to_string(count) + ' ';
+    return text;
+  }
+
+ private:
+  std::map<std::string, int> counts_;
+  seam seam_{[this](std::string_view call) {
+    if (call != "clock_gettime") ++counts_[std::string(call)];
+    return 0;
+  }};
+};
+
+class SystemCalls : public LockTest {};
+
+TEST_F(SystemCalls, OfAnUncontendedAcquireAndReleaseAreNone) {
+  named_lock lock(name(), {.lease = 10s});
+  // In some hundreds of tries one falls within a tick of the coarse clock, from its start on.
+  int least = 1000;
+  for (int i = 0; i < 1000 && least > 0; ++i) {
+    const count_of_calls calls;
+    for (int j = 0; j < 100; ++j) {
+      lock.lock();
+      lock.unlock();
+    }
+    std::error_code lost;
+    (void)lock.acquire(forever);
+    lock.release(lost);
+    least = std::min(least, calls.all());
+  }
+  EXPECT_EQ(least, 0);
+}
+
+TEST_F(SystemCalls, OfAMillionUncontendedOnesAreALookAtThePathATick) {
+  named_lock lock(name(), {.lease = 10s});
+  const auto begun = steady_now();
+  const count_of_calls calls;
+  for (int i = 0; i < 1'000'000; ++i) {
+    lock.lock();
+    lock.unlock();
+  }
+  const auto ticks = (steady_now() - begun) / 1ms + 1;  // a tick is a millisecond or longer
+  const int looks = calls.of("lstat") + calls.of("fstat");
+  EXPECT_LE(looks, 2 * ticks);
+  EXPECT_LE(calls.all() - looks, 10) << "tokens ahead of the clock are noted: " << calls.text();
+}
+
+TEST_F(SystemCalls, OfAReleaseWithAWaiterIsOne) {
+  named_lock lock(name(), {.lease = 1h});
+  lock_process waiter(name());
+  lock.lock();
+  queue(waiter);
+  std::this_thread::sleep_for(1ms);  // until it sleeps; if it does not, one call more asks for it
+  {
+    const count_of_calls calls;
+    lock.unlock();
+    EXPECT_EQ(calls.of("futex_wake"), 1);
+    EXPECT_LE(calls.all(), 2) << calls.text();
+  }
+  EXPECT_TRUE(waiter.end_acquire());
+}
+
+TEST_F(SystemCalls, OfAReleaseToAHeadThatIsOnItsWayAreNone) {
+  named_lock lock(name(), {.lease = 1h});
+  lock_process waiter(name());
+  lock.lock();
+  queue(waiter);
+  waiter.stop();
+  lock.unlock();  // wakes it, in vain
+  if (!lock.try_lock()) GTEST_SKIP() << "it has been in line for a millisecond already";
+  {
+    const count_of_calls calls;
+    lock.unlock();
+    EXPECT_EQ(calls.all(), 0) << calls.text();
+  }
+  waiter.go_on();
+  EXPECT_TRUE(waiter.end_acquire());
+}
+
+TEST_F(SystemCalls, OfAWaiterAreThreePerSleepAtTheMost) {
+  named_lock lock(name(), {.lease = 1h});
+  lock.lock();
+  child waiter([this](talk& t) {
+    named_lock mine(name());
+    t.hear();
+    const count_of_calls calls;
+    mine.lock();
+    const int looks = calls.of("lstat") + calls.of("fstat");
+    t.say(std::to_string(calls.of("futex_wait")));
+    t.say(std::to_string(calls.all() - looks));
+    t.say(calls.text());
+  });
+  waiter.say("wait");
+  wait_for_line_of(1);
+  lock.unlock();
+  const int sleeps = std::stoi(waiter.hear());
+  EXPECT_GE(sleeps, 1);
+  EXPECT_LE(std::stoi(waiter.hear()), 3 * sleeps) << waiter.hear();
+}
+
+}  // namespace
+}  // namespace lockbyfile
