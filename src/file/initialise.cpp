@@ -33,7 +33,10 @@ void write_state(header& h, std::uint32_t capacity, word first) noexcept {
   h.format.store(format_version, std::memory_order_relaxed);
   h.flags.store(0, std::memory_order_relaxed);
   h.last_to_join.store(0, std::memory_order_relaxed);
+  h.wanted.store(0, std::memory_order_relaxed);
+  h.moves.store(0, std::memory_order_relaxed);
   h.laziest.store(0, std::memory_order_relaxed);
+  h.front.store(0, std::memory_order_relaxed);
   h.slot_hint.store(0, std::memory_order_relaxed);
   h.capacity.store(capacity, std::memory_order_relaxed);
   h.word.store(first.bits());

@@ -25,7 +25,7 @@ constexpr instant laziness(std::uint64_t place) {
   return head_looks_every + milliseconds(12) * place;
 }
 /// And it is woken if it would sleep for longer than this.
-constexpr instant lateness(std::uint64_t place) { return milliseconds(8) + each * place; }
+constexpr instant lateness(std::uint64_t place) { return milliseconds(7) + each * place; }
 /// So long at first: a line that moves fast serves it before that.
 constexpr instant first_sleep = lateness(0);
 
@@ -132,8 +132,8 @@ std::uint32_t line::place() noexcept {
       header& h = file_.get().header;
       seen_.moves = h.moves.load();
       seen_.last_to_join = h.last_to_join.load();
-      const auto at_front = static_cast<std::uint32_t>(h.front.load());
-      if (ticket_ != 0 && at_front == mark(ticket_, file_.own_slot())) {  // (L6)
+      std::uint64_t front = h.front.load();
+      if (ticket_ != 0 && pair(front).head == mark(ticket_, file_.own_slot())) {  // (L6)
         seen_.place = 0;
         return 0;
       }
@@ -142,7 +142,9 @@ std::uint32_t line::place() noexcept {
       seen_.head = r.head;
       seen_.head_slot = r.head_slot;
       seen_.place = r.ahead;
-      if (ticket_ != 0 && r.ahead == 0 && waiter_at(at_front) != nullptr) h.front.store(0);
+      if (ticket_ != 0 && (is_behind(pair(front).head) || is_behind(pair(front).next))) {
+        h.front.compare_exchange_strong(front, 0);  // it comes before us, wrongly
+      }
     }
     if (seen_.place == 0 || file_.is_alive(seen_.head_slot)) return seen_.place;
     drop(file_.get().slots[seen_.head_slot], seen_.head);
@@ -228,12 +230,14 @@ slot* line::waiter_at(std::uint32_t place_mark) const noexcept {
   return is_awake(t) && mark(t, at) == place_mark ? &s : nullptr;
 }
 
-line::pair line::find_front() noexcept {
-  const std::uint64_t front = file_.get().header.front.load();
-  const auto head = static_cast<std::uint32_t>(front);
-  const auto next = static_cast<std::uint32_t>(front >> 32);
-  if (waiter_at(head) != nullptr) return {head, next};
-  if (waiter_at(next) != nullptr) return {next, 0};
+bool line::is_behind(std::uint32_t place_mark) const noexcept {
+  const slot* const other = waiter_at(place_mark);
+  return other != nullptr && other->ticket.load() > ticket_;
+}
+
+line::pair line::front_after(pair found) const noexcept {
+  if (waiter_at(found.head) != nullptr) return found;
+  if (waiter_at(found.next) != nullptr) return {found.next, 0};
   const scan_result r = scan();
   return {r.head == 0 ? 0 : mark(r.head, r.head_slot), r.next == 0 ? 0 : mark(r.next, r.next_slot)};
 }
@@ -252,9 +256,11 @@ void line::wake_head() noexcept {
   for (;;) {
     const std::uint64_t hint = h.last_to_join.load();
     if (hint == 0) return;
-    const pair front = find_front();
+    std::uint64_t found = h.front.load();
+    const pair front = front_after(pair(found));
     if (front.head == 0) return clear_hint(hint);
-    h.front.store(front.bits());
+    // Not if it has been wiped meanwhile: it may be wrong.
+    if (front.bits() != found) h.front.compare_exchange_strong(found, front.bits());
     const std::uint32_t at = (front.head & slot_mask) - 1;
     slot& head = file_.get().slots[at];
     const std::uint64_t ticket = head.ticket.load();
@@ -336,8 +342,11 @@ bool line::sleep(std::uint32_t seen, instant now, instant until) noexcept {
   own.next_look.store(until);
   if (until > now + lateness(0)) {  // (L4)
     const std::int64_t ours = less_moves(until, seen_.moves + seen_.place);
+    // Raised in any case: who is about to lower it has not seen us.
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
     std::int64_t laziest = h.laziest.load();
-    while (laziest < ours && !h.laziest.compare_exchange_weak(laziest, ours)) {
+    while (!h.laziest.compare_exchange_weak(laziest,
+                                            std::max(ours, laziest == most ? most : laziest + 1))) {
     }
     if (ours > less_moves(now + lateness(0), h.moves.load())) return true;
   }

@@ -68,9 +68,10 @@
 //        the head looks for the one after it when that is done. A name is true as long as its
 //        ticket waits, since the smallest ticket that is awake stays the smallest: later ones
 //        are larger. But a waiter that was stopped between drawing and publishing its ticket,
-//        or dozed, comes back before them: it wipes `front` when it finds itself the first,
-//        or awakes. Until then one other may go first. A name that is wrong otherwise (the
-//        file was scribbled in) costs order, or a look of a waiter whose turn it is not.
+//        or dozed, comes back before them: it wipes `front` when it finds somebody there whom
+//        it comes before, or awakes. Until then one other may go first. A name that is wrong
+//        otherwise (the file was scribbled in) costs order, or a look of a waiter whose turn it is
+//        not.
 //
 // last_to_join, laziest and barge_until are hints in one direction each: last_to_join other
 // than 0, or a `laziest` that is too large, costs a scan; barge_until is believed only up to
@@ -80,7 +81,7 @@
 // Crashes. Killed after taking a ticket, before publishing: the number is never used.
 // Killed in line: its lifeline is gone; whoever finds the ticket in its way clears it.
 // Killed between freeing and waking, `wanted` cleared or not: (L4). Killed between a grant
-// and hasten: the head still looks within its 20 ms.
+// and hasten: the head still looks when it had meant to.
 //
 // The simpler design that fails: a count of waiters in the header. A killed waiter
 // leaves it too high for ever, and every release pays for a scan, or worse.
@@ -166,12 +167,16 @@ class line {
   struct scan_result;
   /// The first two in line, as `front` has them (L6); 0: not known.
   struct pair {
+    pair(std::uint32_t first, std::uint32_t second) noexcept : head(first), next(second) {}
+    explicit pair(std::uint64_t bits) noexcept
+        : head(static_cast<std::uint32_t>(bits)), next(static_cast<std::uint32_t>(bits >> 32)) {}
     std::uint32_t head;
     std::uint32_t next;
     [[nodiscard]] std::uint64_t bits() const noexcept { return std::uint64_t{next} << 32 | head; }
   };
   [[nodiscard]] slot* waiter_at(std::uint32_t place_mark) const noexcept;
-  [[nodiscard]] pair find_front() noexcept;
+  [[nodiscard]] bool is_behind(std::uint32_t place_mark) const noexcept;
+  [[nodiscard]] pair front_after(pair found) const noexcept;
   void foresee(pair front) noexcept;
   /// The line as we saw it last: true as long as nobody has joined or left.
   struct view {

@@ -390,7 +390,8 @@ lockfile::settled lockfile::claim() {
     }
     h.slot_hint.store(s + 1 < slots ? s + 1 : 0, std::memory_order_relaxed);
     own_slot_.store(s, std::memory_order_relaxed);
-    own().ticket.store(0);  // of the last owner, if it died in line
+    // Of the last owner, if it died in line: for those behind it the line has moved (L4).
+    if (own().ticket.exchange(0) != 0) h.moves.fetch_add(1);
     return settled::yes;
   }
   if (collided) {

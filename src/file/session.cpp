@@ -128,7 +128,7 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
   // The ceiling is raised here and not in a look, which takes longer than the clock needs to
   // catch up with a counter that is about to leave it behind: each acquire would cost one.
   const word seen = word_to_take(process);
-  if (seen != word() && now_coarse() < next_check_.load(std::memory_order_relaxed) &&
+  if (seen.is_sane() && now_coarse() < next_check_.load(std::memory_order_relaxed) &&
       may_go_first() && has_token_after(seen) && take(seen, now_coarse(), grant_kind::free)) {
     grant result;
     result.token = token();
@@ -173,8 +173,8 @@ bool file_session::take(word seen, instant start, instant deadline, grant_kind h
   const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
   slot& own = file_.own();
   own.lease_deadline.store(deadline, std::memory_order_relaxed);
-  own.since.store(start, std::memory_order_relaxed);
-  own.token.store(token, std::memory_order_release);
+  own.token.store(token, std::memory_order_relaxed);
+  own.since.store(start, std::memory_order_release);  // whoever sees it sees the token, too
   own.lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
 
   reach(point::deadline_written);

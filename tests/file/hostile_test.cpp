@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <list>
 #include <lockbyfile/lockbyfile.hpp>
@@ -284,6 +285,21 @@ TEST_F(Hostile, AWordThatNamesALivingSessionIsHeldByNobodyForEver) {
   EXPECT_FALSE(named.is_held());
   break_lock(name(), fencing_token());
   EXPECT_TRUE(other.acquire(1min)) << "an operator can open it";
+}
+
+/// Found by a reader: the token wrapped to 0, and the mark beside the file was spoilt for good.
+TEST_F(Hostile, ACounterAtItsEndIsNotGrantedByASessionThatHasJustLookedAtThePath) {
+  named_lock lock(name());
+  fencing_token last;
+  for (int i = 0; i < 30; ++i) {
+    const fencing_token token = lock.acquire(0ns).token;
+    EXPECT_GT(token, last);
+    EXPECT_LT(token.value(), std::uint64_t{1} << 51);
+    last = token;
+    lock.unlock();
+    mapped_lockfile(name())->header.word.store(~std::uint64_t{0} << 12);
+  }
+  EXPECT_FALSE(std::filesystem::exists(name() + ".tokens"));
 }
 
 /// Found by fuzzing: tokens that JSON cannot carry, and a lease below zero.
