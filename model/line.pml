@@ -29,6 +29,9 @@
 //   - Patience ends at any time, for those who do not wait for ever.
 //   - The lease of a stopped holder ends. (Others that end: lock.pml.)
 //   - hasten() is left out. It only wakes earlier; the rest has to do without it.
+//   - A waiter reads all tickets at each look, and so does who wakes. What spares them that
+//     (`front`, and the place that a waiter remembers) changes the order at the most, and is
+//     left out.
 // The word never returns (W2, lock.pml), and so a compare-exchange fails exactly if the
 // word has changed since it was read. That is one bit for each process, `stale`, in place
 // of a counter. It is the same with a futex word: `woken`.
