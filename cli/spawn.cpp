@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <string_view>
+#include <system_error>
 
 #include "exit_codes.hpp"
 #include "pointers.hpp"
@@ -32,19 +33,39 @@ std::vector<char*> environment_with(const std::vector<std::string>& extra) {
   return result;
 }
 
-/// Shares `fd` with whom we become: a copy numbered out of the way of those that shell
-/// scripts use (0 to 9) and, if the limit allows it, of what programs open themselves.
-bool share(int fd) {
-  for (const int lowest : {100, 10, 3}) {
-    if (::fcntl(fd, F_DUPFD, lowest) >= 0) return true;
+/// A copy of `fd` to be shared, numbered out of the way of those that shell scripts use (0 to 9)
+/// and, if the limit allows it, of what programs open themselves. Made before there is a child:
+/// where a tool turns vfork() into fork(), the child has `fd` closed by the time it runs.
+class shared_copy {
+ public:
+  explicit shared_copy(int fd) {
+    if (fd < 0) return;
+    for (const int lowest : {100, 10, 3}) {
+      fd_ = ::fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+      if (fd_ >= 0) return;
+    }
+    throw std::system_error(errno, std::system_category(), "cannot share the lifeline");
   }
-  return false;
-}
+  ~shared_copy() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  shared_copy(const shared_copy&) = delete;
+  shared_copy& operator=(const shared_copy&) = delete;
+
+  /// In the child: keeps it over exec.
+  void keep() const {
+    if (fd_ >= 0) ::fcntl(fd_, F_SETFD, 0);
+  }
+
+ private:
+  int fd_ = -1;
+};
 
 /// What the child of vfork() does: nothing but system calls, since it runs in our memory,
 /// while we stand still. Returns why it could not become the command.
-int become(const command_start& start, char* const* arguments, char* const* environment) {
-  if (start.shared_descriptor >= 0 && !share(start.shared_descriptor)) return errno;
+int become(const command_start& start, const shared_copy& shared, char* const* arguments,
+           char* const* environment) {
+  shared.keep();
   ::signal(SIGBUS, SIG_DFL);  // the one handler of ours, which must not run in the child
   ::sigprocmask(SIG_SETMASK, &start.signal_mask, nullptr);
   ::execvpe(arguments[0], arguments, environment);
@@ -56,11 +77,12 @@ int become(const command_start& start, char* const* arguments, char* const* envi
 pid_t spawn(const command_start& start, std::error_code& ec) {
   const std::vector<char*> arguments = pointers(start.arguments);
   const std::vector<char*> environment = environment_with(start.environment);
+  const shared_copy shared(start.shared_descriptor);
   volatile int error = 0;       // the child writes it
   const pid_t pid = ::vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork)
   if (pid == 0) {
     // NOLINTNEXTLINE(clang-analyzer-unix.Vfork): it calls nothing but the kernel
-    error = become(start, arguments.data(), environment.data());
+    error = become(start, shared, arguments.data(), environment.data());
     ::_exit(exit_code_of_failed_start(error));
   }
   if (pid < 0) error = errno;
