@@ -24,7 +24,8 @@ struct command_start {
 };
 
 /// Starts the command; one that is no program but a text without "#!" is run by sh, as shells
-/// do. Sets the error of vfork(2), of exec(3), or of the descriptor that cannot be shared.
+/// do. Sets the error of vfork(2) or of exec(3). Throws std::system_error if the descriptor cannot
+/// be shared.
 ///
 /// By vfork, not posix_spawn(3): the C library's asks for each of the 64 signals how it is
 /// handled and sets it again, which takes a twentieth of all the time of `run NAME true`.
