@@ -169,7 +169,7 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
     }
     if (!owns_slot() || !has_token_after(seen)) return outlook::reopen;
     reach(point::opening_found);
-    if (!take(seen, now(), found->how)) continue;
+    if (!take(seen, now(), lease(), found->how)) continue;
     if (ahead > 0 && !barges) {
       reach(point::line_overtaken);
       line_.pass_over();

@@ -13,7 +13,8 @@
 // Who writes what
 //   signature .. time_namespace   whoever initialises the file, alone (lockfile.cpp)
 //   word                          everyone, by the transitions in word.hpp
-//   last_to_join .. barge_until  see line.hpp
+//   last_to_join .. barge_until,  see line.hpp
+//   moves, laziest, front
 //   capacity                      grows only, under the maintenance lock
 //   slot_hint                     anyone; only speeds up the search for a free slot
 //   a slot                        the session that holds its lifeline, but for

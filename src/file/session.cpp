@@ -113,7 +113,7 @@ bool file_session::take_at_once(std::uint64_t process, instant coarse_now, insta
   const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
   return seen != word() && last_before(seen) < ceiling_ && lease >= coarse_from &&
          coarse_now < next_check_.load(std::memory_order_relaxed) &&
-         take(seen, start, after(start, lease), grant_kind::free);
+         take(seen, start, lease, grant_kind::free);
 }
 
 std::optional<grant> file_session::acquire(instant deadline, const std::stop_token& stop,
@@ -129,7 +129,8 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
   // catch up with a counter that is about to leave it behind: each acquire would cost one.
   const word seen = word_to_take(process);
   if (seen.is_sane() && now_coarse() < next_check_.load(std::memory_order_relaxed) &&
-      may_go_first() && has_token_after(seen) && take(seen, now_coarse(), grant_kind::free)) {
+      may_go_first() && has_token_after(seen) &&
+      take(seen, now_coarse(), lease(), grant_kind::free)) {
     grant result;
     result.token = token();
     return result;
@@ -162,15 +163,11 @@ bool file_session::has_token_after(word seen) {
   return true;
 }
 
-bool file_session::take(word seen, instant start, grant_kind how) noexcept {
-  const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
-  return take(seen, start, after(lease < coarse_from ? now() : start, lease), how);
-}
-
-bool file_session::take(word seen, instant start, instant deadline, grant_kind how) noexcept {
+bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease,
+                        grant_kind how) noexcept {
   const word granted = word::free_at(last_before(seen)).granted_to(file_.own_slot());
   const std::uint64_t token = granted.counter();
-  const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
+  const instant deadline = after(lease < coarse_from ? now() : start, lease);
   slot& own = file_.own();
   own.lease_deadline.store(deadline, std::memory_order_relaxed);
   own.token.store(token, std::memory_order_relaxed);

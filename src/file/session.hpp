@@ -105,8 +105,7 @@ class file_session final : public session {
   bool go_first() noexcept;
   bool take_at_once(std::uint64_t process, instant coarse_now, instant start) noexcept;
   [[nodiscard]] bool may_go_first() const noexcept;
-  bool take(word seen, instant start, grant_kind how) noexcept;
-  bool take(word seen, instant start, instant deadline, grant_kind how) noexcept;
+  bool take(word seen, instant start, std::chrono::nanoseconds lease, grant_kind how) noexcept;
   void note_release(word held) noexcept;
   bool free_and_wake() noexcept;
 
