@@ -94,18 +94,18 @@ class file_session::acquiring {
 // keep over a call.
 [[gnu::flatten]] bool file_session::acquire_at_once() noexcept {
   const instant start = now_coarse();
-  if (file_.get().header.last_to_join.load(std::memory_order_relaxed) != 0) return go_first();
+  if (file_.get().header.last_to_join.load(std::memory_order_relaxed) != 0) return go_first(start);
   const std::uint64_t process = process_epoch();
   const acquiring us(acquiring_, process);
   return us.is_alone() && take_at_once(process, start, start);
 }
 
 /// Before those in line, if a newcomer may.
-[[gnu::noinline]] bool file_session::go_first() noexcept {
+[[gnu::noinline]] bool file_session::go_first(instant coarse_now) noexcept {
   const instant exact = now();
   const std::uint64_t process = process_epoch();
   const acquiring us(acquiring_, process);
-  return line_.may_barge(exact) && us.is_alone() && take_at_once(process, now_coarse(), exact);
+  return line_.may_barge(exact) && us.is_alone() && take_at_once(process, coarse_now, exact);
 }
 
 bool file_session::take_at_once(std::uint64_t process, instant coarse_now, instant start) noexcept {

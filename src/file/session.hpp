@@ -102,7 +102,7 @@ class file_session final : public session {
   [[nodiscard]] bool has_token_after(word seen);
   /// A word that is free; else one that is none.
   [[nodiscard]] word word_to_take(std::uint64_t process) const noexcept;
-  bool go_first() noexcept;
+  bool go_first(instant coarse_now) noexcept;
   bool take_at_once(std::uint64_t process, instant coarse_now, instant start) noexcept;
   [[nodiscard]] bool may_go_first() const noexcept;
   bool take(word seen, instant start, std::chrono::nanoseconds lease, grant_kind how) noexcept;

@@ -141,6 +141,14 @@ TEST_F(Observing, RemembersTheLastGrantOfEachOfTheLastEightSessions) {
   }
 }
 
+TEST_F(Observing, TakesNoGrantOfAnEarlierSessionForOneOfItsSuccessorInTheSlot) {
+  named_lock(name()).lock();
+  ASSERT_EQ(look().grants.size(), 1U);
+  mapped_lockfile(name())->header.slot_hint.store(0);
+  const named_lock next(name());
+  EXPECT_TRUE(look().grants.empty());
+}
+
 TEST_F(Observing, ShowsNoGrantThatWasOnlyTried) {
   named_lock lock(name());
   const fencing_token granted = lock.acquire(0ns).token;
