@@ -145,6 +145,17 @@ TEST_F(Sessions, DoNotTakeThePlaceOfADeadHolder) {  // lockfile.hpp, F1
 
 // TORTURE 51
 
+TEST_F(Sessions, InThePlaceOfADeadWaiterMoveTheLine) {  // line.hpp, L4
+  const named_lock first(name());
+  const mapped_lockfile file(name());
+  file->slots[5].ticket.store(1);
+  file->header.slot_hint.store(5);
+  const std::uint64_t moves = file->header.moves;
+  const named_lock in_its_place(name());
+  EXPECT_EQ(file->slots[5].ticket, 0U);
+  EXPECT_EQ(file->header.moves, moves + 1);
+}
+
 TEST_F(Sessions, BeyondFourThousandAreAClearErrorAndTheOthersKeepWorking) {
   EXPECT_TRUE(passes_in_child([&] {
     if (!limit_descriptors(4100)) {
