@@ -2,6 +2,7 @@
 #include "file/initialise.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <vector>
 
@@ -49,13 +50,14 @@ bool has_signature(const header& h) noexcept {
   return std::memcmp(h.signature, signature, sizeof signature) == 0;
 }
 
-bool is_lockfile(const char* path) noexcept {
+found file_at(const char* path) noexcept {
   const int fd = sys.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
-  if (fd < 0) return false;
+  if (fd < 0) return errno == EACCES || errno == EPERM ? found::unreadable : found::other;
   char start[sizeof signature];
   const ssize_t n = sys.pread(fd, start, sizeof start, 0);
   sys.close(fd);
-  return n == sizeof start && std::memcmp(start, signature, signature_kind) == 0;
+  const bool is_ours = n == sizeof start && std::memcmp(start, signature, signature_kind) == 0;
+  return is_ours ? found::lockfile : found::other;
 }
 
 bool is_half_made(int fd, std::uint64_t size) noexcept {

@@ -13,8 +13,11 @@ namespace lockbyfile::file {
 
 [[nodiscard]] bool has_signature(const header& h) noexcept;
 
-/// Whether the file begins as a lockfile does, in any format. Not for symbolic links.
-[[nodiscard]] bool is_lockfile(const char* path) noexcept;
+enum class found { lockfile, other, unreadable };
+
+/// What the file at `path` is by how it begins, in any format. A symbolic link, and what is no
+/// regular file, is `other`.
+[[nodiscard]] found file_at(const char* path) noexcept;
 
 /// Whether a file without our signature is one of ours nevertheless: it consists of
 /// zeros, but for what initialise_blank writes before the signature, or it was cut off

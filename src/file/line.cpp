@@ -90,6 +90,7 @@ void line::join(instant now) noexcept {
   reach(point::ticket_drawn);
   own.ticket.store(ticket_);
   reach(point::ticket_published);
+  if (number(h.tickets.load()) != ticket_) have_moved();  // somebody behind us may not have seen us
   h.last_to_join.store(ticket_);
   reach(point::line_joined);
 }
@@ -110,7 +111,7 @@ void line::drop(slot& s, std::uint64_t ticket) noexcept {
 
 bool line::is_true(const view& v) const noexcept {
   const image& f = file_.get();
-  return v.moves == f.header.moves.load() && v.last_to_join == f.header.last_to_join.load() &&
+  return v.moves == f.header.moves.load() &&
          (v.place == 0 || f.slots[v.head_slot].ticket.load() == v.head);
 }
 
@@ -131,14 +132,14 @@ std::uint32_t line::place() noexcept {
     if (ticket_ == 0 || !is_true(seen_)) {
       header& h = file_.get().header;
       seen_.moves = h.moves.load();
-      seen_.last_to_join = h.last_to_join.load();
+      const std::uint64_t hint = h.last_to_join.load();
       std::uint64_t front = h.front.load();
       if (ticket_ != 0 && pair(front).head == mark(ticket_, file_.own_slot())) {  // (L6)
         seen_.place = 0;
         return 0;
       }
       const scan_result r = scan();
-      if (r.head == 0) clear_hint(seen_.last_to_join);
+      if (r.head == 0) clear_hint(hint);
       seen_.head = r.head;
       seen_.head_slot = r.head_slot;
       seen_.place = r.ahead;

@@ -88,6 +88,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "core/instant.hpp"
 #include "file/lockfile.hpp"
@@ -178,11 +179,12 @@ class line {
   [[nodiscard]] bool is_behind(std::uint32_t place_mark) const noexcept;
   [[nodiscard]] pair front_after(pair found) const noexcept;
   void foresee(pair front) noexcept;
-  /// The line as we saw it last: true as long as nobody has joined or left.
+  /// The line as we saw it last: true as long as nobody has left. Whoever joins comes after us;
+  /// or it drew its ticket before ours and published it after our look, and then calls that a
+  /// move: a later ticket has been drawn by then.
   struct view {
-    std::uint64_t moves = 0;
-    std::uint64_t last_to_join = 0;
-    std::uint64_t head = 0;  // ticket
+    std::uint64_t moves = std::numeric_limits<std::uint64_t>::max();  // not seen yet
+    std::uint64_t head = 0;                                           // ticket
     std::uint32_t head_slot = 0;
     std::uint32_t place = 0;
   };

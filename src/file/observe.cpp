@@ -3,7 +3,6 @@
 // Reading a lockfile without taking part. Every field is read while others may write
 // it, so a holder counts only if the word is the same before and after, and a grant in
 // the list only if its marks are.
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -152,20 +151,22 @@ std::optional<lock_state> observe(std::string_view name, const lock_options& opt
 
 std::vector<std::string> list(const std::string& directory) {
   std::error_code ec;
-  std::vector<std::string> found;
+  std::vector<std::string> paths;
   const std::string shown = directory.empty() ? "." : directory;
   for (std::filesystem::directory_iterator i(shown, ec), end; !ec && i != end; i.increment(ec)) {
     std::error_code ignored;
-    if (i->symlink_status(ignored).type() != std::filesystem::file_type::regular) continue;
+    // By what the directory tells, without a look at the file: opening a device may act on it.
+    if (i->is_symlink(ignored) || !i->is_regular_file(ignored)) continue;
+    const found what = file_at(i->path().c_str());
     // One that may not be read is judged by its name.
-    const bool unreadable = ::access(i->path().c_str(), R_OK) != 0;
-    if (is_lockfile(i->path().c_str()) || (unreadable && i->path().extension() == ".lockfile")) {
-      found.push_back(i->path().string());
+    if (what == found::lockfile ||
+        (what == found::unreadable && i->path().extension() == ".lockfile")) {
+      paths.push_back(i->path().string());
     }
   }
   if (ec) throw lock_error(ec, "cannot read the directory " + shown, shown);
-  std::sort(found.begin(), found.end());
-  return found;
+  std::sort(paths.begin(), paths.end());
+  return paths;
 }
 
 }  // namespace lockbyfile

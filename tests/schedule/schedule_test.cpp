@@ -316,6 +316,28 @@ TEST_F(ScheduleOfALine, AHeadThatIsStoppedAfterBeingWokenLosesItsTurnAndNotItsPl
   EXPECT_TRUE(third.end_acquire());
 }
 
+TEST_F(ScheduleOfALine, OneThatJoinsLateIsNotTakenForOneThatCameLater) {  // P7
+  lock_process holder(name());
+  staged_process late(name());
+  lock_process second(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  late.stop_at(point::ticket_drawn);
+  late.begin_acquire(forever);
+  late.await_stop();
+  queue(second);  // and has the lower place until then
+  late.stop_at(point::woken);
+  late.go_on();
+  late.await_stop();  // in line
+  const auto released = steady_now();
+  ASSERT_EQ(holder.release(), std::error_code());
+  const outcome o = second.end_acquire();
+  ASSERT_TRUE(o);
+  EXPECT_GE(o.ended - released, 20ms) << "it went first as if there were nobody";
+  late.go_on();
+  EXPECT_EQ(second.release(), std::error_code());
+  EXPECT_TRUE(late.end_acquire());
+}
+
 /// The second in line has taken the lock past a stopped head, and is about to mark it as dozing.
 class ScheduleOfPassingOver : public LockTest {
  public:
