@@ -22,7 +22,8 @@ int code_of(errc error) noexcept {
     case errc::wrong_engine:
     case errc::damaged:
     case errc::clock_mismatch:
-    case errc::network_filesystem: return exit_wrong_file;
+    case errc::network_filesystem:
+    case errc::unreachable: return exit_wrong_file;
     case errc::too_many_sessions:
     case errc::stuck: return exit_cannot_create;
     case errc::would_deadlock: return exit_other;

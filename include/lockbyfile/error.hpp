@@ -36,6 +36,7 @@ enum class errc {
                        // the monotonic clock of this process is faked
   network_filesystem,  // shared memory does not reach the other hosts
   stuck,               // another process was stopped while setting up the file
+  unreachable,         // no server of the engine answers, or they have no majority
 };
 
 [[nodiscard]] LOCKBYFILE_EXPORT const std::error_category& lock_category() noexcept;

@@ -22,6 +22,19 @@ enum class truncation_guard {
   leave_out,  // the program deals with SIGBUS itself
 };
 
+/// Who this process is to etcd (names etcd://... and etcds://..., docs/etcd.md). What is left
+/// empty is taken from the environment: LOCKBYFILE_ETCD_CACERT, _CERT, _KEY, _USER and
+/// _PASSWORD_FILE, but not in a setuid program. Files are read when the lock is opened. There
+/// is no way to give a password on a command line or in a name: others can read those.
+struct etcd_access {
+  std::string ca_file = {};    // PEM, for etcds://; none: the system's authorities
+  std::string cert_file = {};  // PEM, a client certificate ...
+  std::string key_file = {};   // ... and its key
+  std::string user = {};
+  std::string password = {};
+  std::string password_file = {};  // its first line, if there is no password
+};
+
 struct lock_options {
   /// How long a grant lasts unless renewed, from 1 ns. The holder's lease rules:
   /// waiters obey it, whatever their own setting. A lease of a second or more
@@ -54,6 +67,8 @@ struct lock_options {
   /// second: whether to give up (cancelled). For interpreters, which run their users' signal
   /// handlers between two steps of theirs. Must not throw, nor use this lock.
   std::function<bool()> gives_up = {};
+
+  etcd_access etcd = {};
 };
 
 }  // namespace lockbyfile

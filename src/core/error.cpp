@@ -27,6 +27,7 @@ class category final : public std::error_category {
       case errc::too_many_sessions: return "too many sessions have the lock open";
       case errc::clock_mismatch: return "instants of two clocks cannot be compared";
       case errc::network_filesystem: return "a network filesystem cannot carry this lock";
+      case errc::unreachable: return "the servers that keep the lock cannot be reached";
       case errc::stuck: return "another process stopped while it set up the lockfile";
     }
     return "unknown error " + std::to_string(value);

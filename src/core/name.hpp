@@ -13,7 +13,7 @@ namespace lockbyfile {
 ///   backup        -> DIRECTORY/backup.lockfile, where DIRECTORY is `directory`, or
 ///                    $LOCKBYFILE_DIR if that is empty, or the current directory
 ///   ./locks/db    -> that path
-///   scheme://…    -> reserved for other engines: wrong_engine
+///   scheme://…    -> other engines' (engines.hpp): wrong_engine
 ///
 /// The directory is resolved here, symbolic links and `..` included, so that a later
 /// chdir or a relinked directory changes nothing. Throws lock_error: invalid_name,

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/engine.hpp"
+#include "core/engines.hpp"
+#include "core/module_session.hpp"
 #include "core/name.hpp"
 #include "core/options.hpp"
 #include "file/session.hpp"
@@ -8,6 +10,7 @@ namespace lockbyfile {
 
 std::unique_ptr<session> open_session(std::string_view name, const lock_options& options) {
   check(options, name);
+  if (is_for_etcd(name)) return std::make_unique<module_session>(name, options);
   return std::make_unique<file::file_session>(resolve(name, options.directory), options);
 }
 

@@ -18,6 +18,7 @@
 #include <lockbyfile/maintain.hpp>
 #include <lockbyfile/observe.hpp>
 
+#include "core/engines.hpp"
 #include "core/name.hpp"
 #include "file/line.hpp"
 #include "file/lockfile.hpp"
@@ -96,6 +97,8 @@ void caught(std::error_code& ec, F&& call) {
 }  // namespace
 
 void break_lock(std::string_view name, fencing_token expected, const lock_options& options) {
+  if (const engine_table* other = other_engine(name))
+    return other->break_lock(name, expected, options);
   lockfile file(resolve(name, options.directory), options);
   open_existing(file);
   header& h = file.get().header;
@@ -127,6 +130,7 @@ void break_lock(std::string_view name, fencing_token expected, const lock_option
 }
 
 void remove(std::string_view name, const lock_options& options) {
+  if (const engine_table* other = other_engine(name)) return other->remove(name, options);
   lockfile file(resolve(name, options.directory), options);
   if (!file.attach_without_slot(access::read_write)) {
     throw refused(errc::not_found, "there is no lockfile ", file.path());
@@ -139,6 +143,7 @@ void remove(std::string_view name, const lock_options& options, std::error_code&
 }
 
 std::vector<std::string> prune(const std::string& directory) {
+  if (const engine_table* other = other_engine(directory)) return other->prune(directory);
   std::vector<std::string> removed;
   for (const std::string& path : list(directory)) {
     std::error_code passed_over;

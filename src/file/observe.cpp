@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <lockbyfile/observe.hpp>
 
+#include "core/engines.hpp"
 #include "core/name.hpp"
 #include "file/initialise.hpp"
 #include "file/lockfile.hpp"
@@ -111,6 +112,7 @@ lock_error no_such_lock(const std::string& path) {
 }  // namespace
 
 lock_state observe(std::string_view name, const lock_options& options) {
+  if (const engine_table* other = other_engine(name)) return other->observe(name, options);
   lock_state state;
   state.path = resolve(name, options.directory);
   lockfile file(state.path, options);
@@ -150,6 +152,7 @@ std::optional<lock_state> observe(std::string_view name, const lock_options& opt
 }
 
 std::vector<std::string> list(const std::string& directory) {
+  if (const engine_table* other = other_engine(directory)) return other->list(directory);
   std::error_code ec;
   std::vector<std::string> paths;
   const std::string shown = directory.empty() ? "." : directory;

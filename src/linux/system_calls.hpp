@@ -12,6 +12,8 @@
 //                               stand-in where they fail
 //   access, and directories by  finding lockfiles, for list and prune, and resolving a name:
 //   std::filesystem             before there is a lock to be held
+//   open, read, write, close,   of load_engine.cpp: finding and copying a module, before there
+//   memfd_create                is a lock to be held
 //   threads, mutexes, sleeping  of the C++ library, for keep_alive, stop requests and FLock
 #pragma once
 

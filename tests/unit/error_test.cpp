@@ -13,7 +13,8 @@ constexpr errc all_codes[] = {
     errc::timed_out,         errc::cancelled,      errc::would_deadlock,     errc::not_holder,
     errc::lease_lost,        errc::in_use,         errc::token_mismatch,     errc::not_found,
     errc::invalid_name,      errc::invalid_option, errc::wrong_engine,       errc::damaged,
-    errc::too_many_sessions, errc::clock_mismatch, errc::network_filesystem, errc::stuck};
+    errc::too_many_sessions, errc::clock_mismatch, errc::network_filesystem, errc::stuck,
+    errc::unreachable};
 
 TEST(Error, EveryCodeHasAMessageOfItsOwn) {
   std::set<std::string> messages;
@@ -46,7 +47,8 @@ TEST(Error, CodesOfTheSameMeaningEqualThoseOfStd) {
 TEST(Error, OtherCodesEqualNoneOfStd) {
   for (const errc code :
        {errc::not_holder, errc::lease_lost, errc::token_mismatch, errc::wrong_engine, errc::damaged,
-        errc::too_many_sessions, errc::clock_mismatch, errc::network_filesystem, errc::stuck}) {
+        errc::too_many_sessions, errc::clock_mismatch, errc::network_filesystem, errc::stuck,
+        errc::unreachable}) {
     const std::error_condition own = std::error_code(code).default_error_condition();
     EXPECT_EQ(own.category(), lock_category()) << std::error_code(code).message();
     EXPECT_NE(std::error_code(code), std::errc::timed_out);

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Engines that are not part of the library: which name asks for one, and how it comes into the
+// process. The library and the command have no need of what such an engine is made of; it is a
+// module, loaded when the first name asks for it.
+//
+// Where it is looked for, in this order: beside the file that this code is in (the program or the
+// shared library), and in the directory that the build names (LOCKBYFILE_MODULE_DIRECTORY). Never
+// in the current directory, nor where the environment says. A setuid program looks only in the
+// latter: a user might have made a link to the program in a directory of his.
+//
+// fork: a module may have threads and descriptors that a child must not touch. The first name that
+// asks for it in the child gets a second instance, loaded from a copy of the file in memory: the
+// dynamic linker knows a file by its inode. So what the parent's has is left alone.
+//
+// A module is of the same build as the library: they share C++ types. That is what the version
+// is for.
+#pragma once
+
+#include <lockbyfile/maintain.hpp>
+#include <lockbyfile/observe.hpp>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "core/engine.hpp"
+
+namespace lockbyfile {
+
+inline constexpr const char* engine_version = "lockbyfile engine 1, C++ by " __VERSION__;
+
+/// What a module can do.
+struct engine_table {
+  const char* version;
+  std::unique_ptr<session> (*open)(std::string_view name, const lock_options& options);
+  lock_state (*observe)(std::string_view name, const lock_options& options);
+  void (*break_lock)(std::string_view name, fencing_token expected, const lock_options& options);
+  void (*remove)(std::string_view name, const lock_options& options);
+  std::vector<std::string> (*list)(std::string_view folder);
+  std::vector<std::string> (*prune)(std::string_view folder);
+};
+
+/// What a module is given.
+struct engine_host {
+  const std::error_category* category;
+};
+
+/// The one symbol of a module, `lockbyfile_engine_module`.
+using engine_entry = const engine_table*(const engine_host*);
+
+inline bool is_for_etcd(std::string_view name) noexcept {
+  return name.starts_with("etcd://") || name.starts_with("etcds://");
+}
+
+/// The engine of this process for names that ask for etcd. Throws lock_error (wrong_engine) if
+/// the module is missing or of another build, and says what to install. A program may have
+/// a definition of its own, which then takes the place of loading (cli/).
+const engine_table& etcd_engine(std::string_view name);
+
+/// The engine that `name` asks for, or null if that is the one of files.
+inline const engine_table* other_engine(std::string_view name) {
+  return is_for_etcd(name) ? &etcd_engine(name) : nullptr;
+}
+
+}  // namespace lockbyfile

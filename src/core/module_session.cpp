@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/module_session.hpp"
+
+#include "core/engines.hpp"
+
+namespace lockbyfile {
+
+module_session::module_session(std::string_view name, const lock_options& options)
+    : name_(name),
+      options_(options),
+      inner_(etcd_engine(name).open(name, options)),
+      path_(inner_->path()) {}
+
+module_session::~module_session() {
+  if (!is_ours()) (void)inner_.release();
+}
+
+std::optional<grant> module_session::acquire(instant deadline, const std::stop_token& stop,
+                                             std::error_code& ec) {
+  if (!is_ours()) {
+    auto opened = etcd_engine(name_).open(name_, options_);
+    (void)inner_.release();  // leaked: it is the parent's
+    inner_ = std::move(opened);
+    process_ = process_epoch();
+  }
+  return inner_->acquire(deadline, stop, ec);
+}
+
+void module_session::renew(std::error_code& ec) {
+  if (is_ours()) return inner_->renew(ec);
+  ec = errc::not_holder;
+}
+
+void module_session::release(std::error_code& ec) noexcept {
+  if (is_ours()) return inner_->release(ec);
+  ec = errc::not_holder;
+}
+
+void module_session::release_quietly() noexcept {
+  if (is_ours()) inner_->release_quietly();
+}
+
+void module_session::set_lease(std::chrono::nanoseconds lease) noexcept {
+  if (is_ours()) inner_->set_lease(lease);
+  options_.lease = lease;
+}
+
+std::chrono::nanoseconds module_session::lease() const noexcept {
+  return is_ours() ? inner_->lease() : options_.lease;
+}
+
+std::chrono::nanoseconds module_session::lease_remaining() const noexcept {
+  return is_ours() ? inner_->lease_remaining() : std::chrono::nanoseconds(0);
+}
+
+bool module_session::is_held() const noexcept { return is_ours() && inner_->is_held(); }
+
+fencing_token module_session::token() const noexcept {
+  return is_ours() ? inner_->token() : fencing_token();
+}
+
+}  // namespace lockbyfile

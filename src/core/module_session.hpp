@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// module_session: a session of a module's engine, kept from the child of a fork.
+//
+// `inner_` belongs to the process that opened it. In another one it is neither asked nor
+// destroyed (it has threads and connections of the parent's); there, nothing is held, and acquire
+// opens a session anew, of the module's instance for that process (engines.hpp).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/engine.hpp"
+#include "linux/process_epoch.hpp"
+
+namespace lockbyfile {
+
+class module_session final : public session {
+ public:
+  module_session(std::string_view name, const lock_options& options);
+  ~module_session() override;
+
+  std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
+                               std::error_code& ec) override;
+  void renew(std::error_code& ec) override;
+  void release(std::error_code& ec) noexcept override;
+  void set_lease(std::chrono::nanoseconds lease) noexcept override;
+  bool acquire_at_once() noexcept override { return false; }
+  void release_quietly() noexcept override;
+
+  [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
+  [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;
+  [[nodiscard]] bool is_held() const noexcept override;
+  [[nodiscard]] fencing_token token() const noexcept override;
+  [[nodiscard]] const std::string& path() const noexcept override { return path_; }
+  [[nodiscard]] int lifeline() const noexcept override { return -1; }
+
+ private:
+  [[nodiscard]] bool is_ours() const noexcept { return process_ == process_epoch(); }
+
+  const std::string name_;
+  lock_options options_;
+  std::uint64_t process_ = process_epoch();
+  std::unique_ptr<session> inner_;
+  const std::string path_;
+};
+
+}  // namespace lockbyfile

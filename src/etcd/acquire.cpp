@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a session gets the lock: join the line, and sleep until the one before has gone or the
+// next look is due.
+//
+// (A1) Only `look` grants (line.hpp, L2), and it reads our own place in the same Txn: we may have
+//      lost it while we slept. Then we join anew, at the end.
+// (A2) The one before us is watched, and nobody else: a release wakes one waiter. What the watch
+//      tells is a reason to look. If it breaks or the revision was compacted away, we look, and
+//      watch anew from there; and every few seconds we look although nothing was told.
+// (A3) When patience is over or a stop was asked for, one last Txn takes the lock if it has
+//      become ours and gives up the place if not: a grant that arrives together is returned.
+// (A4) Whatever ends the wait otherwise (an error, an exception) gives up the etcd lease, and the
+//      place with it. So does an answer that got lost when there is no time to ask again.
+//
+// Servers that do not answer are asked again for as long as the place can be ours: until the
+// etcd lease has ended by our clock. With no place yet, for a TTL, and never beyond the deadline.
+#include <unistd.h>
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "etcd/errors.hpp"
+#include "etcd/session.hpp"
+
+namespace lockbyfile::etcd {
+
+namespace {
+
+constexpr instant between_looks = seconds(3);
+constexpr instant between_tries = milliseconds(100);
+constexpr instant between_questions = milliseconds(100);
+constexpr instant to_leave = milliseconds(100);
+
+std::int64_t wall_clock_ms() { return static_cast<std::int64_t>(wall_clock_us() / 1000); }
+
+}  // namespace
+
+class etcd_session::waiting {
+ public:
+  waiting(etcd_session& s, instant deadline, const std::stop_token& stop)
+      : s_(s), deadline_(deadline), stop_(stop), begun_(now()), asked_(s.lease()) {}
+  ~waiting() {
+    if (lease_ != 0) s_.give_up_lease(lease_);  // (A4)
+  }
+  waiting(const waiting&) = delete;
+  waiting& operator=(const waiting&) = delete;
+
+  std::optional<grant> once(std::error_code& ec);
+  std::optional<grant> in_line(std::error_code& ec);
+
+ private:
+  enum class outcome { changed, out_of_patience, cancelled };
+
+  void join();
+  void look();
+  void take_away_expired();
+  void watch_the_one_before();
+  outcome sleep(instant until);
+  std::optional<grant> end(outcome why, std::error_code& ec);
+  grant granted();
+  void tell_how(grant& result) const;
+  void note(const watch_event& event);
+  [[nodiscard]] bool goes_on_without(const grpc::Status& status, instant since) const;
+  [[noreturn]] void fail(const grpc::Status& status) const {
+    throw error_of(status, "cannot acquire", s_.where_);
+  }
+  entry granted_entry() {
+    sent_ = now();
+    entry e = s_.entry_for(asked_);
+    e.is_granted = true;
+    return e;
+  }
+
+  etcd_session& s_;
+  const instant deadline_;
+  const std::stop_token& stop_;
+  const instant begun_;
+  const std::chrono::nanoseconds asked_;
+
+  std::int64_t lease_ = 0;  // 0: we certainly have no place
+  instant sent_ = 0;        // before the Txn that may grant
+  entry entry_;             // which it writes
+  standing found_;
+  std::size_t ahead_ = 0;
+  std::optional<place> before_;  // whom we wait for, or waited for last
+  bool is_before_first_ = false;
+
+  std::deque<watch_event> events_;  // under s_.mutex_; outlives the watch
+  std::string watched_;
+  std::unique_ptr<watch> watch_;
+};
+
+std::optional<grant> etcd_session::acquire(instant deadline, const std::stop_token& stop,
+                                           std::error_code& ec) {
+  ec.clear();
+  bool is_over = false;
+  {
+    const std::lock_guard guard(mutex_);
+    if (is_acquiring_ || is_good(now())) {
+      ec = errc::would_deadlock;
+      return std::nullopt;
+    }
+    is_acquiring_ = true;
+    is_over = grant_.created != 0;
+  }
+  const struct alone {
+    etcd_session& s;
+    ~alone() {
+      const std::lock_guard guard(s.mutex_);
+      s.is_acquiring_ = false;
+    }
+  } us{*this};
+  if (is_over) release_quietly();  // lost, or run out: its place is in our way
+  return acquire_alone(deadline, stop, ec);
+}
+
+std::optional<grant> etcd_session::acquire_alone(instant deadline, const std::stop_token& stop,
+                                                 std::error_code& ec) {
+  waiting w(*this, deadline, stop);
+  if (deadline <= now()) return w.once(ec);
+  const std::stop_callback wake_up(stop, [this] {
+    const std::lock_guard guard(mutex_);
+    changed_.notify_all();
+  });
+  return w.in_line(ec);
+}
+
+std::optional<grant> etcd_session::waiting::once(std::error_code& ec) {
+  for (int i = 0; i < 3; ++i) {
+    const instant limit = call_limit(0);
+    lease_ = s_.lease_for(asked_, limit);
+    entry_ = granted_entry();
+    grpc::Status status = s_.line_.try_once(lease_, entry_, found_, limit);
+    if (is_lease_not_found(status)) {
+      s_.give_up_lease(std::exchange(lease_, 0));
+      continue;
+    }
+    if (!status.ok()) fail(status);
+    if (!found_.is_granted && found_.created != 0) {  // by a first try whose answer was lost
+      status = s_.line_.take_or_leave(lease_, found_.created, entry_, found_, limit);
+      if (!status.ok()) fail(status);
+    }
+    if (found_.is_granted) return granted();
+    lease_ = 0;
+    before_ = found_.before;
+    is_before_first_ = found_.is_before_first;
+    if (!before_ || !is_before_first_ || !before_->what.is_expired) break;
+    take_away_expired();
+  }
+  ec = errc::timed_out;
+  return std::nullopt;
+}
+
+std::optional<grant> etcd_session::waiting::in_line(std::error_code& ec) {
+  join();
+  ahead_ = found_.ahead;
+  for (;;) {
+    if (found_.is_granted) return granted();
+    if (found_.created == 0) {  // (A1)
+      join();
+      continue;
+    }
+    if (found_.before) before_ = found_.before;
+    is_before_first_ = found_.is_before_first;
+    if (before_ && is_before_first_ && before_->what.is_expired) {
+      take_away_expired();
+      look();
+      continue;
+    }
+    watch_the_one_before();
+    const outcome why = sleep(now() + between_looks);
+    if (why != outcome::changed) return end(why, ec);
+    look();
+  }
+}
+
+/// Whether to ask again after a failure; else it is told.
+bool etcd_session::waiting::goes_on_without(const grpc::Status& status, instant since) const {
+  if (!is_transient(status) || stop_.stop_requested()) return false;
+  return now() < std::min(deadline_, since + seconds(s_.where_.ttl));
+}
+
+void etcd_session::waiting::join() {
+  const instant since = now();
+  for (;;) {
+    const instant limit = call_limit(deadline_);
+    grpc::Status status;
+    try {
+      lease_ = s_.lease_for(asked_, limit);
+    } catch (const lock_error& e) {
+      if (e.code() != errc::unreachable || now() >= std::min(deadline_, since + seconds(s_.where_.ttl)) ||
+          stop_.stop_requested())
+        throw;
+      std::this_thread::sleep_for(between(0, between_tries));
+      continue;
+    }
+    const entry in_line = s_.entry_for(asked_);
+    entry_ = granted_entry();
+    status = s_.line_.join(lease_, entry_, in_line, found_, limit);
+    if (status.ok()) return;
+    if (is_lease_not_found(status)) {
+      s_.give_up_lease(std::exchange(lease_, 0));
+      continue;
+    }
+    if (!goes_on_without(status, since)) fail(status);
+    std::this_thread::sleep_for(between(0, between_tries));
+  }
+}
+
+void etcd_session::waiting::look() {
+  instant since = now();
+  for (;;) {
+    const std::string first = before_ && is_before_first_ ? before_->key : "";
+    entry_ = granted_entry();
+    const grpc::Status status = s_.line_.look(lease_, found_.created, first, entry_, found_,
+                                              std::max(call_limit(deadline_), now() + to_leave));
+    if (status.ok()) return;
+    if (is_lease_not_found(status)) {
+      found_.created = 0;
+      return;
+    }
+    if (!goes_on_without(status, since)) fail(status);
+    std::this_thread::sleep_for(between(0, between_tries));
+  }
+}
+
+void etcd_session::waiting::take_away_expired() {
+  bool done = false;  // if not, it was renewed or somebody else did: the next look tells
+  const grpc::Status status = s_.line_.take_away(*before_, done, call_limit(deadline_));
+  if (!status.ok() && !is_transient(status)) fail(status);
+}
+
+void etcd_session::waiting::watch_the_one_before() {
+  if (!before_ || !found_.before || (watch_ != nullptr && watched_ == before_->key)) return;
+  watch_.reset();
+  {
+    const std::lock_guard guard(s_.mutex_);
+    events_.clear();
+  }
+  watched_ = before_->key;
+  watch_ = std::make_unique<watch>(s_.client_, watched_, found_.revision + 1,
+                                   [this](const watch_event& e) { note(e); });
+}
+
+void etcd_session::waiting::note(const watch_event& event) {
+  const std::lock_guard guard(s_.mutex_);
+  events_.push_back(event);
+  s_.changed_.notify_all();
+}
+
+/// Until something says that a look is worth it, or `until`, when one is due.
+etcd_session::waiting::outcome etcd_session::waiting::sleep(instant until) {
+  instant next_question = s_.gives_up_ ? now() + between_questions : never;
+  std::unique_lock guard(s_.mutex_);
+  for (;;) {
+    while (!events_.empty()) {
+      const watch_event e = std::move(events_.front());
+      events_.pop_front();
+      if (e.what == watch_event::kind::deleted) return outcome::changed;
+      if (e.what == watch_event::kind::broken) {  // (A2)
+        guard.unlock();
+        watch_.reset();
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        return outcome::changed;
+      }
+      before_->what = read_entry(e.value);
+      before_->modified = e.mod_revision;
+      if (before_->what.is_granted) is_before_first_ = true;
+      if (before_->what.is_expired && is_before_first_) return outcome::changed;
+    }
+    if (s_.lease_.id != lease_) return outcome::changed;
+    if (stop_.stop_requested()) return outcome::cancelled;
+    const instant t = now();
+    if (t >= deadline_) return outcome::out_of_patience;
+    if (t >= until) return outcome::changed;
+    if (t >= next_question) {
+      guard.unlock();
+      const bool gives_up = s_.gives_up_();
+      next_question = now() + between_questions;
+      guard.lock();
+      if (gives_up) return outcome::cancelled;
+      continue;
+    }
+    s_.changed_.wait_for(guard, between(t, std::min({until, deadline_, next_question})));
+  }
+}
+
+std::optional<grant> etcd_session::waiting::end(outcome why, std::error_code& ec) {
+  entry_ = granted_entry();
+  const std::int64_t created = found_.created;
+  const grpc::Status status =
+      s_.line_.take_or_leave(lease_, created, entry_, found_, now() + to_leave);
+  if (status.ok() && found_.is_granted) return granted();
+  if (status.ok()) lease_ = 0;
+  ec = why == outcome::cancelled ? errc::cancelled : errc::timed_out;
+  return std::nullopt;
+}
+
+grant etcd_session::waiting::granted() {
+  entry_.how = grant_kind::free;
+  grant result;
+  result.token = fencing_token(static_cast<std::uint64_t>(found_.revision));
+  result.place = ahead_;
+  tell_how(result);
+  entry_.how = result.how;
+  s_.take(found_, std::exchange(lease_, 0), asked_, entry_, sent_);
+  result.waited = between(begun_, now());
+  return result;
+}
+
+void etcd_session::waiting::tell_how(grant& result) const {
+  if (!before_ || !before_->what.is_ours || s_.where_.raw) return;  // nobody tells
+  const bool has_record = found_.last && found_.last->created == before_->created;
+  if (has_record && found_.last->end != ending::expired) return;
+  if (has_record) {
+    result.how = grant_kind::expired;
+  } else if (is_before_first_ && before_->what.is_expired) {  // taken away by us
+    result.how = grant_kind::expired;
+  } else if (is_before_first_) {
+    result.how = grant_kind::abandoned;
+  } else {
+    return;  // it gave up
+  }
+  result.previous = before_->what.who();
+}
+
+void etcd_session::take(const standing& found, std::int64_t lease, std::chrono::nanoseconds asked,
+                        const entry& what, instant sent) {
+  const std::lock_guard guard(mutex_);
+  grant_ = {};
+  grant_.created = found.created;
+  grant_.lease = lease;
+  grant_.what = what;
+  grant_.since = now();
+  grant_.deadline = after(sent, asked);
+  token_ = static_cast<std::uint64_t>(found.revision);
+  grant_.what.token = token_;
+  wake_keeper_for(std::min(grant_.deadline, grant_.since + milliseconds(100)));
+}
+
+entry etcd_session::entry_for(std::chrono::nanoseconds lease) const {
+  static const std::string host = this_host();
+  entry e;
+  e.is_ours = true;
+  e.pid = static_cast<unsigned>(::getpid());
+  e.user = ::geteuid();
+  e.command = description_;
+  e.host = host;
+  e.since_ms = wall_clock_ms();
+  e.lease_ns = lease == no_lease ? 0 : lease.count();
+  return e;
+}
+
+/// An etcd lease for a grant with this lease (E2): the one that we have, or a new one.
+std::int64_t etcd_session::lease_for(std::chrono::nanoseconds lease, instant deadline) {
+  const auto whole = std::chrono::ceil<std::chrono::seconds>(
+      std::min<std::chrono::nanoseconds>(lease, std::chrono::hours(1)));
+  const unsigned wanted = std::clamp(static_cast<unsigned>(whole.count()), 1U, where_.ttl);
+  {
+    const std::lock_guard guard(mutex_);
+    if (lease_.id != 0 && lease_.asked == wanted && now() < lease_.good_until) return lease_.id;
+  }
+  give_up_lease(0);
+  wire::LeaseGrantRequest request;
+  request.set_ttl(wanted);
+  wire::LeaseGrantResponse answer;
+  const instant sent = now();
+  const grpc::Status status =
+      client_.call("/etcdserverpb.Lease/LeaseGrant", request, answer, deadline);
+  if (!status.ok()) throw error_of(status, "cannot open", where_);
+  const std::lock_guard guard(mutex_);
+  lease_.id = answer.id();
+  lease_.asked = wanted;
+  lease_.ttl = seconds(static_cast<std::uint64_t>(std::max<std::int64_t>(answer.ttl(), 1)));
+  lease_.good_until = sent + lease_.ttl - lease_.ttl / 20;
+  lease_.next_beat = sent + lease_.ttl / 3;
+  start_keeper();
+  keeper_wakes_.notify_all();
+  return lease_.id;
+}
+
+/// 0: whichever we have. What hangs on it goes with it.
+void etcd_session::give_up_lease(std::int64_t lease) {
+  const std::lock_guard guard(mutex_);
+  if (lease_.id == 0 || (lease != 0 && lease_.id != lease)) return;
+  revocations_.push_back({lease_.id, lease_.good_until + lease_.ttl / 10, 0});
+  lease_ = {};
+  keeper_wakes_.notify_all();
+}
+
+}  // namespace lockbyfile::etcd

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "etcd/client.hpp"
+
+#include <grpc/support/log.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <algorithm>
+
+#include "etcd/errors.hpp"
+#include "etcd/no_signals.hpp"
+
+namespace lockbyfile::etcd {
+
+namespace {
+
+constexpr instant longest_share = milliseconds(1500);
+
+gpr_timespec as_timespec(instant t) {
+  gpr_timespec result{};
+  result.clock_type = GPR_CLOCK_MONOTONIC;
+  result.tv_sec = static_cast<std::int64_t>(t / 1'000'000'000);
+  result.tv_nsec = static_cast<std::int32_t>(t % 1'000'000'000);
+  return result;
+}
+
+grpc::ByteBuffer buffer_of(const std::string& bytes) {
+  const grpc::Slice slice(bytes);
+  return {&slice, 1};
+}
+
+std::string bytes_of(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  std::string bytes;
+  if (!buffer.Dump(&slices).ok()) return bytes;
+  for (const grpc::Slice& s : slices)
+    bytes.append(reinterpret_cast<const char*>(s.begin()), s.size());
+  return bytes;
+}
+
+std::shared_ptr<grpc::ChannelCredentials> channel_credentials(const address& where,
+                                                              const credentials& who) {
+  if (!where.tls) return grpc::InsecureChannelCredentials();
+  return grpc::SslCredentials({.pem_root_certs = who.ca,
+                               .pem_private_key = who.key,
+                               .pem_cert_chain = who.certificate});
+}
+
+grpc::ChannelArguments channel_arguments() {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);  // also the limit of a try
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);  // a dead machine says nothing
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
+  return arguments;
+}
+
+/// Waits for the one operation in flight.
+bool completes(grpc::CompletionQueue& queue) {
+  void* tag = nullptr;
+  bool ok = false;
+  return queue.Next(&tag, &ok) && ok;
+}
+
+void drain(grpc::CompletionQueue& queue) {
+  queue.Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) {
+  }
+}
+
+}  // namespace
+
+client::client(const address& where, const etcd_access& access)
+    : where_(where), who_(where, access) {
+  const no_signals guard;
+  gpr_set_log_function([](gpr_log_func_args*) {});  // errors are ours to tell
+  const auto credentials = channel_credentials(where_, who_);
+  for (const std::string& endpoint : where_.endpoints) {
+    channels_.push_back(
+        grpc::CreateCustomChannel("dns:///" + endpoint, credentials, channel_arguments()));
+  }
+}
+
+std::shared_ptr<grpc::Channel> client::channel() const { return channels_[current_.load()]; }
+
+void client::move_on() { current_.store((current_.load() + 1) % channels_.size()); }
+
+void client::prepare(grpc::ClientContext& context) {
+  const std::lock_guard guard(mutex_);
+  if (!token_.empty()) context.AddMetadata("token", token_);
+}
+
+instant client::share_of(instant deadline) const {
+  if (channels_.size() == 1) return deadline;
+  const instant begun = now();
+  const auto left = static_cast<instant>(between(begun, deadline).count());
+  return std::min(deadline, begun + std::clamp(left / channels_.size(), milliseconds(50),
+                                               longest_share));
+}
+
+grpc::Status client::try_once(std::size_t endpoint, const char* method, const std::string& request,
+                              std::string& reply, instant deadline) {
+  const no_signals guard;
+  grpc::ClientContext context;
+  context.set_deadline(as_timespec(deadline));
+  prepare(context);
+  grpc::GenericStub stub(channels_[endpoint]);
+  grpc::CompletionQueue queue;
+  const auto pending = stub.PrepareUnaryCall(&context, method, buffer_of(request), &queue);
+  pending->StartCall();
+  grpc::ByteBuffer answer;
+  grpc::Status status;
+  pending->Finish(&answer, &status, nullptr);
+  completes(queue);
+  drain(queue);
+  if (status.ok()) reply = bytes_of(answer);
+  return status;
+}
+
+grpc::Status client::exchange(const char* method, const std::string& request, std::string& reply,
+                              instant deadline) {
+  const std::size_t first = current_.load();
+  bool has_authenticated = false;
+  grpc::Status status;
+  if (!who_.user.empty()) {
+    std::unique_lock guard(mutex_);
+    const bool has_token = !token_.empty();
+    guard.unlock();
+    if (!has_token) {
+      has_authenticated = true;
+      status = authenticate(deadline);
+      if (!status.ok()) return status;
+    }
+  }
+  for (std::size_t i = 0; i < channels_.size();) {
+    const std::size_t endpoint = (first + i) % channels_.size();
+    status = try_once(endpoint, method, request, reply, share_of(deadline));
+    if (wants_authentication(status) && !who_.user.empty() && !has_authenticated) {
+      has_authenticated = true;
+      const grpc::Status renewed = authenticate(deadline);
+      if (!renewed.ok()) return renewed;
+      continue;
+    }
+    if (!is_transient(status)) {
+      current_.store(endpoint);
+      return status;
+    }
+    if (now() >= deadline) break;
+    ++i;
+  }
+  move_on();
+  return status;
+}
+
+grpc::Status client::authenticate(instant deadline) {
+  wire::AuthenticateRequest request;
+  request.set_name(who_.user);
+  request.set_password(who_.password);
+  {
+    const std::lock_guard guard(mutex_);
+    token_.clear();
+  }
+  grpc::Status status;
+  for (std::size_t i = 0; i < channels_.size(); ++i) {
+    std::string reply;
+    const std::size_t endpoint = (current_.load() + i) % channels_.size();
+    status = try_once(endpoint, "/etcdserverpb.Auth/Authenticate", request.SerializeAsString(),
+                      reply, share_of(deadline));
+    if (status.ok()) {
+      wire::AuthenticateResponse answer;
+      if (!answer.ParseFromString(reply)) return nonsense();
+      const std::lock_guard guard(mutex_);
+      token_ = answer.token();
+      return status;
+    }
+    if (needs_no_authentication(status)) return grpc::Status::OK;
+    if (!is_transient(status)) return status;
+  }
+  return status;
+}
+
+grpc::Status client::checked(std::uint64_t cluster) {
+  std::uint64_t known = 0;
+  if (cluster_.compare_exchange_strong(known, cluster) || known == cluster)
+    return grpc::Status::OK;
+  return {grpc::StatusCode::FAILED_PRECONDITION, wrong_cluster_text};
+}
+
+grpc::Status client::nonsense() {
+  return {grpc::StatusCode::UNIMPLEMENTED, "its answer is none of etcd's v3 API"};
+}
+
+grpc::Status client::keep_alive(std::int64_t lease, std::int64_t& ttl, instant deadline) {
+  wire::LeaseKeepAliveRequest request;
+  request.set_id(lease);
+  const grpc::ByteBuffer asked = buffer_of(request.SerializeAsString());
+  grpc::Status status;
+  for (std::size_t i = 0; i < channels_.size() && now() < deadline; ++i) {
+    const no_signals guard;
+    grpc::ClientContext context;
+    context.set_deadline(as_timespec(share_of(deadline)));
+    context.AddMetadata("hasleader", "true");
+    prepare(context);
+    grpc::GenericStub stub(channel());
+    grpc::CompletionQueue queue;
+    const auto stream = stub.PrepareCall(&context, "/etcdserverpb.Lease/LeaseKeepAlive", &queue);
+    stream->StartCall(nullptr);
+    grpc::ByteBuffer reply;
+    bool answered = completes(queue);
+    if (answered) {
+      stream->Write(asked, nullptr);
+      answered = completes(queue);
+    }
+    if (answered) {
+      stream->Read(&reply, nullptr);
+      answered = completes(queue);
+    }
+    if (answered) {
+      context.TryCancel();
+    }
+    stream->Finish(&status, nullptr);
+    completes(queue);
+    drain(queue);
+    wire::LeaseKeepAliveResponse answer;
+    if (answered) {
+      if (!answer.ParseFromString(bytes_of(reply))) return nonsense();
+      ttl = answer.ttl();
+      return checked(answer.header().cluster_id());
+    }
+    if (wants_authentication(status) && !who_.user.empty()) (void)authenticate(deadline);
+    move_on();
+  }
+  return status;
+}
+
+}  // namespace lockbyfile::etcd

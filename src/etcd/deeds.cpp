@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "etcd/deeds.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "etcd/errors.hpp"
+#include "etcd/line.hpp"
+
+namespace lockbyfile::etcd {
+
+namespace {
+
+using wall_time = std::chrono::system_clock::time_point;
+
+constexpr instant longest_deed = milliseconds(5000);
+
+wall_time at_ms(std::int64_t ms) { return wall_time(std::chrono::milliseconds(ms)); }
+
+std::chrono::nanoseconds since(std::int64_t ms) {
+  return std::max<std::chrono::nanoseconds>(std::chrono::system_clock::now() - at_ms(ms), {});
+}
+
+/// A lock as it is in etcd.
+struct looked_at {
+  address where;
+  client on;
+  line places_of;
+  std::vector<place> places;
+  std::optional<record> last;
+  bool has_record = false;
+
+  looked_at(address a, const lock_options& options)
+      : where(std::move(a)),
+        on(where, options.etcd),
+        places_of(on, lock_keys(where.name, where.raw)) {}
+
+  void read(const char* what) {
+    const auto status = places_of.read(places, last, has_record, now() + longest_deed);
+    if (!status.ok()) throw error_of(status, what, where);
+  }
+  [[nodiscard]] lock_error refused(errc code, const std::string& why) const {
+    const std::string path = where.text();
+    return {code, path + why, path};
+  }
+};
+
+/// Its end is told by the mark alone: clocks of two machines are not compared.
+holder_info holder_of(const place& p) {
+  holder_info h;
+  h.who = p.what.who();
+  h.token = fencing_token(p.token());
+  h.since = at_ms(p.what.since_ms);
+  h.alive = true;
+  h.lease = h.lease_left = no_lease;
+  if (p.what.lease_ns == 0) return h;
+  h.lease = std::chrono::nanoseconds(p.what.lease_ns);
+  h.lease_left = p.what.is_expired
+                     ? std::chrono::nanoseconds(0)
+                     : std::max<std::chrono::nanoseconds>(h.lease - since(p.what.since_ms),
+                                                          std::chrono::milliseconds(1));
+  return h;
+}
+
+grant_info grant_of(const entry& e, std::uint64_t token) {
+  return {e.who(), fencing_token(token), e.how, at_ms(e.since_ms)};
+}
+
+}  // namespace
+
+lock_state observe(std::string_view url, const lock_options& options) {
+  looked_at l(parse_url(url), options);
+  l.read("cannot look at");
+  if (l.places.empty() && !l.has_record) throw l.refused(errc::not_found, " was never held");
+  lock_state state;
+  state.path = l.where.text();
+  if (!l.places.empty()) {
+    const place& first = l.places.front();
+    state.holder = holder_of(first);
+    if (first.what.is_granted) state.grants.push_back(grant_of(first.what, first.token()));
+  }
+  for (std::size_t i = 1; i < l.places.size(); ++i)
+    state.waiters.push_back({l.places[i].what.who(), since(l.places[i].what.since_ms)});
+  if (l.last) state.grants.push_back(grant_of(l.last->holder, l.last->holder.token));
+  return state;
+}
+
+void break_lock(std::string_view url, fencing_token expected, const lock_options& options) {
+  looked_at l(parse_url(url), options);
+  for (bool done = false; !done;) {
+    l.read("cannot break");
+    if (l.places.empty()) throw l.refused(errc::token_mismatch, " is not held by anybody");
+    const place& holder = l.places.front();
+    if (expected && holder.token() != expected.value()) {
+      throw l.refused(errc::token_mismatch,
+                      " is held under token " + std::to_string(holder.token()));
+    }
+    const auto status = l.places_of.break_open(holder, done, now() + longest_deed);
+    if (!status.ok()) throw error_of(status, "cannot break", l.where);
+  }
+}
+
+void remove(std::string_view url, const lock_options& options) {
+  looked_at l(parse_url(url), options);
+  l.read("cannot remove");
+  if (!l.places.empty()) throw l.refused(errc::in_use, " is held");
+  if (!l.has_record) throw l.refused(errc::not_found, " was never held");
+  bool done = false;
+  const auto status = l.places_of.forget(done, now() + longest_deed);
+  if (!status.ok()) throw error_of(status, "cannot remove", l.where);
+  if (!done) throw l.refused(errc::in_use, " has just been acquired");
+}
+
+std::vector<std::string> list(std::string_view folder) {
+  const address where = parse_folder(folder);
+  client on(where, {});
+  wire::RangeRequest request;
+  const std::string below =
+      where.name.empty() ? "" : escaped(where.name, escape_slash::no) + '/';
+  request.set_key(below.empty() ? std::string(1, '\0') : below);
+  request.set_range_end(below.empty() ? std::string(1, '\0')
+                                      : below.substr(0, below.size() - 1) + '0');
+  request.set_keys_only(true);
+  wire::RangeResponse answer;
+  const auto status = on.call("/etcdserverpb.KV/Range", request, answer, now() + longest_deed);
+  if (!status.ok()) throw error_of(status, "cannot list", where);
+  std::set<std::string> found;
+  for (const auto& kv : answer.kvs())
+    if (const auto name = name_of_key(kv.key())) found.insert(where.text_of(*name));
+  return {found.begin(), found.end()};
+}
+
+std::vector<std::string> prune(std::string_view folder) {
+  std::vector<std::string> removed;
+  for (const std::string& url : list(folder)) {
+    try {
+      remove(url, {});
+      removed.push_back(url);
+    } catch (const lock_error& e) {
+      if (e.code() == errc::unreachable) throw;  // the others are passed over
+    }
+  }
+  return removed;
+}
+
+}  // namespace lockbyfile::etcd

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "etcd/errors.hpp"
+
+#include <cerrno>
+#include <string_view>
+
+namespace lockbyfile::etcd {
+
+namespace {
+
+using grpc::StatusCode;
+
+bool says(const grpc::Status& status, std::string_view text) {
+  return status.error_message().find(text) != std::string::npos;
+}
+
+/// The handshake of TLS: the code is that of a dead server, only the words tell.
+bool is_about_certificates(const grpc::Status& status) {
+  return says(status, "andshake") || says(status, "certificate") || says(status, "SSL") ||
+         says(status, "ssl") || says(status, "Peer name");
+}
+
+std::error_code system(int error) { return {error, std::system_category()}; }
+
+struct meaning {
+  std::error_code code;
+  std::string text;
+};
+
+meaning meaning_of(const grpc::Status& status, const address& where) {
+  const std::string words = " (" + status.error_message() + ")";
+  switch (status.error_code()) {
+    case StatusCode::UNAVAILABLE:
+      if (where.tls && is_about_certificates(status))
+        return {system(EACCES), "the certificates do not fit" + words};
+      if (says(status, "no leader") || says(status, "request timed out") ||
+          says(status, "leader changed"))
+        return {errc::unreachable, "etcd has no leader now: half of its members may be down" + words};
+      if (where.tls && (says(status, "Socket closed") || says(status, "reset")))
+        return {system(EACCES), "the server ended the connection: it may want a client certificate" +
+                                    words};
+      return {errc::unreachable, "no server answers" + words};
+    case StatusCode::DEADLINE_EXCEEDED:
+      return {errc::unreachable, "no answer in time: half of its members may be down, or the "
+                                 "network" + words};
+    case StatusCode::PERMISSION_DENIED:
+      return {system(EACCES), "etcd grants this user no permission for its keys" + words};
+    case StatusCode::UNAUTHENTICATED:
+      return {system(EACCES), "etcd does not know this user" + words};
+    case StatusCode::INVALID_ARGUMENT:
+      if (says(status, "authentication failed"))
+        return {system(EACCES), "user or password are wrong" + words};
+      if (says(status, "user name is empty"))
+        return {system(EACCES), "etcd wants a user and password, and none is given" + words};
+      break;
+    case StatusCode::RESOURCE_EXHAUSTED:
+      if (says(status, "space exceeded"))
+        return {system(ENOSPC), "etcd's database is full (alarm NOSPACE)" + words};
+      break;
+    case StatusCode::FAILED_PRECONDITION:
+      if (says(status, wrong_cluster_text)) return {errc::wrong_engine, wrong_cluster_text};
+      break;
+    case StatusCode::UNIMPLEMENTED:
+      return {errc::wrong_engine, "this is no etcd with the v3 API" + words};
+    case StatusCode::NOT_FOUND:
+      if (is_lease_not_found(status)) return {errc::lease_lost, "its lease in etcd is gone" + words};
+      break;
+    default: break;
+  }
+  return {system(EPROTO), "etcd says: " + status.error_message()};
+}
+
+}  // namespace
+
+bool is_transient(const grpc::Status& status) {
+  switch (status.error_code()) {
+    case StatusCode::UNAVAILABLE:
+    case StatusCode::DEADLINE_EXCEEDED:
+    case StatusCode::CANCELLED: return true;
+    case StatusCode::RESOURCE_EXHAUSTED: return says(status, "too many requests");
+    default: return false;
+  }
+}
+
+bool wants_authentication(const grpc::Status& status) {
+  return status.error_code() == StatusCode::UNAUTHENTICATED ||
+         (status.error_code() == StatusCode::INVALID_ARGUMENT &&
+          (says(status, "revision of auth store is old") || says(status, "user name is empty")));
+}
+
+bool needs_no_authentication(const grpc::Status& status) {
+  return status.error_code() == StatusCode::FAILED_PRECONDITION && says(status, "not enabled");
+}
+
+bool is_lease_not_found(const grpc::Status& status) {
+  return status.error_code() == StatusCode::NOT_FOUND && says(status, "lease not found");
+}
+
+lock_error error_of(const grpc::Status& status, const std::string& what, const address& where) {
+  const meaning m = meaning_of(status, where);
+  const std::string path = where.text();
+  return {m.code, what + ' ' + path + ", nothing is held: " + m.text, path};
+}
+
+}  // namespace lockbyfile::etcd

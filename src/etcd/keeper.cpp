@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The keeper: a thread of each session that has an etcd lease. It keeps that alive, ends grants
+// whose lease runs out, watches grants that last, and revokes etcd leases that were given up.
+//
+// (E5) It does one deed at a time and looks at the clock again after each. No deed takes longer
+//      than a third of the TTL, but for keeping alive itself, so that a slow etcd does not
+//      make it late for the next beat.
+#include <algorithm>
+#include <utility>
+
+#include "etcd/errors.hpp"
+#include "etcd/no_signals.hpp"
+#include "etcd/session.hpp"
+
+namespace lockbyfile::etcd {
+
+namespace {
+
+constexpr instant before_watching = milliseconds(100);
+constexpr instant between_tries = milliseconds(250);
+
+}  // namespace
+
+void etcd_session::start_keeper() {
+  if (keeper_.joinable()) return;
+  const no_signals guard;
+  keeper_ = std::thread([this] { keep(); });
+}
+
+void etcd_session::keep() {
+  std::unique_lock guard(mutex_);
+  while (!is_ending_) {
+    const instant t = now();
+    const bool holds = grant_.created != 0 && !grant_.is_lost;
+    if (lease_.id != 0 && t >= lease_.next_beat) {
+      beat(guard);
+    } else if (holds && grant_.what.lease_ns != 0 && t >= grant_.deadline && !grant_.is_expiring) {
+      expire(guard);
+    } else if (!revocations_.empty() && t >= revocations_.front().next_try) {
+      revoke(guard);
+    } else if (holds && t >= grant_.since + before_watching &&
+               (watched_ != grant_.created || is_watch_broken_)) {
+      watch_grant(guard);
+    } else {
+      rest(guard, next_deed());
+    }
+  }
+}
+
+void etcd_session::rest(std::unique_lock<std::mutex>& guard, instant until) {
+  rests_until_ = until;
+  if (until == never) {
+    keeper_wakes_.wait(guard);
+  } else {
+    keeper_wakes_.wait_for(guard, between(now(), until));
+  }
+  rests_until_ = 0;
+}
+
+/// Most grants come and go while the keeper rests until a time that is soon enough.
+void etcd_session::wake_keeper_for(instant deed) {
+  if (deed < rests_until_) keeper_wakes_.notify_all();
+}
+
+instant etcd_session::next_deed() const {
+  instant next = never;
+  if (lease_.id != 0) next = lease_.next_beat;
+  if (!revocations_.empty()) next = std::min(next, revocations_.front().next_try);
+  if (grant_.created == 0 || grant_.is_lost) return next;
+  if (watched_ != grant_.created) next = std::min(next, grant_.since + before_watching);
+  if (!grant_.is_expiring) next = std::min(next, grant_.deadline);
+  return next;
+}
+
+void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
+  const etcd_lease before = lease_;
+  // Who came after the mark and knows nothing of it (etcdctl) waits for the place to go.
+  if (grant_.is_expiring && grant_.what.is_expired) grant_.is_expiring = false;
+  guard.unlock();
+  std::int64_t ttl = 0;
+  const instant sent = now();
+  const grpc::Status status = client_.keep_alive(
+      before.id, ttl, sent + std::clamp(before.ttl / 3, milliseconds(200), seconds(3)));
+  guard.lock();
+  if (lease_.id != before.id) return;
+  if (status.ok() && ttl > 0) {
+    lease_.ttl = seconds(static_cast<std::uint64_t>(ttl));
+    lease_.good_until = sent + lease_.ttl - lease_.ttl / 20;
+    lease_.next_beat = sent + lease_.ttl / 3;
+  } else if (status.ok()) {  // there is no such lease: etcd has removed our place
+    lease_ = {};
+    if (grant_.lease == before.id) grant_.is_lost = true;
+  } else {
+    lease_.next_beat = now() + std::min(lease_.ttl / 10, between_tries);
+  }
+  changed_.notify_all();
+}
+
+void etcd_session::expire(std::unique_lock<std::mutex>& guard) {
+  const std::int64_t created = grant_.created;
+  guard.unlock();
+  const std::lock_guard turn(turn_);
+  guard.lock();
+  if (grant_.created != created || grant_.is_lost || now() < grant_.deadline) return;
+  const instant limit = now() + std::max(lease_.ttl / 3, milliseconds(200));
+  holding h = grant_;
+  h.what.token = token_;
+  entry marked = h.what;
+  marked.is_expired = true;
+  guard.unlock();
+  bool ended = false;
+  bool done = false;
+  const grpc::Status status = line_.expire(h.lease, created, marked,
+                                           {h.what, created, ending::expired}, ended, done, limit);
+  guard.lock();
+  if (grant_.created != created) return;
+  if (status.ok()) {
+    grant_.is_expiring = true;
+    grant_.is_lost = ended || !done;
+    grant_.what.is_expired = true;
+  } else {
+    rest(guard, now() + between_tries);
+  }
+}
+
+void etcd_session::revoke(std::unique_lock<std::mutex>& guard) {
+  const revocation r = revocations_.front();
+  guard.unlock();
+  wire::LeaseRevokeRequest request;
+  request.set_id(r.lease);
+  wire::LeaseRevokeResponse answer;
+  const grpc::Status status = client_.call("/etcdserverpb.Lease/LeaseRevoke", request, answer,
+                                           now() + milliseconds(500));
+  guard.lock();
+  const bool is_over = status.ok() || is_lease_not_found(status) || now() >= r.until;
+  revocations_.erase(revocations_.begin());
+  if (!is_over) revocations_.push_back({r.lease, r.until, now() + between_tries});
+  changed_.notify_all();
+}
+
+void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
+  const std::int64_t created = grant_.created;
+  const std::int64_t lease = grant_.lease;
+  std::shared_ptr<watch> last = std::move(grant_watch_);
+  std::int64_t from = static_cast<std::int64_t>(token_);
+  const bool is_again = std::exchange(is_watch_broken_, false);
+  watched_ = created;
+  guard.unlock();
+  last.reset();
+  if (is_again) {  // what happened meanwhile may have been compacted away: look
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    wire::RangeRequest request;
+    request.set_key(line_.keys().place(lease));
+    wire::RangeResponse answer;
+    const grpc::Status status =
+        client_.call("/etcdserverpb.KV/Range", request, answer, now() + milliseconds(500));
+    if (!status.ok()) {
+      guard.lock();
+      is_watch_broken_ = true;
+      rest(guard, now() + between_tries);
+      return;
+    }
+    from = answer.header().revision();
+    if (answer.kvs_size() == 0 || answer.kvs(0).create_revision() != created) {
+      lose(created);
+      guard.lock();
+      return;
+    }
+  }
+  auto next = std::make_shared<watch>(
+      client_, line_.keys().place(lease), from + 1, [this, created](const watch_event& e) {
+        if (e.what == watch_event::kind::deleted) return lose(created);
+        if (e.what != watch_event::kind::broken) return;
+        const std::lock_guard again(mutex_);
+        if (watched_ != created) return;  // the grant is over
+        is_watch_broken_ = true;
+        keeper_wakes_.notify_all();
+      });
+  guard.lock();
+  if (grant_.created == created && !is_ending_) {
+    grant_watch_ = std::move(next);
+  } else {
+    guard.unlock();
+    next.reset();
+    guard.lock();
+  }
+}
+
+void etcd_session::lose(std::int64_t created) {
+  const std::lock_guard guard(mutex_);
+  if (grant_.created != created) return;
+  grant_.is_lost = true;
+  changed_.notify_all();
+}
+
+}  // namespace lockbyfile::etcd

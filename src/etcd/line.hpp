@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// line: a lock's keys, and the transactions that change them. Every one is a single Txn, and
+// stands a second time: what it did is recognised when its answer was lost.
+//
+// State: the places (key.hpp), each hanging on the etcd lease of a session, and the record.
+//
+//   (L1) The place with the lowest create revision is the only one that may hold the lock. A new
+//        place has a higher one than every other, so those before a place only ever leave.
+//   (L2) A grant is written into its place in the same Txn that proves that nobody is before
+//        it; its token is that Txn's revision. An earlier grant's place was gone by then, and its
+//        revision is smaller, so tokens grow. It is the number that etcdctl shows as
+//        ETCD_LOCK_REV, and stands in the store, for whoever looks or breaks.
+//   (L3) Whoever ends a grant otherwise than by letting its etcd lease end (release, expiry, break)
+//        writes into the record in the same Txn whose it was and how it ended. Who waited and finds
+//        the record silent about the holder that it saw knows that this one died.
+//   (L4) Every change to a place is guarded by its create revision, which no other place has: an
+//        old holder changes nothing.
+//
+// Who writes what: a session its own place; the place of another only whoever breaks it, and
+// whoever finds it marked as expired (guarded by the mod revision: a renewal in between wins).
+// A crash leaves a place, until etcd ends its lease.
+//
+// The simpler design that fails: to believe the DELETE of the place before ours. Our own may be
+// gone, too, by then: the lease ended while we waited. etcdctl had that fault.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "etcd/client.hpp"
+#include "etcd/key.hpp"
+#include "etcd/value.hpp"
+
+namespace lockbyfile::etcd {
+
+struct place {
+  std::string key;
+  std::int64_t created = 0;
+  std::int64_t modified = 0;
+  std::int64_t lease = 0;
+  entry what;
+
+  [[nodiscard]] std::uint64_t token() const {
+    return what.token != 0 ? what.token : static_cast<std::uint64_t>(modified);
+  }
+};
+
+/// What a Txn found out about our place.
+struct standing {
+  bool is_granted = false;
+  std::int64_t revision = 0;  // of the answer: the token, if granted
+  std::int64_t created = 0;   // of our place; 0: it is not there
+  std::optional<place> before;
+  bool is_before_first = false;  // the one before us is the first
+  std::size_t ahead = 0;         // how many, when we joined
+  std::optional<record> last;
+};
+
+class line {
+ public:
+  line(client& on, lock_keys keys) : on_(on), keys_(std::move(keys)) {}
+
+  /// Takes the lock if there are no places at all; else does nothing.
+  grpc::Status try_once(std::int64_t lease, const entry& e, standing& found, instant deadline);
+  /// Takes it if there are none, else a place at the end; or finds the one it has.
+  grpc::Status join(std::int64_t lease, const entry& granted, const entry& waiting, standing& found,
+                    instant deadline);
+  /// Takes the lock if nobody is before us any more. If the first is known to be `first`, its
+  /// absence is the proof, and etcd need not look at all places.
+  grpc::Status look(std::int64_t lease, std::int64_t created, const std::string& first,
+                    const entry& granted, standing& found, instant deadline);
+  /// The same, and gives the place up if not.
+  grpc::Status take_or_leave(std::int64_t lease, std::int64_t created, const entry& granted,
+                             standing& found, instant deadline);
+  /// Removes the place of a holder that is marked as expired.
+  grpc::Status take_away(const place& expired, bool& done, instant deadline);
+
+  grpc::Status renew(std::int64_t lease, std::int64_t created, const entry& e, bool& done,
+                     instant deadline);
+  grpc::Status end(std::int64_t lease, std::int64_t created, const record& r, bool& done,
+                   instant deadline);
+  /// The lease of the grant has run out: ends it if somebody waits, else marks it.
+  grpc::Status expire(std::int64_t lease, std::int64_t created, const entry& marked,
+                      const record& r, bool& ended, bool& done, instant deadline);
+
+  /// An operator's look and deeds.
+  grpc::Status read(std::vector<place>& places, std::optional<record>& last, bool& has_record,
+                    instant deadline);
+  grpc::Status break_open(const place& holder, bool& done, instant deadline);
+  grpc::Status forget(bool& done, instant deadline);
+
+  [[nodiscard]] const lock_keys& keys() const noexcept { return keys_; }
+
+ private:
+  grpc::Status transact(const wire::TxnRequest& request, wire::TxnResponse& answer,
+                        instant deadline);
+  void put_record(wire::TxnRequest& request, const record& r) const;
+
+  client& on_;
+  const lock_keys keys_;
+};
+
+}  // namespace lockbyfile::etcd

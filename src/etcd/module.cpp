@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine as a module: one function is all that others see of it. The rest of the library that
+// it needs is here a second time, hidden, but for the error category, of which there must be one
+// in the process: error codes are compared by its address.
+#include <lockbyfile/error.hpp>
+
+#include "core/engines.hpp"
+#include "etcd/engine.hpp"
+
+namespace lockbyfile {
+
+namespace {
+const std::error_category* category_of_the_host = nullptr;
+}
+
+const std::error_category& lock_category() noexcept { return *category_of_the_host; }
+
+lock_error::lock_error(std::error_code code, const std::string& what, std::string path)
+    : std::system_error(code, what), path_(std::move(path)) {}
+
+}  // namespace lockbyfile
+
+extern "C" __attribute__((visibility("default"))) const lockbyfile::engine_table*
+lockbyfile_engine_module(const lockbyfile::engine_host* host) {
+  lockbyfile::category_of_the_host = host->category;
+  return &lockbyfile::etcd::engine();
+}

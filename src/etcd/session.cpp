@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "etcd/session.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "etcd/errors.hpp"
+
+namespace lockbyfile::etcd {
+
+namespace {
+
+constexpr std::size_t longest_description = 256;
+
+}  // namespace
+
+etcd_session::etcd_session(const address& where, const lock_options& options)
+    : where_(where),
+      path_(where.text()),
+      description_((options.description.empty() ? program_invocation_short_name
+                                                : options.description)
+                       .substr(0, longest_description)),
+      gives_up_(options.gives_up),
+      client_(where_, options.etcd),
+      line_(client_, lock_keys(where_.name, where_.raw)),
+      asked_lease_(options.lease) {
+  // Not longer than its user has patience, but long enough for an answer.
+  const instant patience = after(0, std::max(options.patience, std::chrono::nanoseconds(0)));
+  (void)lease_for(asked_lease_, now() + std::clamp(patience, seconds(1), longest_call));
+}
+
+etcd_session::~etcd_session() {
+  std::error_code ignored;
+  release(ignored);
+  std::shared_ptr<watch> last;
+  {
+    const std::lock_guard guard(mutex_);
+    is_ending_ = true;
+    last = std::move(grant_watch_);
+    keeper_wakes_.notify_all();
+  }
+  last.reset();
+  if (keeper_.joinable()) keeper_.join();
+  if (lease_.id == 0) return;
+  wire::LeaseRevokeRequest request;
+  request.set_id(lease_.id);
+  wire::LeaseRevokeResponse answer;
+  // If it fails, the lease ends by itself, with nothing attached to it.
+  (void)client_.call("/etcdserverpb.Lease/LeaseRevoke", request, answer, now() + seconds(1));
+}
+
+void etcd_session::renew(std::error_code& ec) {
+  ec.clear();
+  const std::lock_guard turn(turn_);
+  std::unique_lock guard(mutex_);
+  if (grant_.created == 0) {
+    ec = errc::not_holder;
+    return;
+  }
+  if (grant_.is_lost) {
+    ec = errc::lease_lost;
+    return;
+  }
+  const instant sent = now();
+  const std::chrono::nanoseconds lease = asked_lease_;
+  const std::int64_t lease_ns = lease == no_lease ? 0 : lease.count();
+  const bool is_in_time = sent < lease_.good_until;
+  if (lease_ns == 0 && grant_.what.lease_ns == 0 && is_in_time) return;  // the keeper does it all
+  holding h = grant_;
+  const std::int64_t id = lease_.id;
+  h.what.lease_ns = lease_ns;
+  h.what.is_expired = false;
+  h.what.token = token_;
+  guard.unlock();
+
+  const instant limit = sent + seconds(2);
+  grpc::Status status;
+  if (!is_in_time) {
+    std::int64_t ttl = 0;
+    status = client_.keep_alive(h.lease, ttl, limit);
+    if (status.ok() && ttl <= 0) lose(h.created);
+    if (status.ok() && ttl > 0) {
+      const std::lock_guard again(mutex_);
+      const instant granted = seconds(static_cast<std::uint64_t>(ttl));
+      if (lease_.id == id) lease_.good_until = sent + granted - granted / 20;
+    }
+  }
+  bool done = false;
+  if (status.ok()) status = line_.renew(h.lease, h.created, h.what, done, limit);
+  guard.lock();
+  if (!status.ok() && !is_lease_not_found(status)) {
+    ec = error_of(status, "cannot renew", where_).code();
+  } else if (!done || grant_.is_lost) {
+    grant_.is_lost = true;
+    ec = errc::lease_lost;
+  } else {
+    grant_.what = h.what;
+    grant_.deadline = after(sent, lease);
+    grant_.is_expiring = false;
+    wake_keeper_for(grant_.deadline);
+  }
+}
+
+void etcd_session::release(std::error_code& ec) noexcept {
+  ec.clear();
+  try {
+    end_grant(ec);
+  } catch (const std::system_error& e) {
+    ec = e.code();
+  } catch (...) {
+    ec = std::make_error_code(std::errc::not_enough_memory);
+  }
+}
+
+void etcd_session::end_grant(std::error_code& ec) {
+  const std::lock_guard turn(turn_);
+  std::unique_lock guard(mutex_);
+  if (grant_.created == 0) {
+    ec = errc::not_holder;
+    return;
+  }
+  const holding h = std::exchange(grant_, {});
+  const bool was_good = !h.is_lost && now() < std::min(h.deadline, lease_.good_until);
+  const std::shared_ptr<watch> last = std::move(grant_watch_);
+  watched_ = 0;
+  is_watch_broken_ = false;
+  guard.unlock();
+  if (h.is_lost) {
+    ec = errc::lease_lost;
+    return;
+  }
+  entry was = h.what;
+  was.token = token_;
+  bool done = false;
+  const grpc::Status status =
+      line_.end(h.lease, h.created, {was, h.created, ending::released}, done, now() + seconds(2));
+  if (!status.ok()) {
+    give_up_lease(h.lease);
+    ec = error_of(status, "cannot release", where_).code();
+  }
+  if (!was_good || (status.ok() && !done)) ec = errc::lease_lost;
+}
+
+void etcd_session::release_quietly() noexcept {
+  std::error_code ignored;
+  release(ignored);
+}
+
+bool etcd_session::is_good(instant at) const {
+  return grant_.created != 0 && !grant_.is_lost && at < grant_.deadline &&
+         grant_.lease == lease_.id && at < lease_.good_until;
+}
+
+void etcd_session::set_lease(std::chrono::nanoseconds lease) noexcept {
+  const std::lock_guard guard(mutex_);
+  asked_lease_ = lease;
+}
+
+std::chrono::nanoseconds etcd_session::lease() const noexcept {
+  const std::lock_guard guard(mutex_);
+  return asked_lease_;
+}
+
+std::chrono::nanoseconds etcd_session::lease_remaining() const noexcept {
+  const std::lock_guard guard(mutex_);
+  if (grant_.created == 0 || grant_.is_lost) return std::chrono::nanoseconds(0);
+  return between(now(), grant_.deadline);
+}
+
+bool etcd_session::is_held() const noexcept {
+  const std::lock_guard guard(mutex_);
+  return is_good(now());
+}
+
+fencing_token etcd_session::token() const noexcept {
+  const std::lock_guard guard(mutex_);
+  return fencing_token(token_);
+}
+
+}  // namespace lockbyfile::etcd

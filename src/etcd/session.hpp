@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// etcd_session: the engine's session on one lock. Renewing and releasing are in session.cpp,
+// waiting is in acquire.cpp, and what goes on behind the user's back in keeper.cpp.
+//
+// Two things are called lease. The *etcd lease* is the session's sign of life: it is granted for
+// TTL seconds and kept alive every TTL/3 by the keeper's thread, and when it ends, etcd removes
+// our place. The *lease* of a grant is the user's: how long the grant lasts unless renewed.
+//
+//   (E1) A grant is good until the earlier of two instants: its own deadline, counted from before
+//        the Txn that made or renewed it was sent, and `good_until` of the etcd lease: the instant
+//        of SENDING the last keep-alive that was answered + the TTL that etcd granted - a
+//        twentieth. etcd counts from when it got that message, so it ends the lease later. A
+//        process that was stopped finds itself past it when it goes on: is_held() asks the clock.
+//   (E2) A lease that runs out opens the lock by the keeper's hand: it removes the place if
+//        somebody waits, and marks it as expired if nobody does. Then the holder may still renew,
+//        and the first who comes may take it away (line.hpp): one Txn decides. If the process is
+//        stopped, the end of its etcd lease opens the lock. Hence the TTL asked for is never
+//        longer than the lease, rounded up to whole seconds (etcd has a shortest one: 2 s with its
+//        defaults).
+//   (E3) The etcd lease is reused over acquisitions. It is given up when it cannot be known what
+//        is attached to it (an answer got lost and the time was up), or when the next grant needs
+//        a shorter one. Then the keeper revokes it, or stops keeping it alive, which is the same
+//        a TTL later.
+//   (E4) A grant that lasts is watched: somebody may break it. The watch starts 100 ms after the
+//        grant, since most do not last that long, at the revision of the grant (W1).
+//
+// Threads: `mutex_` guards all that the user's threads and the keeper's share, and is never held
+// over a call of etcd. `turn_` is held over the calls that change a grant (renew, release,
+// expire), so that the keeper does not expire what is just being renewed.
+//
+// A crash leaves our place until etcd ends the lease: TTL after the last keep-alive at the most
+// (and half a second, every which etcd looks).
+//
+// fork: a session is of one process. Who wraps it (core/module_session.hpp) keeps it from the child.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/engine.hpp"
+#include "etcd/client.hpp"
+#include "etcd/line.hpp"
+#include "etcd/watch.hpp"
+
+namespace lockbyfile::etcd {
+
+class etcd_session final : public session {
+ public:
+  etcd_session(const address& where, const lock_options& options);
+  ~etcd_session() override;
+
+  std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
+                               std::error_code& ec) override;
+  void renew(std::error_code& ec) override;
+  void release(std::error_code& ec) noexcept override;
+  void set_lease(std::chrono::nanoseconds lease) noexcept override;
+  bool acquire_at_once() noexcept override { return false; }
+  void release_quietly() noexcept override;
+
+  [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
+  [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;
+  [[nodiscard]] bool is_held() const noexcept override;
+  [[nodiscard]] fencing_token token() const noexcept override;
+  [[nodiscard]] const std::string& path() const noexcept override { return path_; }
+  [[nodiscard]] int lifeline() const noexcept override { return -1; }
+
+ private:
+  struct etcd_lease {
+    std::int64_t id = 0;  // 0: none
+    unsigned asked = 0;   // seconds
+    instant ttl = 0;      // as etcd granted it
+    instant good_until = 0;
+    instant next_beat = 0;
+  };
+  struct holding {
+    std::int64_t created = 0;  // of our place; 0: we hold nothing
+    std::int64_t lease = 0;    // etcd's
+    entry what;                // as written there
+    instant since = 0;
+    instant deadline = 0;
+    bool is_lost = false;
+    bool is_expiring = false;  // the keeper has seen to the end of its lease
+  };
+  class waiting;
+
+  // acquire.cpp
+  std::optional<grant> acquire_alone(instant deadline, const std::stop_token& stop,
+                                     std::error_code& ec);
+  std::int64_t lease_for(std::chrono::nanoseconds lease, instant deadline);
+  entry entry_for(std::chrono::nanoseconds lease) const;
+  void take(const standing& found, std::int64_t lease, std::chrono::nanoseconds asked,
+            const entry& what, instant sent);
+  void give_up_lease(std::int64_t lease);
+
+  // keeper.cpp
+  void start_keeper();
+  void keep();
+  void beat(std::unique_lock<std::mutex>& guard);
+  void expire(std::unique_lock<std::mutex>& guard);
+  void revoke(std::unique_lock<std::mutex>& guard);
+  void watch_grant(std::unique_lock<std::mutex>& guard);
+  [[nodiscard]] instant next_deed() const;
+  void rest(std::unique_lock<std::mutex>& guard, instant until);
+  void wake_keeper_for(instant deed);
+  void lose(std::int64_t created);
+
+  [[nodiscard]] bool is_good(instant at) const;
+  void end_grant(std::error_code& ec);
+
+  struct revocation {
+    std::int64_t lease = 0;
+    instant until = 0;  // it has ended by itself then
+    instant next_try = 0;
+  };
+
+  const address where_;
+  const std::string path_;
+  const std::string description_;
+  const std::function<bool()> gives_up_;
+  client client_;
+  line line_;
+
+  std::mutex turn_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;       // for who waits for the lock
+  std::condition_variable keeper_wakes_;  // for the keeper
+  instant rests_until_ = 0;               // 0: it is at work
+  std::chrono::nanoseconds asked_lease_;
+  etcd_lease lease_;
+  holding grant_;
+  std::uint64_t token_ = 0;
+  bool is_acquiring_ = false;
+  bool is_ending_ = false;
+  std::vector<revocation> revocations_;
+  std::shared_ptr<watch> grant_watch_;
+  std::int64_t watched_ = 0;  // the grant that it is for
+  bool is_watch_broken_ = false;
+  std::thread keeper_;
+};
+
+inline constexpr instant seconds(std::uint64_t n) { return n * 1'000'000'000; }
+
+/// How long one call may take when nothing else limits it.
+inline constexpr instant longest_call = seconds(5);
+
+/// The instant at which a call for something that ends at `deadline` is given up.
+inline instant call_limit(instant deadline) {
+  const instant begun = now();
+  if (deadline <= begun) return begun + seconds(1);  // tries once
+  return std::min(deadline, begun + longest_call);
+}
+
+}  // namespace lockbyfile::etcd

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// watch: tells what happens to one key from a revision on, until it is destroyed.
+//
+// (W1) It starts at the revision after the one at which the key was read. Nothing is missed: a
+//      change between the two is replayed. The read's own revision must not be taken: etcd
+//      would put the watch among those that lag behind, which it serves every 100 ms.
+// (W2) It may break at any time (the member dies, the revision is compacted away): then it says
+//      so once, as `broken`, and says nothing more. An event is a hint to read again.
+//
+// `tell` is called by threads of the RPC library, one call at a time; it must not destroy the
+// watch. The destructor waits for a call that is under way.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "etcd/client.hpp"
+
+namespace lockbyfile::etcd {
+
+struct watch_event {
+  enum class kind { put, deleted, broken };
+  kind what = kind::broken;
+  std::string value;              // put
+  std::int64_t mod_revision = 0;  // put, deleted
+};
+
+class watch {
+ public:
+  watch(client& on, const std::string& key, std::int64_t from,
+        std::function<void(const watch_event&)> tell);
+  ~watch();
+  watch(const watch&) = delete;
+  watch& operator=(const watch&) = delete;
+
+ private:
+  class stream;
+  std::unique_ptr<stream> stream_;
+};
+
+}  // namespace lockbyfile::etcd
