@@ -13,6 +13,7 @@
 #include <system_error>
 #include <thread>
 
+#include "conformance/etcd_world.hpp"
 #include "conformance/file_world.hpp"
 #include "conformance/memory_world.hpp"
 
@@ -23,12 +24,19 @@ using namespace std::chrono_literals;
 
 using worlds = ::testing::Types<  //
     file_world,                   //
-    memory_world>;
+    memory_world,                 //
+    etcd_world>;
 
 template <class World>
 class Engine : public ::testing::Test {
  public:
   using process = typename World::process;
+
+  void SetUp() override {
+    if constexpr (requires { World::missing(); }) {
+      if (const std::string what = World::missing(); !what.empty()) GTEST_SKIP() << what;
+    }
+  }
 
   static lock_options briefly() { return {.lease = World::short_lease}; }
 

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine of etcd, for a command that is linked statically and so cannot load a module: the
+// command replaces itself by `lockbyfile-etcd`, the same command with the engine linked in, which
+// lies beside it. That happens when the first name asks for it, and before anything was done for
+// that name: nothing is held or open yet, and nothing has been printed.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "core/engines.hpp"
+
+namespace lockbyfile {
+
+namespace {
+
+constexpr const char* companion = "lockbyfile-etcd";
+
+std::vector<std::string> our_arguments() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  const std::string all{std::istreambuf_iterator<char>(file), {}};
+  std::vector<std::string> arguments;
+  for (std::size_t i = 0; i < all.size(); i += arguments.back().size() + 1)
+    arguments.emplace_back(all.c_str() + i);
+  return arguments;
+}
+
+}  // namespace
+
+const engine_table& etcd_engine(std::string_view name) {
+  const std::string shown(name.substr(0, name.find("://")));
+  const auto path =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path() / companion;
+  std::vector<std::string> arguments = our_arguments();
+  std::vector<char*> pointers;
+  for (std::string& a : arguments) pointers.push_back(a.data());
+  pointers.push_back(nullptr);
+  ::execv(path.c_str(), pointers.data());
+  throw lock_error(errc::wrong_engine,
+                   "lock name \"" + shown + "://...\" asks for the etcd engine, and the program " +
+                       path.string() + " that has it cannot be started: " + std::strerror(errno) +
+                       ". Build it (it needs libgrpc++-dev, libprotobuf-dev and "
+                       "protobuf-compiler), and put it beside lockbyfile",
+                   shown + "://");
+}
+
+}  // namespace lockbyfile
