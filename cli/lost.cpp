@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <lockbyfile/observe.hpp>
+#include <optional>
 #include <system_error>
 
 #include "describe.hpp"
@@ -24,11 +25,22 @@ bool is_known(const lock_state& state, fencing_token token) {
                      [token](const grant_info& g) { return g.token == token; });
 }
 
+std::string why_lost_in_etcd(const named_lock& lock, const std::optional<lock_state>& state,
+                             std::chrono::nanoseconds lease_left) {
+  if (!state) return "no server of etcd answers";
+  const bool is_known_to_have_ended = is_known(*state, lock.token());
+  if (lease_left == std::chrono::nanoseconds(0) && is_known_to_have_ended)
+    return "its lease ran out, or it was broken";
+  return is_known_to_have_ended ? "it was broken"
+                                : "its lease in etcd ended, or somebody removed its key";
+}
+
 }  // namespace
 
 std::string why_lost(const named_lock& lock, std::chrono::nanoseconds lease_left) {
   std::error_code ec;
   const auto state = observe(lock.path(), {}, ec);
+  if (lock.path().starts_with("etcd")) return why_lost_in_etcd(lock, state, lease_left);
   if (ec == errc::not_found) {
     return std::filesystem::exists(lock.path(), ec) ? "its lockfile was emptied"
                                                     : "its lockfile was deleted";

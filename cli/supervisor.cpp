@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <chrono>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -70,7 +71,22 @@ void supervisor::keep_grant() {
   } else if (!lock_.is_held()) {
     end_command(end_reason::grant_lost,
                 "lost " + in_quotes(plan_.name) + ": " + why_lost(lock_, lock_.lease_remaining()));
+  } else {
+    heed_silence(now);
   }
+}
+
+/// Servers that are not heard of may give the lock to others when our last sign of life has
+/// ended: the command is ended before that.
+void supervisor::heed_silence(clock::time_point now) {
+  const std::chrono::nanoseconds certain = lock_.certain_for();
+  if (certain == no_lease) return;
+  most_certain_ = std::max(most_certain_, certain);
+  if (certain > most_certain_ / 5) return;
+  plan_.kill_at = std::min(plan_.kill_at, now + certain * 9 / 10);
+  end_command(end_reason::grant_lost, in_quotes(plan_.name) + " may be lost in " +
+                                          duration_text(certain) +
+                                          ": the servers that keep it do not answer");
 }
 
 /// Also when late: a lease that has run out can be renewed if nobody took the lock.

@@ -67,6 +67,7 @@ class supervisor {
   [[nodiscard]] bool was_killed_by_passed_signal() const;
   [[nodiscard]] bool is_over() const;
   void keep_grant();
+  void heed_silence(clock::time_point now);
   void renew_if_due();
   void end_command(end_reason reason, const std::string& why);
   void kill_if_due();
@@ -85,6 +86,7 @@ class supervisor {
   bool interrupted_from_terminal_ = false;
   clock::time_point kill_at_ = clock::time_point::max();
   clock::time_point renew_at_ = clock::time_point::max();
+  std::chrono::nanoseconds most_certain_{0};
 };
 
 }  // namespace lockbyfile::cli

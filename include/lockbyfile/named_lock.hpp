@@ -110,6 +110,12 @@ class LOCKBYFILE_EXPORT named_lock {
   /// does. Zero if nothing is held.
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept;
 
+  /// Time for which the grant is certain to stay ours if the servers that keep the lock are not
+  /// heard of again: what is left of the sign of life that this session gave them (docs/etcd.md).
+  /// It goes up again with each that they answer. The lease counts besides. no_lease where no
+  /// server is needed: a lockfile. Zero if nothing is held.
+  [[nodiscard]] std::chrono::nanoseconds certain_for() const noexcept;
+
   /// Whether this object holds an unexpired grant that nobody broke. A hint: the
   /// answer may be stale when it is read. Looks at the path at most once a
   /// millisecond.

@@ -6,8 +6,8 @@
 // at most one grant at a time. Nothing above this line knows how an engine works,
 // and an engine knows nothing of std::mutex idioms, patience or option parsing.
 //
-// Engines: the file engine (src/file). Later ones join open_session(), and the suite
-// that states this contract as claims (tests/conformance).
+// Engines: the file engine (src/file), and the etcd engine (src/etcd), a module. Later ones join
+// open_session(), and the suite that states this contract as claims (tests/conformance).
 //
 // Every engine keeps these claims, whatever happens to processes in between:
 //   - at most one grant of a name is valid at an instant;
@@ -60,6 +60,9 @@ class session {
 
   [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds lease_remaining() const noexcept = 0;
+  [[nodiscard]] virtual std::chrono::nanoseconds certain_for() const noexcept {
+    return is_held() ? no_lease : std::chrono::nanoseconds(0);
+  }
   [[nodiscard]] virtual bool is_held() const noexcept = 0;
   [[nodiscard]] virtual fencing_token token() const noexcept = 0;
   [[nodiscard]] virtual const std::string& path() const noexcept = 0;

@@ -53,6 +53,10 @@ std::chrono::nanoseconds module_session::lease_remaining() const noexcept {
   return is_ours() ? inner_->lease_remaining() : std::chrono::nanoseconds(0);
 }
 
+std::chrono::nanoseconds module_session::certain_for() const noexcept {
+  return is_ours() ? inner_->certain_for() : std::chrono::nanoseconds(0);
+}
+
 bool module_session::is_held() const noexcept { return is_ours() && inner_->is_held(); }
 
 fencing_token module_session::token() const noexcept {

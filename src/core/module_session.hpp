@@ -30,6 +30,7 @@ class module_session final : public session {
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;
+  [[nodiscard]] std::chrono::nanoseconds certain_for() const noexcept override;
   [[nodiscard]] bool is_held() const noexcept override;
   [[nodiscard]] fencing_token token() const noexcept override;
   [[nodiscard]] const std::string& path() const noexcept override { return path_; }

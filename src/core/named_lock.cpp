@@ -72,6 +72,9 @@ void named_lock::release(std::error_code& ec) noexcept { impl_->release(ec); }
 std::chrono::nanoseconds named_lock::lease_remaining() const noexcept {
   return impl_->session->lease_remaining();
 }
+std::chrono::nanoseconds named_lock::certain_for() const noexcept {
+  return impl_->session->certain_for();
+}
 bool named_lock::is_held() const noexcept { return impl_->session->is_held(); }
 fencing_token named_lock::token() const noexcept { return impl_->session->token(); }
 

@@ -170,6 +170,12 @@ std::chrono::nanoseconds etcd_session::lease_remaining() const noexcept {
   return between(now(), grant_.deadline);
 }
 
+std::chrono::nanoseconds etcd_session::certain_for() const noexcept {
+  const std::lock_guard guard(mutex_);
+  const instant t = now();
+  return is_good(t) ? between(t, lease_.good_until) : std::chrono::nanoseconds(0);
+}
+
 bool etcd_session::is_held() const noexcept {
   const std::lock_guard guard(mutex_);
   return is_good(now());

@@ -64,8 +64,7 @@ class etcd_server {
                                    "--initial-advertise-peer-urls=" + peer,
                                    "--initial-cluster=default=" + peer,
                                    "--heartbeat-interval=20",
-                                   "--election-timeout=200",
-                                   "--log-outputs=" + directory_.path() + "/log"};
+                                   "--election-timeout=200"};
     words.insert(words.end(), options_.begin(), options_.end());
     std::vector<char*> pointers;
     for (std::string& w : words) pointers.push_back(w.data());
@@ -73,7 +72,7 @@ class etcd_server {
     pid_ = ::fork();
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (std::freopen("/dev/null", "w", stderr) == nullptr) ::_exit(1);
+      if (std::freopen((directory_.path() + "/log").c_str(), "w", stderr) == nullptr) ::_exit(1);
       ::execvp("etcd", pointers.data());
       ::_exit(127);
     }

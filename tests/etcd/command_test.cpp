@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The command, with names of etcd.
+#include <nlohmann/json.hpp>
+
+#include "command/shell.hpp"
+#include "support/etcd_server.hpp"
+
+namespace {
+
+using nlohmann::json;
+
+class EtcdCommand : public Command {
+ protected:
+  void SetUp() override {
+    if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
+    server.emplace();
+    ::setenv("x", server->url("jobs/x").c_str(), 1);
+  }
+
+  std::optional<etcd_server> server;
+};
+
+TEST_F(EtcdCommand, RunHoldsTheLockAndHandsItsTokenOn) {
+  const auto r = shell("$lockbyfile run $x sh -c 'echo $LOCKBYFILE_TOKEN; exit 7'");
+  EXPECT_EQ(r.code, 7) << r.err;
+  EXPECT_GT(std::stoull(r.out), 0U);
+  EXPECT_EQ(r.err, "");
+}
+
+TEST_F(EtcdCommand, RunGivesUpAndSaysWhoHasIt) {
+  auto holder = start("exec $lockbyfile run $x sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  const auto r = shell("$lockbyfile run -n $x true");
+  EXPECT_EQ(r.code, 75);
+  EXPECT_NE(r.err.find("held by sh"), std::string::npos) << r.err;
+}
+
+TEST_F(EtcdCommand, StatusListWaitBreakAndRmWork) {
+  EXPECT_EQ(shell("$lockbyfile status $x").code, 1) << "never held";
+  auto holder = start("exec $lockbyfile run $x sh -c 'echo $LOCKBYFILE_TOKEN; exec sleep 60'");
+  const std::string token = holder.hear();
+  const auto status = json::parse(shell("$lockbyfile status --json $x").out);
+  EXPECT_EQ(status.at("state"), "held");
+  EXPECT_EQ(status.at("holder").at("token").dump(), token);
+  EXPECT_EQ(shell("$lockbyfile wait -q -w 0.1 $x").code, 75);
+  const auto list = json::parse(shell("$lockbyfile list --json etcd://" + server->endpoint()).out);
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list.at(0).at("path"), server->url("jobs/x"));
+  EXPECT_EQ(shell("$lockbyfile rm $x").code, 75);
+  EXPECT_EQ(shell("$lockbyfile break --token 1 $x").code, 1) << "another's token";
+  EXPECT_EQ(shell("$lockbyfile break --token " + token + " $x").code, 0);
+  EXPECT_EQ(holder.wait(), 76);
+  EXPECT_EQ(shell("$lockbyfile wait -w 5 $x").code, 0);
+  EXPECT_EQ(shell("$lockbyfile rm $x").code, 0);
+  EXPECT_EQ(shell("$lockbyfile status $x").code, 1) << "forgotten";
+}
+
+TEST_F(EtcdCommand, RunEndsItsCommandBeforeTheLockCanOpenWhenNoServerAnswers) {
+  auto holder = start("exec $lockbyfile run '" + server->url("jobs/x?ttl=3") +
+                      "' sh -c 'trap \"\" TERM; echo held; while :; do sleep 0.1; done'");
+  holder.expect("held");
+  const auto begun = std::chrono::steady_clock::now();
+  server->stop();
+  EXPECT_EQ(holder.wait(), 76);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(3 + 5))
+      << "3 s of the lease, and giving up to release it";
+  server->go_on();
+}
+
+TEST_F(EtcdCommand, RunEndsItsCommandWithTheLease) {
+  EXPECT_EQ(shell("$lockbyfile run --lease 1s $x sleep 60").code, 76);
+  EXPECT_EQ(shell("$lockbyfile run -n $x true").code, 0);
+}
+
+TEST_F(EtcdCommand, RunWithoutAServerSaysSo) {
+  const auto r = shell("$lockbyfile run etcd://127.0.0.1:" +
+                       std::to_string(etcd_server::free_port()) + "/x true");
+  EXPECT_EQ(r.code, 69);
+  EXPECT_NE(r.err.find("no server answers"), std::string::npos) << r.err;
+}
+
+TEST_F(EtcdCommand, WithoutItsCompanionSaysWhatToInstall) {
+  if (!LOCKBYFILE_LINKS_STATICALLY) GTEST_SKIP() << "this build loads a module";
+  const auto r = shell("cp $lockbyfile alone && ./alone status $x");
+  EXPECT_EQ(r.code, 69);
+  EXPECT_NE(r.err.find("lockbyfile-etcd"), std::string::npos) << r.err;
+  EXPECT_NE(r.err.find("libgrpc++-dev"), std::string::npos) << r.err;
+}
+
+}  // namespace

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What can be wrong with etcd, and what a user is told: what, where and why, with nothing held.
+#include <algorithm>
+#include <cerrno>
+
+#include "support/etcd_server.hpp"
+#include "support/lock_test.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+
+class EtcdTrouble : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
+  }
+
+  /// The error of `deed`, whose text must have all of `words` in it.
+  template <class Deed>
+  static std::error_code told(Deed deed, std::initializer_list<const char*> words) {
+    try {
+      deed();
+    } catch (const lock_error& e) {
+      for (const char* w : words)
+        EXPECT_NE(std::string(e.what()).find(w), std::string::npos) << w << " in: " << e.what();
+      return e.code();
+    }
+    ADD_FAILURE() << "no error";
+    return {};
+  }
+};
+
+TEST_F(EtcdTrouble, NoServerIsToldSoonAndNamesTheEndpoints) {
+  const std::string where = "127.0.0.1:" + std::to_string(etcd_server::free_port());
+  const auto begun = steady_now();
+  EXPECT_EQ(told([&] { named_lock lock("etcd://" + where + "/x"); }, {where.c_str(), "no server"}),
+            errc::unreachable);
+  EXPECT_LT(steady_now() - begun, 5s);
+}
+
+TEST_F(EtcdTrouble, ADeadEndpointIsPassedOver) {
+  const auto& server = etcd_server::shared();
+  named_lock lock("etcd://127.0.0.1:" + std::to_string(etcd_server::free_port()) + ',' +
+                  server.endpoint() + "/trouble/failover");
+  EXPECT_TRUE(lock.try_lock());
+}
+
+TEST_F(EtcdTrouble, AStoppedEndpointIsPassedOver) {
+  etcd_server stopped;
+  stopped.stop();
+  named_lock lock("etcd://" + stopped.endpoint() + ',' + etcd_server::shared().endpoint() +
+                  "/trouble/stopped");
+  EXPECT_TRUE(lock.try_lock());
+}
+
+TEST_F(EtcdTrouble, AStoppedServerDoesNotOutlastPatienceTiming) {
+  etcd_server server;
+  named_lock lock(server.url("x"));
+  server.stop();
+  const auto begun = steady_now();
+  std::error_code ec;
+  EXPECT_FALSE(lock.acquire(300ms, {}, ec));
+  EXPECT_TRUE(ec == errc::unreachable || ec == errc::timed_out) << ec.message();
+  EXPECT_GE(steady_now() - begun, 290ms);
+  EXPECT_LT(steady_now() - begun, 600ms);
+  server.go_on();
+}
+
+TEST_F(EtcdTrouble, AServerThatStopsWhileWeWaitDoesNotOutlastPatienceTiming) {
+  etcd_server server;
+  named_lock holder(server.url("x"));
+  holder.acquire();
+  lock_process waiter(server.url("x"));
+  waiter.begin_acquire(1s);
+  if (!eventually([&] { return observe(server.url("x")).waiters.size() == 1; })) FAIL();
+  server.stop();
+  const outcome o = waiter.end_acquire();
+  EXPECT_EQ(o.error, errc::timed_out);
+  EXPECT_LT(o.ended - o.begun, 1300ms);
+  server.go_on();
+}
+
+TEST_F(EtcdTrouble, AHolderWhoseServersAreGoneIsToldBeforeItsLeaseCanEnd) {
+  etcd_server server;
+  named_lock lock(server.url("x?ttl=2"));
+  lock.acquire();
+  EXPECT_TRUE(lock.is_held());
+  const auto begun = steady_now();
+  server.stop();
+  if (!eventually([&] { return !lock.is_held(); })) FAIL();
+  EXPECT_LT(steady_now() - begun, 2s);
+  server.go_on();
+}
+
+TEST_F(EtcdTrouble, TwoClustersAreRefused) {
+  etcd_server other;
+  named_lock lock("etcd://" + other.endpoint() + ',' + etcd_server::shared().endpoint() +
+                  "/trouble/two?ttl=3");
+  other.kill();
+  EXPECT_EQ(told([&] { lock.acquire(1s); }, {"different clusters"}), errc::wrong_engine);
+}
+
+TEST_F(EtcdTrouble, AFullDatabaseIsToldAndNothingIsHeld) {
+  etcd_server server("http", {"--quota-backend-bytes=65536"});
+  const std::string block(20'000, 'x');
+  for (int i = 0; i < 20; ++i) {
+    try {
+      server.ctl("put k" + std::to_string(i) + ' ' + block);
+    } catch (const std::runtime_error&) {
+      break;
+    }
+  }
+  EXPECT_EQ(told([&] { named_lock(server.url("x")).acquire(); }, {"full", "NOSPACE", "nothing is held"}),
+            std::error_code(ENOSPC, std::system_category()));
+}
+
+TEST_F(EtcdTrouble, ALeaseThatIsGoneIsReplacedByTheNextAcquisition) {
+  etcd_server server;
+  named_lock lock(server.url("x"));
+  const std::string list = server.ctl("lease list");  // "found 1 leases\n<hex>\n"
+  server.ctl("lease revoke " + list.substr(list.find('\n') + 1));
+  EXPECT_TRUE(lock.try_lock());
+  EXPECT_TRUE(lock.is_held());
+}
+
+TEST_F(EtcdTrouble, ARevokedLeaseIsALostGrantToldAtOnce) {
+  etcd_server server;
+  named_lock lock(server.url("x"));
+  lock.acquire();
+  const auto begun = steady_now();
+  const std::string list = server.ctl("lease list");
+  server.ctl("lease revoke " + list.substr(list.find('\n') + 1));
+  if (!eventually([&] { return !lock.is_held(); })) FAIL();
+  EXPECT_LT(steady_now() - begun, 2s) << "the beat comes after 3 s";
+  std::error_code ec;
+  lock.release(ec);
+  EXPECT_EQ(ec, errc::lease_lost);
+}
+
+TEST_F(EtcdTrouble, ABreakIsALostGrantToldAtOnce) {
+  const std::string name = etcd_server::shared().url("trouble/break");
+  named_lock lock(name);
+  lock.acquire();
+  break_lock(name, lock.token());
+  const auto begun = steady_now();
+  if (!eventually([&] { return !lock.is_held(); })) FAIL();
+  EXPECT_LT(steady_now() - begun, 1s);
+}
+
+TEST_F(EtcdTrouble, AWaiterOutlivesARestartAndACompaction) {
+  etcd_server server;
+  const std::string name = server.url("x");
+  lock_process holder(name);
+  lock_process waiter(name);
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.begin_acquire(forever);
+  if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+  const std::string put = server.ctl("put other value -w json");
+  const auto at = put.find("\"revision\":") + 11;
+  server.ctl("compact " + put.substr(at, put.find_first_not_of("0123456789", at) - at));
+  server.kill();
+  server.start();
+  EXPECT_TRUE(waiter.is_waiting());
+  std::error_code ec = holder.release();
+  while (ec == errc::unreachable) ec = holder.release();
+  EXPECT_TRUE(waiter.end_acquire());
+}
+
+TEST_F(EtcdTrouble, AKilledHoldersLockOpensAfterTheTtl) {
+  const std::string name = etcd_server::shared().url("trouble/killed?ttl=2");
+  lock_process holder(name);
+  lock_process waiter(name);
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.begin_acquire(forever);
+  if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+  const auto killed = steady_now();
+  holder.kill();
+  const outcome o = waiter.end_acquire();
+  EXPECT_EQ(o.granted.how, grant_kind::abandoned);
+  EXPECT_LT(o.ended - killed, 4s) << "2 s, and etcd looks twice a second";
+}
+
+TEST_F(EtcdTrouble, AStoppedHolderIsToldWhenItGoesOn) {
+  const std::string name = etcd_server::shared().url("trouble/stopped-holder?ttl=2");
+  lock_process holder(name);
+  lock_process waiter(name);
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.begin_acquire(forever);
+  if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+  holder.stop();
+  ASSERT_TRUE(waiter.end_acquire());
+  holder.go_on();
+  EXPECT_FALSE(holder.is_held());
+  EXPECT_EQ(holder.release(), errc::lease_lost);
+  EXPECT_EQ(waiter.release(), std::error_code());
+}
+
+TEST_F(EtcdTrouble, AForeignKeyBelowTheNameIsNotInTheLine) {
+  const auto& server = etcd_server::shared();
+  server.ctl("put trouble/foreign/config x");
+  named_lock below(server.url("trouble/foreign/b"));
+  below.acquire();
+  EXPECT_TRUE(named_lock(server.url("trouble/foreign")).try_lock());
+}
+
+TEST_F(EtcdTrouble, HandingOnTakesFarLessThanEtcdsLoopForLateWatchesTiming) {
+  const std::string name = etcd_server::shared().url("trouble/handoff");
+  lock_process a(name);
+  lock_process b(name);
+  lock_process* holder = &a;
+  lock_process* waiter = &b;
+  ASSERT_TRUE(holder->acquire(0ns));
+  std::vector<std::chrono::nanoseconds> took;
+  for (int i = 0; i < 40; ++i) {
+    waiter->begin_acquire(forever);
+    if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+    std::this_thread::sleep_for(5ms);  // it watches by then
+    const auto begun = steady_now();
+    ASSERT_EQ(holder->release(), std::error_code());
+    took.push_back(waiter->end_acquire().ended - begun);
+    std::swap(holder, waiter);
+  }
+  std::sort(took.begin(), took.end());
+  RecordProperty("p50_us", static_cast<int>(took[20].count() / 1000));
+  std::printf("handoff p50 %.2f ms\n", static_cast<double>(took[20].count()) / 1e6);
+  EXPECT_LT(took[20], 20ms);
+}
+
+}  // namespace
+}  // namespace lockbyfile
