@@ -83,7 +83,7 @@ void supervisor::heed_silence(clock::time_point now) {
   if (certain == no_lease) return;
   most_certain_ = std::max(most_certain_, certain);
   if (certain > most_certain_ / 5) return;
-  plan_.kill_at = std::min(plan_.kill_at, now + certain * 9 / 10);
+  kill_at_ = std::min(kill_at_, now + certain * 9 / 10);
   end_command(end_reason::grant_lost, in_quotes(plan_.name) + " may be lost in " +
                                           duration_text(certain) +
                                           ": the servers that keep it do not answer");

@@ -35,6 +35,9 @@ class BuildByCMake(build_ext):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((build / "python" / "lockbyfile" / target.name).read_bytes())
         target.chmod(0o755)
+        engine = build / "lockbyfile-etcd-engine.so"  # where there is gRPC (src/etcd)
+        if engine.exists():
+            (target.parent / engine.name).write_bytes(engine.read_bytes())
 
 
 setup(

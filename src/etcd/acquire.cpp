@@ -51,10 +51,11 @@ class etcd_session::waiting {
   std::optional<grant> in_line(std::error_code& ec);
 
  private:
-  enum class outcome { changed, out_of_patience, cancelled };
+  enum class outcome { changed, due, out_of_patience, cancelled };
 
   void join();
   void look();
+  bool is_worth_a_look();
   void take_away_expired();
   void watch_the_one_before();
   outcome sleep(instant until);
@@ -112,8 +113,24 @@ std::optional<grant> etcd_session::acquire(instant deadline, const std::stop_tok
       s.is_acquiring_ = false;
     }
   } us{*this};
-  if (is_over) release_quietly();  // lost, or run out: its place is in our way
+  if (is_over) clear_old_grant();
   return acquire_alone(deadline, stop, ec);
+}
+
+/// It is lost, or has run out, and its place may be in our way. Servers that have not been heard of
+/// for too long are not asked: the next lease in etcd brings another place.
+void etcd_session::clear_old_grant() {
+  std::unique_lock guard(mutex_);
+  const holding h = grant_;
+  if (!h.is_lost && now() < lease_.good_until) {
+    guard.unlock();
+    return release_quietly();
+  }
+  grant_ = {};
+  watched_ = 0;
+  const std::shared_ptr<watch> last = std::move(grant_watch_);
+  guard.unlock();
+  if (!h.is_lost) give_up_lease(h.lease);
 }
 
 std::optional<grant> etcd_session::acquire_alone(instant deadline, const std::stop_token& stop,
@@ -171,8 +188,8 @@ std::optional<grant> etcd_session::waiting::in_line(std::error_code& ec) {
     }
     watch_the_one_before();
     const outcome why = sleep(now() + between_looks);
-    if (why != outcome::changed) return end(why, ec);
-    look();
+    if (why == outcome::out_of_patience || why == outcome::cancelled) return end(why, ec);
+    if (why == outcome::changed || is_worth_a_look()) look();
   }
 }
 
@@ -226,6 +243,14 @@ void etcd_session::waiting::look() {
   }
 }
 
+/// When nothing was told for a while. A failure is for the look to deal with.
+bool etcd_session::waiting::is_worth_a_look() {
+  if (!before_) return true;
+  bool is_worth_it = true;
+  (void)s_.line_.peek(lease_, found_.created, before_->key, is_worth_it, call_limit(deadline_));
+  return is_worth_it;
+}
+
 void etcd_session::waiting::take_away_expired() {
   bool done = false;  // if not, it was renewed or somebody else did: the next look tells
   const grpc::Status status = s_.line_.take_away(*before_, done, call_limit(deadline_));
@@ -274,7 +299,7 @@ etcd_session::waiting::outcome etcd_session::waiting::sleep(instant until) {
     if (stop_.stop_requested()) return outcome::cancelled;
     const instant t = now();
     if (t >= deadline_) return outcome::out_of_patience;
-    if (t >= until) return outcome::changed;
+    if (t >= until) return outcome::due;
     if (t >= next_question) {
       guard.unlock();
       const bool gives_up = s_.gives_up_();

@@ -130,7 +130,7 @@ grpc::Status client::exchange(const char* method, const std::string& request, st
   grpc::Status status;
   if (!who_.user.empty()) {
     std::unique_lock guard(mutex_);
-    const bool has_token = !token_.empty();
+    const bool has_token = needs_none_ || !token_.empty();
     guard.unlock();
     if (!has_token) {
       has_authenticated = true;
@@ -179,7 +179,11 @@ grpc::Status client::authenticate(instant deadline) {
       token_ = answer.token();
       return status;
     }
-    if (needs_no_authentication(status)) return grpc::Status::OK;
+    if (needs_no_authentication(status)) {
+      const std::lock_guard guard(mutex_);
+      needs_none_ = true;
+      return grpc::Status::OK;
+    }
     if (!is_transient(status)) return status;
   }
   return status;

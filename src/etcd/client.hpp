@@ -77,6 +77,7 @@ class client {
   std::atomic<std::uint64_t> cluster_{0};
   std::mutex mutex_;   // of token_
   std::string token_;  // empty: none yet, or none needed
+  bool needs_none_ = false;
 };
 
 }  // namespace lockbyfile::etcd

@@ -93,6 +93,7 @@ class etcd_session final : public session {
   class waiting;
 
   // acquire.cpp
+  void clear_old_grant();
   std::optional<grant> acquire_alone(instant deadline, const std::stop_token& stop,
                                      std::error_code& ec);
   std::int64_t lease_for(std::chrono::nanoseconds lease, instant deadline);
@@ -150,7 +151,7 @@ class etcd_session final : public session {
 inline constexpr instant seconds(std::uint64_t n) { return n * 1'000'000'000; }
 
 /// How long one call may take when nothing else limits it.
-inline constexpr instant longest_call = seconds(5);
+inline constexpr instant longest_call = seconds(3);
 
 /// The instant at which a call for something that ends at `deadline` is given up.
 inline instant call_limit(instant deadline) {

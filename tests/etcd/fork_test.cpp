@@ -78,5 +78,20 @@ TEST_F(EtcdFork, AChildThatEndsOrdinarilyDoesNotDisturbTheParentsLock) {
   EXPECT_FALSE(named_lock(name).try_lock());
 }
 
+TEST_F(EtcdFork, AProcessThatExitsWhileItHoldsALockEndsOrdinarily) {
+  (void)observe(name = etcd_server::shared().url("fork/exit"), {}, *new std::error_code);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    auto* lock = new named_lock(name);  // never destroyed
+    lock->acquire();
+    std::exit(7);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  ASSERT_TRUE(WIFEXITED(status)) << "by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 7);
+  EXPECT_TRUE(observe(name).holder) << "until its lease in etcd ends";
+}
+
 }  // namespace
 }  // namespace lockbyfile
