@@ -134,7 +134,7 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
   if (joined.succeeded()) {
     const wire::RangeResponse& newest = answer.responses(1).range();
     read_before(newest, 1, found);
-    found.ahead = static_cast<std::size_t>(newest.count() > 0 ? newest.count() - 1 : 0);
+    found.ahead = static_cast<std::size_t>(newest.count() > 2 ? newest.count() - 2 : 0);
   } else if (joined.responses_size() == 1 && joined.responses(0).range().kvs_size() == 1) {
     found.created = joined.responses(0).range().kvs(0).create_revision();  // of a lost answer
     return look(lease, found.created, "", granted, found, deadline);

@@ -56,7 +56,7 @@ struct standing {
   std::int64_t created = 0;   // of our place; 0: it is not there
   std::optional<place> before;
   bool is_before_first = false;  // the one before us is the first
-  std::size_t ahead = 0;         // how many, when we joined
+  std::size_t ahead = 0;         // how many waited when we joined
   std::optional<record> last;
 };
 
