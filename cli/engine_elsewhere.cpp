@@ -35,8 +35,7 @@ std::vector<std::string> our_arguments() {
 
 const engine_table& etcd_engine(std::string_view name) {
   const std::string shown(name.substr(0, name.find("://")));
-  const auto path =
-      std::filesystem::read_symlink("/proc/self/exe").parent_path() / companion;
+  const auto path = std::filesystem::read_symlink("/proc/self/exe").parent_path() / companion;
   std::vector<std::string> arguments = our_arguments();
   std::vector<char*> pointers;
   for (std::string& a : arguments) pointers.push_back(a.data());

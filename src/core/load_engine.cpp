@@ -118,8 +118,7 @@ const engine_table* load(std::string_view name, bool is_child) {
     refuse(name, "its module " + path + " cannot be loaded: " +
                      (why != nullptr ? why : "the copy for a child process failed"));
   }
-  const auto entry =
-      reinterpret_cast<engine_entry*>(::dlsym(module, "lockbyfile_engine_module"));
+  const auto entry = reinterpret_cast<engine_entry*>(::dlsym(module, "lockbyfile_engine_module"));
   if (entry == nullptr) refuse(name, path + " is no module of lockbyfile");
   const engine_host host{&lock_category()};
   const engine_table* table = entry(&host);

@@ -207,8 +207,8 @@ void etcd_session::waiting::join() {
     try {
       lease_ = s_.lease_for(asked_, limit);
     } catch (const lock_error& e) {
-      if (e.code() != errc::unreachable || now() >= std::min(deadline_, since + seconds(s_.where_.ttl)) ||
-          stop_.stop_requested())
+      if (e.code() != errc::unreachable ||
+          now() >= std::min(deadline_, since + seconds(s_.where_.ttl)) || stop_.stop_requested())
         throw;
       std::this_thread::sleep_for(between(0, between_tries));
       continue;

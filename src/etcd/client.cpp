@@ -43,9 +43,8 @@ std::string bytes_of(const grpc::ByteBuffer& buffer) {
 std::shared_ptr<grpc::ChannelCredentials> channel_credentials(const address& where,
                                                               const credentials& who) {
   if (!where.tls) return grpc::InsecureChannelCredentials();
-  return grpc::SslCredentials({.pem_root_certs = who.ca,
-                               .pem_private_key = who.key,
-                               .pem_cert_chain = who.certificate});
+  return grpc::SslCredentials(
+      {.pem_root_certs = who.ca, .pem_private_key = who.key, .pem_cert_chain = who.certificate});
 }
 
 grpc::ChannelArguments channel_arguments() {
@@ -100,8 +99,8 @@ instant client::share_of(instant deadline) const {
   if (channels_.size() == 1) return deadline;
   const instant begun = now();
   const auto left = static_cast<instant>(between(begun, deadline).count());
-  return std::min(deadline, begun + std::clamp(left / channels_.size(), milliseconds(50),
-                                               longest_share));
+  return std::min(deadline,
+                  begun + std::clamp(left / channels_.size(), milliseconds(50), longest_share));
 }
 
 grpc::Status client::try_once(std::size_t endpoint, const char* method, const std::string& request,
@@ -191,8 +190,7 @@ grpc::Status client::authenticate(instant deadline) {
 
 grpc::Status client::checked(std::uint64_t cluster) {
   std::uint64_t known = 0;
-  if (cluster_.compare_exchange_strong(known, cluster) || known == cluster)
-    return grpc::Status::OK;
+  if (cluster_.compare_exchange_strong(known, cluster) || known == cluster) return grpc::Status::OK;
   return {grpc::StatusCode::FAILED_PRECONDITION, wrong_cluster_text};
 }
 

@@ -14,7 +14,7 @@ namespace {
 
 using wall_time = std::chrono::system_clock::time_point;
 
-constexpr instant longest_deed = milliseconds(5000);
+constexpr instant longest_deed = milliseconds(3000);
 
 wall_time at_ms(std::int64_t ms) { return wall_time(std::chrono::milliseconds(ms)); }
 
@@ -116,8 +116,7 @@ std::vector<std::string> list(std::string_view folder) {
   const address where = parse_folder(folder);
   client on(where, {});
   wire::RangeRequest request;
-  const std::string below =
-      where.name.empty() ? "" : escaped(where.name, escape_slash::no) + '/';
+  const std::string below = where.name.empty() ? "" : escaped(where.name, escape_slash::no) + '/';
   request.set_key(below.empty() ? std::string(1, '\0') : below);
   request.set_range_end(below.empty() ? std::string(1, '\0')
                                       : below.substr(0, below.size() - 1) + '0');

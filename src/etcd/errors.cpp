@@ -35,14 +35,18 @@ meaning meaning_of(const grpc::Status& status, const address& where) {
         return {system(EACCES), "the certificates do not fit" + words};
       if (says(status, "no leader") || says(status, "request timed out") ||
           says(status, "leader changed"))
-        return {errc::unreachable, "etcd has no leader now: half of its members may be down" + words};
-      if (where.tls && (says(status, "Socket closed") || says(status, "reset")))
-        return {system(EACCES), "the server ended the connection: it may want a client certificate" +
-                                    words};
+        return {errc::unreachable,
+                "etcd has no leader now: half of its members may be down" + words};
+      if (where.tls && (says(status, "Socket closed") || says(status, "reset") ||
+                        says(status, "Endpoint read failed")))
+        return {system(EACCES),
+                "the server ended the connection: it may want a client certificate" + words};
       return {errc::unreachable, "no server answers" + words};
     case StatusCode::DEADLINE_EXCEEDED:
-      return {errc::unreachable, "no answer in time: half of its members may be down, or the "
-                                 "network" + words};
+      return {errc::unreachable,
+              "no answer in time: half of its members may be down, or the "
+              "network" +
+                  words};
     case StatusCode::PERMISSION_DENIED:
       return {system(EACCES), "etcd grants this user no permission for its keys" + words};
     case StatusCode::UNAUTHENTICATED:
@@ -63,7 +67,8 @@ meaning meaning_of(const grpc::Status& status, const address& where) {
     case StatusCode::UNIMPLEMENTED:
       return {errc::wrong_engine, "this is no etcd with the v3 API" + words};
     case StatusCode::NOT_FOUND:
-      if (is_lease_not_found(status)) return {errc::lease_lost, "its lease in etcd is gone" + words};
+      if (is_lease_not_found(status))
+        return {errc::lease_lost, "its lease in etcd is gone" + words};
       break;
     default: break;
   }

@@ -130,8 +130,8 @@ void etcd_session::revoke(std::unique_lock<std::mutex>& guard) {
   wire::LeaseRevokeRequest request;
   request.set_id(r.lease);
   wire::LeaseRevokeResponse answer;
-  const grpc::Status status = client_.call("/etcdserverpb.Lease/LeaseRevoke", request, answer,
-                                           now() + milliseconds(500));
+  const grpc::Status status =
+      client_.call("/etcdserverpb.Lease/LeaseRevoke", request, answer, now() + milliseconds(500));
   guard.lock();
   const bool is_over = status.ok() || is_lease_not_found(status) || now() >= r.until;
   revocations_.erase(revocations_.begin());
@@ -168,15 +168,16 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
       return;
     }
   }
-  auto next = std::make_shared<watch>(
-      client_, line_.keys().place(lease), from + 1, [this, created](const watch_event& e) {
-        if (e.what == watch_event::kind::deleted) return lose(created);
-        if (e.what != watch_event::kind::broken) return;
-        const std::lock_guard again(mutex_);
-        if (watched_ != created) return;  // the grant is over
-        is_watch_broken_ = true;
-        keeper_wakes_.notify_all();
-      });
+  auto next = std::make_shared<watch>(client_, line_.keys().place(lease), from + 1,
+                                      [this, created](const watch_event& e) {
+                                        if (e.what == watch_event::kind::deleted)
+                                          return lose(created);
+                                        if (e.what != watch_event::kind::broken) return;
+                                        const std::lock_guard again(mutex_);
+                                        if (watched_ != created) return;  // the grant is over
+                                        is_watch_broken_ = true;
+                                        keeper_wakes_.notify_all();
+                                      });
   guard.lock();
   if (grant_.created == created && !is_ending_) {
     grant_watch_ = std::move(next);

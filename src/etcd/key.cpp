@@ -51,8 +51,7 @@ std::optional<std::string> name_of_key(std::string_view key) {
   const auto colon = key.find(':');
   if (colon == std::string_view::npos || colon == 0) return std::nullopt;
   const std::string_view after = key.substr(colon);
-  if (after != mark && !(after.starts_with(mark) && after[mark.size()] == '/'))
-    return std::nullopt;
+  if (after != mark && !(after.starts_with(mark) && after[mark.size()] == '/')) return std::nullopt;
   std::string name;
   for (std::size_t i = 0; i < colon; ++i) {
     if (key[i] == '%' && i + 2 < colon) {

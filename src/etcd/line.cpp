@@ -34,9 +34,7 @@ void require_all(TxnRequest& t, const lock_keys& keys, Compare::Result result,
   c->set_create_revision(revision);
 }
 
-void require_none(TxnRequest& t, const lock_keys& keys) {
-  require_all(t, keys, Compare::EQUAL, 0);
-}
+void require_none(TxnRequest& t, const lock_keys& keys) { require_all(t, keys, Compare::EQUAL, 0); }
 
 void put(wire::RequestOp* op, const std::string& key, std::string value, std::int64_t lease) {
   op->mutable_put()->set_key(key);
@@ -87,8 +85,7 @@ void line::put_record(TxnRequest& request, const record& r) const {
   if (!keys_.record.empty()) put(request.add_success(), keys_.record, written(r), 0);
 }
 
-grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found,
-                            instant deadline) {
+grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found, instant deadline) {
   const std::string own = keys_.place(lease);
   TxnRequest t;
   require_none(t, keys_);

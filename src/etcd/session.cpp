@@ -20,9 +20,9 @@ constexpr std::size_t longest_description = 256;
 etcd_session::etcd_session(const address& where, const lock_options& options)
     : where_(where),
       path_(where.text()),
-      description_((options.description.empty() ? program_invocation_short_name
-                                                : options.description)
-                       .substr(0, longest_description)),
+      description_(
+          (options.description.empty() ? program_invocation_short_name : options.description)
+              .substr(0, longest_description)),
       gives_up_(options.gives_up),
       client_(where_, options.etcd),
       line_(client_, lock_keys(where_.name, where_.raw)),

@@ -32,7 +32,8 @@
 // A crash leaves our place until etcd ends the lease: TTL after the last keep-alive at the most
 // (and half a second, every which etcd looks).
 //
-// fork: a session is of one process. Who wraps it (core/module_session.hpp) keeps it from the child.
+// fork: a session is of one process. Who wraps it (core/module_session.hpp) keeps it from the
+// child.
 #pragma once
 
 #include <condition_variable>

@@ -74,15 +74,15 @@ TEST_F(EtcdUsers, AreWantedWhereThereAreAny) {
 }
 
 TEST_F(EtcdUsers, WithoutPermissionAreTold) {
-  EXPECT_EQ(error_of(server->url("other/x"), {.user = "kim", .password = "sesame"},
-                     "no permission"),
-            no_access);
+  EXPECT_EQ(
+      error_of(server->url("other/x"), {.user = "kim", .password = "sesame"}, "no permission"),
+      no_access);
 }
 
 TEST_F(EtcdUsers, ThatCannotReadTheirPasswordAreTold) {
-  EXPECT_EQ(error_of(server->url("jobs/x"), {.user = "kim", .password_file = "/nowhere"},
-                     "/nowhere"),
-            std::error_code(ENOENT, std::system_category()));
+  EXPECT_EQ(
+      error_of(server->url("jobs/x"), {.user = "kim", .password_file = "/nowhere"}, "/nowhere"),
+      std::error_code(ENOENT, std::system_category()));
 }
 
 TEST_F(EtcdUsers, AreAuthenticatedAgainWhenTheServerHasForgottenThem) {
@@ -108,10 +108,10 @@ class EtcdTls : public ::testing::Test {
     certificate("server", "ca");
     certificate("client", "ca");
     certificate("stranger", "other");
-    server.emplace("https", std::vector<std::string>{
-                                "--cert-file=" + file("server.pem"),
-                                "--key-file=" + file("server.key"), "--client-cert-auth",
-                                "--trusted-ca-file=" + file("ca.pem")});
+    server.emplace(
+        "https", std::vector<std::string>{"--cert-file=" + file("server.pem"),
+                                          "--key-file=" + file("server.key"), "--client-cert-auth",
+                                          "--trusted-ca-file=" + file("ca.pem")});
     name = "etcds://" + server->endpoint() + "/x";
   }
 
@@ -121,14 +121,16 @@ class EtcdTls : public ::testing::Test {
         << text;
   }
   void authority(const std::string& n) const {
-    sh("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=" +
+    sh("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+       "/CN=" +
        n + " -keyout " + n + ".key -out " + n + ".pem");
   }
   void certificate(const std::string& n, const std::string& by) const {
     sh("openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=" + n +
-       " -keyout " + n + ".key -out " + n + ".csr && printf 'subjectAltName=IP:127.0.0.1\\n"
-       "extendedKeyUsage=serverAuth,clientAuth\\n' > ext && openssl x509 -req -days 2 -in " + n +
-       ".csr -CA " + by + ".pem -CAkey " + by + ".key -CAcreateserial -extfile ext -out " + n +
+       " -keyout " + n + ".key -out " + n +
+       ".csr && printf 'subjectAltName=IP:127.0.0.1\\n"
+       "extendedKeyUsage=serverAuth,clientAuth\\n' > ext && openssl x509 -req -days 2 -in " +
+       n + ".csr -CA " + by + ".pem -CAkey " + by + ".key -CAcreateserial -extfile ext -out " + n +
        ".pem");
   }
   [[nodiscard]] etcd_access access(const std::string& ca, const std::string& own) const {

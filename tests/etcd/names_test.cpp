@@ -44,11 +44,12 @@ TEST(EtcdUrl, IsTheSameWhenReadAgain) {
 
 TEST(EtcdUrl, RefusesWhatNamesNoLock) {
   for (const char* url :
-       {"etcd://", "etcd:///x", "etcd://h", "etcd://h/", "etcd://h/a//b", "etcd://h/a/",
-        "etcd://h:0/x", "etcd://h:65536/x", "etcd://h:x/x", "etcd://::1/x", "etcd://[::1/x",
-        "etcd://[x]/x", "etcd://h,/x", "etcd://h/%", "etcd://h/%zz", "etcd://h/a%00b",
-        "etcd://h/x?ttl=0", "etcd://h/x?ttl=x", "etcd://h/x?tll=1", "etcd://h/x?", "etcd://@h/x",
-        "etcd://h h/x"}) {
+       {"etcd://",          "etcd:///x",        "etcd://h",         "etcd://h/",
+        "etcd://h/a//b",    "etcd://h/a/",      "etcd://h:0/x",     "etcd://h:65536/x",
+        "etcd://h:x/x",     "etcd://::1/x",     "etcd://[::1/x",    "etcd://[x]/x",
+        "etcd://h,/x",      "etcd://h/%",       "etcd://h/%zz",     "etcd://h/a%00b",
+        "etcd://h/x?ttl=0", "etcd://h/x?ttl=x", "etcd://h/x?tll=1", "etcd://h/x?",
+        "etcd://@h/x",      "etcd://h h/x"}) {
     try {
       (void)parse_url(url);
       ADD_FAILURE() << url;

@@ -123,7 +123,8 @@ class etcd_server {
   void wait_until_it_serves() const {
     const std::string log = directory_.path() + "/log";
     for (int i = 0; i < 3000; ++i) {
-      const std::string command = "grep -q 'ready to serve client requests' " + log + " 2>/dev/null";
+      const std::string command =
+          "grep -q 'ready to serve client requests' " + log + " 2>/dev/null";
       if (std::system(command.c_str()) == 0) return;
       if (::waitpid(pid_, nullptr, WNOHANG) == pid_) throw std::runtime_error("etcd ended");
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
