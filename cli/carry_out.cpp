@@ -115,6 +115,7 @@ command_start start_of(const named_lock& lock, const signal_gate& gate,
                        "LOCKBYFILE_FILE=" + lock.path()};
   start.signal_mask = gate.outer_mask();
   if (request.lifeline == lifeline_policy::share) start.shared_descriptor = lock.native_handle();
+  start.dies_with_us = lock.native_handle() < 0;
   return start;
 }
 

@@ -2,6 +2,7 @@
 #include "spawn.hpp"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,9 +64,13 @@ class shared_copy {
 
 /// What the child of vfork() does: nothing but system calls, since it runs in our memory,
 /// while we stand still. Returns why it could not become the command.
-int become(const command_start& start, const shared_copy& shared, char* const* arguments,
-           char* const* environment) {
+int become(const command_start& start, pid_t parent, const shared_copy& shared,
+           char* const* arguments, char* const* environment) {
   shared.keep();
+  if (start.dies_with_us) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(exit_other);  // it has died already
+  }
   ::signal(SIGBUS, SIG_DFL);  // the one handler of ours, which must not run in the child
   ::sigprocmask(SIG_SETMASK, &start.signal_mask, nullptr);
   ::execvpe(arguments[0], arguments, environment);
@@ -78,11 +83,12 @@ pid_t spawn(const command_start& start, std::error_code& ec) {
   const std::vector<char*> arguments = pointers(start.arguments);
   const std::vector<char*> environment = environment_with(start.environment);
   const shared_copy shared(start.shared_descriptor);
+  const pid_t parent = ::getpid();
   volatile int error = 0;       // the child writes it
   const pid_t pid = ::vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork)
   if (pid == 0) {
     // NOLINTNEXTLINE(clang-analyzer-unix.Vfork): it calls nothing but the kernel
-    error = become(start, shared, arguments.data(), environment.data());
+    error = become(start, parent, shared, arguments.data(), environment.data());
     ::_exit(exit_code_of_failed_start(error));
   }
   if (pid < 0) error = errno;

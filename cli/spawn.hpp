@@ -21,6 +21,11 @@ struct command_start {
   /// A descriptor that the command is to share, under some high number; -1 for none.
   /// A copy of the lifeline, for one, keeps the lock while the command lives.
   int shared_descriptor = -1;
+
+  /// Whether the kernel is to kill the command when the thread that starts it ends, however it
+  /// does: for a lock that has no lifeline to share, and opens some time after our death. It
+  /// does not reach the command's own children, nor a setuid program.
+  bool dies_with_us = false;
 };
 
 /// Starts the command; one that is no program but a text without "#!" is run by sh, as shells

@@ -22,7 +22,8 @@ class LOCKBYFILE_EXPORT keep_alive {
   /// or destroyed, or the lock is released. If the grant is lost, `on_lost` is
   /// called once, from the renewing thread, and the thread ends; it must not throw
   /// and may be empty. A lock without a lease is watched in the same way, every
-  /// 100 ms, so that a break or a deleted file is told.
+  /// 100 ms, so that a break or a deleted file is told. A lock in etcd is told lost at once,
+  /// and when its servers do not answer, as soon as they may give it to others.
   ///
   /// `lock` may be moved, released or destroyed while this object lives. Throws
   /// lock_error (not_holder) if `lock` holds nothing.

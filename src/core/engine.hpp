@@ -25,6 +25,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <lockbyfile/error.hpp>
 #include <lockbyfile/grant.hpp>
 #include <lockbyfile/options.hpp>
@@ -57,6 +58,11 @@ class session {
   virtual bool acquire_at_once() noexcept = 0;
   /// release, for who does not want to know whether the lease lasted.
   virtual void release_quietly() noexcept = 0;
+
+  /// Has `tell` called whenever a grant is lost, by a thread of the engine that must not be kept;
+  /// an empty one ends that, and none is called afterwards. For an engine whose servers tell. One
+  /// that has to be asked does nothing.
+  virtual void when_lost(std::function<void()> /*tell*/) {}
 
   [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds lease_remaining() const noexcept = 0;

@@ -19,6 +19,26 @@ std::chrono::nanoseconds interval(std::chrono::nanoseconds lease) {
   return lease == no_lease ? watch_interval : std::max(lease / 3, shortest_interval);
 }
 
+/// How long to wait for the next one, after the last one's result.
+std::chrono::nanoseconds next_renewal(const session& s, const std::error_code& last) {
+  const auto regular = interval(s.lease());
+  return last ? std::min(regular, watch_interval) : std::min(regular, s.certain_for());
+}
+
+/// Has an engine that knows of a loss by itself tell it, as long as this lives.
+class told_of_loss {
+ public:
+  told_of_loss(session& by, std::function<void()> tell) : by_(by) {
+    by_.when_lost(std::move(tell));
+  }
+  ~told_of_loss() { by_.when_lost({}); }
+  told_of_loss(const told_of_loss&) = delete;
+  told_of_loss& operator=(const told_of_loss&) = delete;
+
+ private:
+  session& by_;
+};
+
 }  // namespace
 
 keep_alive::keep_alive(named_lock& lock, std::function<void(std::error_code)> on_lost) {
@@ -31,19 +51,26 @@ keep_alive::keep_alive(named_lock& lock, std::function<void(std::error_code)> on
   thread_ =
       std::jthread([state, number, on_lost = std::move(on_lost)](const std::stop_token& stop) {
         std::mutex mutex;
-        std::condition_variable_any stopped;
-        std::unique_lock guard(mutex);
-        for (;;) {
-          stopped.wait_for(guard, stop, interval(state->session->lease()), [] { return false; });
+        std::condition_variable_any changed;
+        bool is_told = false;
+        const told_of_loss here(*state->session, [&] {
+          const std::lock_guard guard(mutex);
+          is_told = true;
+          changed.notify_all();
+        });
+        std::error_code ec;
+        do {
+          const std::chrono::nanoseconds next = next_renewal(*state->session, ec);
+          {
+            std::unique_lock guard(mutex);
+            changed.wait_for(guard, stop, next, [&] { return is_told; });
+          }
           if (stop.stop_requested()) return;
-          std::error_code ec;
           state->renew_for(number, ec);
           if (ec == errc::not_holder) return;  // released
-          if (ec) {
-            if (on_lost) on_lost(ec);
-            return;
-          }
-        }
+          // Servers that do not answer now may do so in time.
+        } while (!ec || (ec == errc::unreachable && state->session->is_held()));
+        if (on_lost) on_lost(ec);
       });
 }
 

@@ -40,6 +40,10 @@ void module_session::release_quietly() noexcept {
   if (is_ours()) inner_->release_quietly();
 }
 
+void module_session::when_lost(std::function<void()> tell) {
+  if (is_ours()) inner_->when_lost(std::move(tell));
+}
+
 void module_session::set_lease(std::chrono::nanoseconds lease) noexcept {
   if (is_ours()) inner_->set_lease(lease);
   options_.lease = lease;

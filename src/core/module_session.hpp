@@ -27,6 +27,7 @@ class module_session final : public session {
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
   bool acquire_at_once() noexcept override { return false; }
   void release_quietly() noexcept override;
+  void when_lost(std::function<void()> tell) override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;

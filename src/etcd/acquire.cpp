@@ -114,7 +114,7 @@ std::optional<grant> etcd_session::acquire(instant deadline, const std::stop_tok
     }
   } us{*this};
   if (is_over) clear_old_grant();
-  return acquire_alone(deadline, stop, ec);
+  return acquire_alone(from_monotonic(deadline), stop, ec);
 }
 
 /// It is lost, or has run out, and its place may be in our way. Servers that have not been heard of

@@ -18,7 +18,8 @@ namespace {
 
 constexpr instant longest_share = milliseconds(1500);
 
-gpr_timespec as_timespec(instant t) {
+gpr_timespec as_timespec(instant ours) {
+  const instant t = to_monotonic(ours);
   gpr_timespec result{};
   result.clock_type = GPR_CLOCK_MONOTONIC;
   result.tv_sec = static_cast<std::int64_t>(t / 1'000'000'000);

@@ -26,8 +26,8 @@
 #include <string>
 #include <vector>
 
-#include "core/instant.hpp"
 #include "etcd.pb.h"
+#include "etcd/clock.hpp"
 #include "etcd/credentials.hpp"
 #include "etcd/url.hpp"
 

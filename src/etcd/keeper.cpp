@@ -90,7 +90,7 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
     lease_.next_beat = sent + lease_.ttl / 3;
   } else if (status.ok()) {  // there is no such lease: etcd has removed our place
     lease_ = {};
-    if (grant_.lease == before.id) grant_.is_lost = true;
+    if (grant_.lease == before.id) have_lost();
   } else {
     lease_.next_beat = now() + std::min(lease_.ttl / 10, between_tries);
   }
@@ -117,7 +117,7 @@ void etcd_session::expire(std::unique_lock<std::mutex>& guard) {
   if (grant_.created != created) return;
   if (status.ok()) {
     grant_.is_expiring = true;
-    grant_.is_lost = ended || !done;
+    if (ended || !done) have_lost();
     grant_.what.is_expired = true;
   } else {
     rest(guard, now() + between_tries);
@@ -190,9 +190,14 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
 
 void etcd_session::lose(std::int64_t created) {
   const std::lock_guard guard(mutex_);
-  if (grant_.created != created) return;
+  if (grant_.created == created) have_lost();
+}
+
+/// Under mutex_.
+void etcd_session::have_lost() {
   grant_.is_lost = true;
   changed_.notify_all();
+  if (tell_lost_) tell_lost_();
 }
 
 }  // namespace lockbyfile::etcd

@@ -74,9 +74,11 @@ void etcd_session::renew(std::error_code& ec) {
   h.what.lease_ns = lease_ns;
   h.what.is_expired = false;
   h.what.token = token_;
+  // Its user has to be told that the grant is over when it is.
+  const instant limit =
+      is_in_time ? std::min(sent + seconds(2), lease_.good_until) : sent + seconds(2);
   guard.unlock();
 
-  const instant limit = sent + seconds(2);
   grpc::Status status;
   if (!is_in_time) {
     std::int64_t ttl = 0;
@@ -94,7 +96,7 @@ void etcd_session::renew(std::error_code& ec) {
   if (!status.ok() && !is_lease_not_found(status)) {
     ec = error_of(status, "cannot renew", where_).code();
   } else if (!done || grant_.is_lost) {
-    grant_.is_lost = true;
+    have_lost();
     ec = errc::lease_lost;
   } else {
     grant_.what = h.what;
@@ -147,6 +149,11 @@ void etcd_session::end_grant(std::error_code& ec) {
 void etcd_session::release_quietly() noexcept {
   std::error_code ignored;
   release(ignored);
+}
+
+void etcd_session::when_lost(std::function<void()> tell) {
+  const std::lock_guard guard(mutex_);
+  tell_lost_ = std::move(tell);
 }
 
 bool etcd_session::is_good(instant at) const {

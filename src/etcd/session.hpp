@@ -65,6 +65,7 @@ class etcd_session final : public session {
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
   bool acquire_at_once() noexcept override { return false; }
   void release_quietly() noexcept override;
+  void when_lost(std::function<void()> tell) override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;
@@ -114,6 +115,7 @@ class etcd_session final : public session {
   void rest(std::unique_lock<std::mutex>& guard, instant until);
   void wake_keeper_for(instant deed);
   void lose(std::int64_t created);
+  void have_lost();
 
   [[nodiscard]] bool is_good(instant at) const;
   void end_grant(std::error_code& ec);
@@ -139,6 +141,7 @@ class etcd_session final : public session {
   std::chrono::nanoseconds asked_lease_;
   etcd_lease lease_;
   holding grant_;
+  std::function<void()> tell_lost_;
   std::uint64_t token_ = 0;
   bool is_acquiring_ = false;
   bool is_ending_ = false;

@@ -69,6 +69,26 @@ TEST_F(EtcdCommand, RunEndsItsCommandBeforeTheLockCanOpenWhenNoServerAnswers) {
   server->go_on();
 }
 
+TEST_F(EtcdCommand, RunThatIsKilledTakesItsCommandAlong) {
+  auto holder = start("exec $lockbyfile run $x sh -c 'echo $$; exec sleep 60'");
+  const std::string pid = holder.hear();
+  holder.kill();
+  until("! kill -0 " + pid);
+}
+
+TEST_F(EtcdCommand, AHolderThatAwakesFromASleepOfTheMachineKnowsThatItsLeaseIsOver) {
+  auto holder =
+      start("export ASLEEP=$PWD/asleep; LD_PRELOAD=" ETCD_ASLEEP " exec $lockbyfile run '" +
+            server->url("jobs/x?ttl=100") + "' sh -c 'echo held; exec sleep 100'");
+  holder.expect("held");
+  server->stop();  // or it would say that the lease is still there
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(shell(": >asleep").code, 0);
+  EXPECT_EQ(holder.wait(), 76);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(50));
+  server->go_on();
+}
+
 TEST_F(EtcdCommand, RunEndsItsCommandWithTheLease) {
   EXPECT_EQ(shell("$lockbyfile run --lease 1s $x sleep 60").code, 76);
   EXPECT_EQ(shell("$lockbyfile run -n $x true").code, 0);

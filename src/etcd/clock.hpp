@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The clock of this engine: CLOCK_BOOTTIME, which goes on while the machine sleeps. etcd's leases
+// do, too: a holder that awakes has to find that its lease has ended. (CLOCK_MONOTONIC would
+// let it believe for another TTL. The file engine is right to use it: there, all waiters sleep
+// with the holder.)
+//
+// Every instant in src/etcd is one of this clock, but for two, which are converted where they come
+// in or go out: the deadline of session::acquire, and the deadlines of the RPC library.
+#pragma once
+
+#include "core/instant.hpp"
+
+namespace lockbyfile::etcd {
+
+inline instant now() noexcept { return read_clock(CLOCK_BOOTTIME); }
+
+/// An instant of CLOCK_MONOTONIC by our clock, as it stands now; 0 and never stay what they are.
+inline instant from_monotonic(instant t) noexcept {
+  return t == 0 ? 0 : after(now(), between(lockbyfile::now(), t));
+}
+
+/// One of ours by CLOCK_MONOTONIC.
+inline instant to_monotonic(instant t) noexcept {
+  return after(lockbyfile::now(), between(now(), t));
+}
+
+}  // namespace lockbyfile::etcd

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Being told that a grant is lost.
+#include <future>
+
+#include "support/etcd_server.hpp"
+#include "support/lock_test.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+
+class EtcdKeepAlive : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
+    server.emplace();
+  }
+  std::optional<etcd_server> server;
+};
+
+TEST_F(EtcdKeepAlive, TellsAtOnceThatTheKeyIsGone) {
+  named_lock lock(server->url("x?ttl=100"), {.lease = 100s});
+  lock.acquire();
+  std::promise<std::error_code> lost;
+  const keep_alive k(lock, [&](std::error_code why) { lost.set_value(why); });
+  server->ctl("del x:lock/ --prefix");
+  auto why = lost.get_future();
+  ASSERT_EQ(why.wait_for(20s), std::future_status::ready) << "at the next renewal, after 33 s";
+  EXPECT_EQ(why.get(), errc::lease_lost);
+  EXPECT_FALSE(lock.is_held());
+}
+
+TEST_F(EtcdKeepAlive, GoesOnWhenTheServerIsBackInTime) {
+  named_lock lock(server->url("x?ttl=60"), {.lease = 12s});
+  lock.acquire();
+  std::atomic<bool> is_lost{false};
+  const keep_alive k(lock, [&](std::error_code) { is_lost = true; });
+  server->kill();
+  std::this_thread::sleep_for(4200ms);  // a renewal has failed: they come every 4 s
+  server->start();
+  std::error_code ec;
+  lock.renew(ec);
+  EXPECT_EQ(ec, std::error_code());
+  EXPECT_FALSE(is_lost);
+  EXPECT_TRUE(lock.is_held());
+}
+
+TEST_F(EtcdKeepAlive, TellsBeforeTheLockCanOpenThatNoServerAnswers) {
+  named_lock lock(server->url("x?ttl=3"));
+  lock.acquire();
+  std::promise<std::error_code> lost;
+  const keep_alive k(lock, [&](std::error_code why) { lost.set_value(why); });
+  const auto stopped = std::chrono::steady_clock::now();
+  server->stop();
+  auto why = lost.get_future();
+  ASSERT_EQ(why.wait_for(60s), std::future_status::ready);
+  EXPECT_LT(std::chrono::steady_clock::now() - stopped, 6s) << "3 s and a wide margin";
+  EXPECT_NE(why.get(), std::error_code());
+  server->go_on();
+}
+
+}  // namespace
+}  // namespace lockbyfile
