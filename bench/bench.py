@@ -3,7 +3,8 @@
 
 PLAN says what is played. Each round plays every step once with every contender, one after the other
 in an order that is drawn anew, so that whatever disturbs the machine disturbs all alike.
-lockbyfile_bench has the contenders of C++ and of the shell, peers.py those of Python; both answer
+lockbyfile_bench has the contenders of C++ and of the shell, peers.py those of Python, and
+lockbyfile_etcd_bench those of etcd, for which a server is started; all three answer
 
     PROGRAM --list                              {"scenarios": {SCENARIO: [CONTENDER, ...]}}
     PROGRAM SCENARIO CONTENDER KEY=VALUE ...    {"figures": {}, "samples": {}, "overlaps": N}
@@ -25,18 +26,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Iterator, Mapping, NoReturn, Sequence
 
+import etcd_server
 import report
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
 Keys = dict[str, Any]
-Listed = Mapping[str, Mapping[str, Sequence[str]]]  # language, scenario, contenders
+Listed = Mapping[str, Mapping[str, Sequence[str]]]  # language (or etcd), scenario, contenders
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,22 @@ PLAN = (
     Step("names", None, {"count": (1000, 10_000)}, rounds=1),
     Step("names", {"count": 1_000_000}, None, rounds=1, limit=1200),
     Step("command", {"runs": 200}, {"runs": 40}),
+    # With a server. Its holds are longer than it takes to join the line, so that each grant is handed on.
+    Step("etcd_alone", {"grants": 400}, {"grants": 100}),
+    Step(
+        "etcd_handoff",
+        {"processes": 2, "hold_us": 6000, "grants": 200},
+        {"processes": 2, "hold_us": 6000, "grants": 60},
+        who=("lockbyfile (etcd)",),
+    ),
+    Step(
+        "etcd_handoff",
+        {"processes": 2, "hold_us": 6000, "grants": 40},
+        {"processes": 2, "hold_us": 6000, "grants": 12},
+        but=("lockbyfile (etcd)",),
+    ),
+    Step("etcd_command", {"runs": 50}, {"runs": 15}),
+    Step("etcd_line", {"waiters": 1000, "seconds": 6}, {"waiters": 1000, "seconds": 3}, rounds=1),
 )
 
 
@@ -256,6 +274,26 @@ def check_exclusion(play: Mapping[str, Any]) -> None:
         )
 
 
+class Servers:
+    """One at a time, while plays need it, so that it disturbs no others."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.server: etcd_server.Server | None = None
+
+    def see_to(self, scenario: str) -> None:
+        if not needs_etcd(scenario):
+            self.stop()
+        elif self.server is None:
+            self.server = etcd_server.Server(self.directory)
+            os.environ["LOCKBYFILE_BENCH_ETCD"] = self.server.endpoint
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
+
+
 class Progress:
     """A line on stderr, with what is left: as long as the same took in earlier rounds."""
 
@@ -288,7 +326,10 @@ class Progress:
 
 
 def play_all(
-    plays: Sequence[Play], programs: Mapping[str, Sequence[str]], results: list[dict[str, Any]]
+    plays: Sequence[Play],
+    programs: Mapping[str, Sequence[str]],
+    results: list[dict[str, Any]],
+    servers: Servers | None = None,
 ) -> None:
     """Appends what each play gave. Who has failed at something is not asked again."""
     progress = Progress(plays)
@@ -304,6 +345,9 @@ def play_all(
             "keys": play.keys,
         }
         if play.what() not in failed:
+            if servers:
+                servers.see_to(play.scenario)
+                begin = time.monotonic()
             try:
                 result |= measure(play, programs[play.language])
             except Failure as failure:
@@ -314,6 +358,24 @@ def play_all(
             check_exclusion(result)
         progress.end(play, time.monotonic() - begin)
     progress.say("measured")
+
+
+def needs_etcd(scenario: str) -> bool:
+    return scenario.startswith("etcd_")
+
+
+def left_out(scenarios: Sequence[str], etcd_program: Path) -> dict[str, str]:
+    """Programs or contenders that cannot be played, and why."""
+    if not any(needs_etcd(scenario) for scenario in scenarios):
+        return {}
+    if not etcd_program.exists():
+        return {"etcd": "the etcd engine was not built (it needs libgrpc++-dev)"}
+    why = etcd_server.missing()
+    if why:
+        return {"etcd": why}
+    if not first_line("etcdctl", "version"):
+        return {"etcdctl lock": "there is no etcdctl (etcd-client)"}
+    return {}
 
 
 def first_line(*command: str) -> str:
@@ -353,6 +415,7 @@ def machine(build: Path, directory: str) -> dict[str, str]:
         "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         "C library": libc or "unknown",
         "compiler": compiler or "unknown",
+        "etcd": first_line("etcd", "--version").removeprefix("etcd Version: ") or "none",
         "Python": platform.python_version(),
         "filesystem": mounted or filesystem or "unknown",
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -404,23 +467,32 @@ def collect(options: argparse.Namespace, place: Path) -> dict[str, Any]:
         "Python": [sys.executable, str(HERE / "peers.py")],
     }
     os.environ["PYTHONPATH"] = str(options.build / "python")
+    os.environ["ETCDCTL_API"] = "3"
     os.environ.pop("LOCKBYFILE_DIR", None)
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     plan = [step for step in PLAN if not options.only or step.scenario in options.only]
+    etcd_program = options.build / "bench" / "lockbyfile_etcd_bench"
+    missing = left_out([step.scenario for step in plan], etcd_program)
+    if "etcd" not in missing:
+        programs["etcd"] = [str(etcd_program)]
+    plan = [replace(step, but=(*step.but, *missing)) for step in plan]
+    place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lockbyfile-bench-") as directory:
         os.environ["TMPDIR"] = directory
         plays = order(plan, list_contenders(programs), rounds, options.quick, options.seed)
+        servers = Servers(place)  # not in /tmp, which may be memory: it has to reach the disk
         data: dict[str, Any] = {
             "kind": kind(options),
             "rounds": rounds,
             "seed": options.seed,
             "machine": machine(options.build, directory),
+            "left out": missing,
             "plays": [],
         }
         try:
-            play_all(plays, programs, data["plays"])
+            play_all(plays, programs, data["plays"], servers)
         finally:
-            place.mkdir(parents=True, exist_ok=True)
+            servers.stop()
             (place / "results.json").write_text(json.dumps(data))
     return data
 

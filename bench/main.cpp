@@ -5,13 +5,6 @@
 //
 // Plays one round of one scenario with one lock and prints what it found, as JSON. Which
 // rounds are played, in which order, and what they mean, is bench.py's.
-#include <unistd.h>
-
-#include <cstdio>
-#include <exception>
-#include <functional>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -21,14 +14,12 @@
 #include "ends.hpp"
 #include "files.hpp"
 #include "line.hpp"
+#include "program.hpp"
 #include "together.hpp"
 
 namespace bench {
 
 namespace {
-
-using play = std::function<findings(const options&)>;
-using plays = std::map<std::string, std::map<std::string, play>>;
 
 template <class... Locks>
 void add_contenders(plays& all) {
@@ -70,39 +61,10 @@ plays all_plays() {
   return all;
 }
 
-int bench_main(const std::vector<std::string>& arguments) {
-  const plays all = all_plays();
-  nlohmann::json result;
-  if (arguments == std::vector<std::string>{"--list"}) {
-    for (const auto& [scenario, contenders] : all) {
-      for (const auto& [contender, unused] : contenders) {
-        result["scenarios"][scenario].push_back(contender);
-      }
-    }
-  } else if (arguments.size() >= 2 && all.contains(arguments[0]) &&
-             all.at(arguments[0]).contains(arguments[1])) {
-    options o;
-    for (std::size_t i = 2; i < arguments.size(); ++i) o.set(arguments[i]);
-    const findings found = all.at(arguments[0]).at(arguments[1])(o);
-    result = {{"figures", found.figures}, {"samples", found.samples}, {"overlaps", found.overlaps}};
-  } else {
-    std::fputs("usage: lockbyfile_bench --list | SCENARIO CONTENDER KEY=VALUE...\n", stderr);
-    return 64;
-  }
-  std::puts(result.dump().c_str());
-  return 0;
-}
-
 }  // namespace
 
 }  // namespace bench
 
 int main(int argc, char** argv) {
-  ::alarm(1800);  // a benchmark that hangs ends
-  try {
-    return bench::bench_main({argv + 1, argv + argc});
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "lockbyfile_bench: %s\n", error.what());
-    return 1;
-  }
+  return bench::program_main(bench::all_plays(), {argv + 1, argv + argc});
 }

@@ -111,7 +111,9 @@ def ratio(above: Figures, below: Figures) -> Figures:
 
 def beside(peer: str, scenario: str, figure: str, **keys: Any) -> Figures:
     """Ours in that peer's."""
-    ours = "lockbyfile run" if scenario == "command" else "lockbyfile"
+    ours = "lockbyfile run" if scenario.endswith("command") else "lockbyfile"
+    if scenario.startswith("etcd_"):
+        ours += " (etcd)"
     return ratio(at(scenario, ours, figure, **keys), at(scenario, peer, figure, **keys))
 
 
@@ -174,6 +176,7 @@ def verdict(goal: Goal, data: Data) -> tuple[Spread | None, str]:
 
 
 NO_LEASE = "lockbyfile, no lease"
+ETCD = "lockbyfile (etcd)"
 GOALS = [
     Goal("S1", "acquire and release with a lease of 10 s and a token ÷ a robust mutex", "at most",
          1.25, "×", beside("robust mutex", "uncontended", "ns")),
@@ -225,6 +228,16 @@ GOALS = [
              "at most", 1.3, "×", growth(figure))
         for what, figure in (("create", "create_us"), ("list", "list_us"), ("prune", "prune_us"))
     ),
+    Goal("E1", "in etcd: acquire and release ÷ two raw transactions", "at most", 1.1, "×",
+         beside("two transactions", "etcd_alone", "p50_ms")),
+    Goal("E2", "in etcd: handoff between two processes, p50", "below", 2.5, "ms",
+         at("etcd_handoff", ETCD, "p50_ms")),
+    Goal("E3", "`lockbyfile run etcd://… true` ÷ `etcdctl lock NAME true`", "at most", 1.0, "×",
+         beside("etcdctl lock", "etcd_command", "p50_ms")),
+    Goal("E4", "in etcd: with 1,000 waiters, events that watches are told for each release",
+         "at most", 2.1, "", at("etcd_line", ETCD, "events", waiters=1000)),
+    Goal("E4", "in etcd: the same, entries of its log for each grant", "at most", 2.1, "",
+         at("etcd_line", ETCD, "writes", waiters=1000)),
 ]  # fmt: skip
 
 
@@ -337,6 +350,15 @@ PEERS = [
     ("flock", "`flock FILE true`", "lease, token, promised order"),
     ("dotlockfile", "`dotlockfile -l FILE true`", "lease, token, order, being woken"),
     ("true", "`true`: what any process costs", "is no lock"),
+    ("lockbyfile (etcd)", "`named_lock` in etcd, with a lease of 10 s", "nothing of this list"),
+    ("two transactions", "put a key that is absent, delete it, by the client that ours has",
+     "is no lock: it waits for nobody"),
+    ("clientv3's way", "the requests of clientv3's `concurrency.Mutex`, by the same client; it"
+     " watches from the revision of its read on, as `etcdctl lock` does",
+     "a lease for each grant, being told how it came"),
+    ("lockbyfile run (etcd)", "`lockbyfile run etcd://HOST/NAME true`",
+     "the lease, since none is given"),
+    ("etcdctl lock", "`etcdctl lock NAME true`", "patience, a lease for each grant"),
 ]  # fmt: skip
 
 MEANING = """\
@@ -354,6 +376,10 @@ describe this machine on that day. The first column sorts, the best first; ours 
   its return.
 - **Throughput**: everybody acquires and releases all the time. A high figure can mean that one
   process keeps the lock to itself, which the fairness shows.
+- **In etcd**: a server with its defaults on the same machine, its data on the disk. The holds of the
+  handoff are longer than it takes to join the line. A request is answered once; each write is an
+  entry of etcd's log; an event is something that a watch is told. The counts are etcd's own, for
+  each grant; those of the handoff and the command have opening and closing in them.
 - **Exclusion**: whoever enters a critical section writes that into a page that all share and
   looks whether anybody is there. One overlap of ours ends the benchmark with an error; a peer's
   is told beside its name.
@@ -438,6 +464,43 @@ def names_table(data: Data) -> str:
     return table(["names", "create, µs", "list, µs", "prune, µs"], rows)
 
 
+COUNTS = [
+    Column("requests", "requests"),
+    Column("writes", "writes"),
+    Column("puts", "keys put"),
+    Column("deletes", "deleted"),
+    Column("ranges", "read"),
+    Column("watches", "watches"),
+    Column("events", "events"),
+]
+ETCD_TITLES = {
+    "etcd_alone": ("Acquire and release, nobody else is there:\n", "two transactions"),
+    "etcd_handoff": ("Handoff between 2 processes, holds of 6 ms:\n", "lockbyfile (etcd)"),
+    "etcd_command": ("The command as a whole process:\n", "etcdctl lock"),
+}
+
+
+def etcd_parts(data: Data) -> list[str]:
+    """Of the section on locks in etcd."""
+    parts = []
+    times = [Column("p50_ms", "p50, ms"), Column("p99_ms", "p99, ms")]
+    for scenario, (title, base) in ETCD_TITLES.items():
+        plays = plays_of(data, scenario)
+        if plays:
+            parts += [title, compared(plays, times, base)]
+            parts += ["What etcd did, for each grant:\n", compared(plays, COUNTS)]
+    for play in plays_of(data, "etcd_line")[:1]:
+        figures, waiters = play["figures"], play["keys"]["waiters"]
+        rows = [
+            [title, *(number(figures.get(kind + c.figure, 0)) for c in COUNTS)]
+            for title, kind in (("each grant", ""), ("each second, each waiter", "waiting_"))
+        ]
+        drain = f"the lock went through all hands in {number(figures.get('drain_ms', 0))} ms"
+        parts.append(f"A line of {waiters:,} waiters: what etcd did; {drain}:\n")
+        parts.append(table(["", *(c.title for c in COUNTS)], rows))
+    return parts
+
+
 def picture(directory: str, name: str, alt: str, drawn: Iterable[str]) -> str:
     return f"![{alt}]({directory}/{name}.svg)\n" if name in drawn else ""
 
@@ -465,6 +528,10 @@ def markdown(data: Data, drawn: Iterable[str]) -> str:
     }
     if failed:
         parts.append(section("What failed", "\n".join(sorted(failed)) + "\n"))
+    missing = data.get("left out", {})
+    if missing:
+        lines = [f"- {escaped(what)}: {escaped(why)}" for what, why in sorted(missing.items())]
+        parts.append(section("What was left out", "\n".join(lines) + "\n"))
     plays = plays_of(data, "uncontended")
     if plays:
         parts.append(
@@ -518,6 +585,9 @@ def markdown(data: Data, drawn: Iterable[str]) -> str:
         parts.append(
             section("Many names in a directory", "Microseconds for each name:\n", names_table(data))
         )
+    in_etcd = etcd_parts(data)
+    if in_etcd:
+        parts.append(section("Locks in etcd", *in_etcd))
     played = set(contenders(data["plays"]))
     peers = [
         [f"**{escaped(name)}**" if is_ours(name) else escaped(name), used, lacks]

@@ -17,6 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import bench
+import etcd_server
 import peers
 import report
 
@@ -145,6 +146,27 @@ class Goals(unittest.TestCase):
             self.assertEqual(self.verdict(goal("S4", "flat"), *plays), word)
 
 
+    def test_ours_in_etcd_is_measured_beside_the_least_that_is_possible(self) -> None:
+        for ms, word in ((1.1, "met"), (1.2, "not met")):
+            plays = [
+                played("etcd_alone", "two transactions", {"p50_ms": 1}),
+                played("etcd_alone", "lockbyfile (etcd)", {"p50_ms": ms}),
+                played("uncontended", "lockbyfile", {"p50_ms": 9}),
+            ]
+            self.assertEqual(self.verdict(goal("E1", "two raw"), *plays), word)
+        for ms, word in ((15, "met"), (16, "not met")):
+            plays = [
+                played("etcd_command", "etcdctl lock", {"p50_ms": 15}),
+                played("etcd_command", "lockbyfile run (etcd)", {"p50_ms": ms}),
+            ]
+            self.assertEqual(self.verdict(goal("E3", "etcdctl"), *plays), word)
+
+    def test_a_herd_is_none(self) -> None:
+        for events, word in ((2, "met"), (999, "not met")):
+            play = played("etcd_line", "lockbyfile (etcd)", {"events": events}, waiters=1000)
+            self.assertEqual(self.verdict(goal("E4", "events"), play), word)
+
+
 class Markdown(unittest.TestCase):
     def test_words_are_shown_as_they_are(self) -> None:
         self.assertEqual(report.escaped("a|b_c*d\\e"), "a\\|b\\_c\\*d\\\\e")
@@ -189,6 +211,25 @@ class Markdown(unittest.TestCase):
         text = report.markdown(data(play), ())
         self.assertIn("- peer in uncontended (): no answer in 9 seconds", text)
         self.assertIn("| peer |", text)
+
+
+    def test_what_was_left_out_is_told_with_the_reason(self) -> None:
+        text = report.markdown(data() | {"left out": {"etcd": "there is no etcd"}}, ())
+        self.assertIn("## What was left out\n\n- etcd: there is no etcd\n", text)
+        self.assertNotIn("left out", report.markdown(data(), ()))
+
+    def test_locks_in_etcd_have_their_times_and_counts(self) -> None:
+        counts = {"requests": 2, "writes": 2, "events": 0, "waiting_requests": 0.25}
+        plays = [
+            played("etcd_alone", "lockbyfile (etcd)", {"p50_ms": 1.05, "p99_ms": 2} | counts),
+            played("etcd_alone", "two transactions", {"p50_ms": 1, "p99_ms": 2} | counts),
+            played("etcd_line", "lockbyfile (etcd)", counts, waiters=1000),
+        ]
+        text = report.markdown(data(*plays), ())
+        self.assertIn("| **lockbyfile (etcd)** | 1.05 | 2.00 | 1.05 |", text)
+        self.assertIn("| two transactions | 2.00 | 2.00 | 0 |", text)
+        self.assertIn("| each second, each waiter | 0.250 | 0 |", text)
+        self.assertNotIn("## Locks in etcd", report.markdown(data(), ()))
 
 
 class Plots(unittest.TestCase):
@@ -298,6 +339,56 @@ class Order(unittest.TestCase):
                 if play.scenario in ("handoff", "throughput")
             ]
             self.assertEqual(len(plays), len(set(plays)))
+
+
+class LeftOut(unittest.TestCase):
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.here = Path(directory.name)
+        self.program = self.here / "lockbyfile_etcd_bench"
+        path = os.environ["PATH"]
+        self.addCleanup(os.environ.__setitem__, "PATH", path)
+        os.environ["PATH"] = directory.name
+
+    def install(self, name: str) -> None:
+        (self.here / name).write_text("#!/bin/sh\necho of the test\n")
+        (self.here / name).chmod(0o755)
+
+    def of(self, *scenarios: str) -> dict[str, str]:
+        return bench.left_out(scenarios, self.program)
+
+    def test_etcd_is_where_it_is_missing_with_a_reason(self) -> None:
+        self.assertIn("not built", self.of("etcd_alone")["etcd"])
+        self.program.touch()
+        self.assertIn("there is no etcd", self.of("etcd_alone")["etcd"])
+        self.install("etcd")
+        self.assertEqual(list(self.of("etcd_alone")), ["etcdctl lock"])
+        self.install("etcdctl")
+        self.assertEqual(self.of("etcd_alone"), {})
+
+    def test_nothing_is_where_etcd_does_not_play(self) -> None:
+        self.assertEqual(self.of("uncontended", "handoff"), {})
+
+
+@unittest.skipIf(etcd_server.missing(), etcd_server.missing())
+class Server(unittest.TestCase):
+    def test_serves_while_plays_need_it_and_leaves_nothing(self) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            servers = bench.Servers(Path(directory))
+            self.addCleanup(servers.stop)
+            servers.see_to("uncontended")
+            self.assertIsNone(servers.server)
+            servers.see_to("etcd_alone")
+            server = servers.server
+            assert server is not None
+            self.assertTrue(server.is_healthy())
+            servers.see_to("etcd_line")
+            self.assertIs(servers.server, server)
+            servers.see_to("uncontended")
+            self.assertIsNotNone(server.process.poll())
+            self.assertFalse(server.is_healthy())
+            self.assertEqual(list(Path(directory).iterdir()), [])
 
 
 class Programs(unittest.TestCase):
