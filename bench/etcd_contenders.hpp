@@ -50,11 +50,12 @@ class etcd_speaker {
   etcd_speaker& operator=(const etcd_speaker&) = delete;
 
   void open();
+
+ protected:
   /// Asks and throws if that fails. `method` is like "/etcdserverpb.KV/Txn".
   template <class Answer, class Request>
   Answer ask(const char* method, const Request& request);
 
- protected:
   std::string prefix_;  // of the lock's keys
   std::string key_;     // ours
   std::int64_t lease_ = 0;

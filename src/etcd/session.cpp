@@ -14,6 +14,7 @@ namespace lockbyfile::etcd {
 namespace {
 
 constexpr std::size_t longest_description = 256;
+constexpr instant between_tries = milliseconds(100);
 
 }  // namespace
 
@@ -29,7 +30,22 @@ etcd_session::etcd_session(const address& where, const lock_options& options)
       asked_lease_(options.lease) {
   // Not longer than its user has patience, but long enough for an answer.
   const instant patience = after(0, std::max(options.patience, std::chrono::nanoseconds(0)));
-  (void)lease_for(asked_lease_, now() + std::clamp(patience, seconds(1), longest_call));
+  open(now() + std::clamp(patience, seconds(1), longest_call));
+}
+
+/// Of several members one may have died just now, and the others be about to elect a leader: that
+/// takes a second or two. One server that is not there is told at once.
+void etcd_session::open(instant deadline) {
+  for (;;) {
+    try {
+      (void)lease_for(asked_lease_, deadline);
+      return;
+    } catch (const lock_error& e) {
+      const bool may_pass = e.code() == errc::unreachable && where_.endpoints.size() > 1;
+      if (!may_pass || now() + between_tries >= deadline) throw;
+    }
+    std::this_thread::sleep_for(between(0, between_tries));
+  }
 }
 
 etcd_session::~etcd_session() {

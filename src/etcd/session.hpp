@@ -94,6 +94,8 @@ class etcd_session final : public session {
   };
   class waiting;
 
+  void open(instant deadline);
+
   // acquire.cpp
   void clear_old_grant();
   std::optional<grant> acquire_alone(instant deadline, const std::stop_token& stop,
