@@ -19,7 +19,7 @@ here=$(mktemp -d)
 cd "$here"
 clean_up() {  # by way of a file, since a subshell has no jobs
   jobs -p >members
-  xargs -r kill -9 <members || :
+  xargs -r kill -9 <members 2>/dev/null || :
   wait
   rm -rf "$here"
 }
