@@ -143,7 +143,7 @@ PLAN = (
         but=("lockbyfile (etcd)",),
     ),
     Step("etcd_command", {"runs": 50}, {"runs": 15}),
-    Step("etcd_line", {"waiters": 1000, "seconds": 6}, {"waiters": 1000, "seconds": 3}, rounds=1),
+    Step("etcd_line", {"waiters": 1000, "seconds": 6}, {"waiters": 200, "seconds": 3}, rounds=1),
 )
 
 

@@ -142,7 +142,8 @@ void clientv3_mutex::wait_for_those_before() {
     bool is_gone = false;
     const etcd::watch watch(*client_, before.kvs(0).key(), before.header().revision(),
                             [&](const etcd::watch_event& e) {
-                              if (e.what == etcd::watch_event::kind::put) return;
+                              using kind = etcd::watch_event::kind;
+                              if (e.what != kind::deleted && e.what != kind::broken) return;
                               const std::lock_guard guard(mutex);
                               is_gone = true;
                               changed.notify_all();

@@ -23,10 +23,14 @@ else()
   set(LOCKBYFILE_LINKS_STATICALLY OFF)
 endif()
 
-# The debug information goes into a file of its own, where debuggers look for it. What is left
-# is a new file, written in one go, which the kernel maps in larger pieces than the linker's.
 function(link_statically target)
   target_link_options(${target} PRIVATE ${lockbyfile_static_options})
+  split_debug_information(${target})
+endfunction()
+
+# The debug information goes into a file of its own, where debuggers look for it. What is left
+# is a new file, written in one go, which the kernel maps in larger pieces than the linker's.
+function(split_debug_information target)
   if(CMAKE_OBJCOPY)
     set(program $<TARGET_FILE:${target}>)
     add_custom_command(TARGET ${target} POST_BUILD

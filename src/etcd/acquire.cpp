@@ -187,9 +187,10 @@ std::optional<grant> etcd_session::waiting::in_line(std::error_code& ec) {
       continue;
     }
     watch_the_one_before();
-    const outcome why = sleep(now() + between_looks);
+    outcome why = sleep(now() + between_looks);
+    while (why == outcome::due && !is_worth_a_look()) why = sleep(now() + between_looks);
     if (why == outcome::out_of_patience || why == outcome::cancelled) return end(why, ec);
-    if (why == outcome::changed || is_worth_a_look()) look();
+    look();
   }
 }
 
@@ -243,12 +244,14 @@ void etcd_session::waiting::look() {
   }
 }
 
-/// When nothing was told for a while. A failure is for the look to deal with.
+/// When nothing was told for a while, or something may have happened before the watch was there. A
+/// failure is for the look to deal with.
 bool etcd_session::waiting::is_worth_a_look() {
   if (!before_) return true;
   bool is_worth_it = true;
-  (void)s_.line_.peek(lease_, found_.created, before_->key, is_worth_it, call_limit(deadline_));
-  return is_worth_it;
+  (void)s_.line_.peek(lease_, found_.created, *before_, is_worth_it, call_limit(deadline_));
+  if (before_->what.is_granted) is_before_first_ = true;
+  return is_worth_it || (is_before_first_ && before_->what.is_expired);
 }
 
 void etcd_session::waiting::take_away_expired() {
@@ -265,8 +268,8 @@ void etcd_session::waiting::watch_the_one_before() {
     events_.clear();
   }
   watched_ = before_->key;
-  watch_ = std::make_unique<watch>(s_.client_, watched_, found_.revision + 1,
-                                   [this](const watch_event& e) { note(e); });
+  watch_ =
+      std::make_unique<watch>(s_.client_, watched_, 0, [this](const watch_event& e) { note(e); });
 }
 
 void etcd_session::waiting::note(const watch_event& event) {
@@ -290,8 +293,12 @@ etcd_session::waiting::outcome etcd_session::waiting::sleep(instant until) {
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
         return outcome::changed;
       }
+      if (e.what == watch_event::kind::created) {
+        if (e.revision > found_.revision) return outcome::due;  // (W1)
+        continue;
+      }
       before_->what = read_entry(e.value);
-      before_->modified = e.mod_revision;
+      before_->modified = e.revision;
       if (before_->what.is_granted) is_before_first_ = true;
       if (before_->what.is_expired && is_before_first_) return outcome::changed;
     }

@@ -170,18 +170,20 @@ grpc::Status line::look(std::int64_t lease, std::int64_t created, const std::str
   return status;
 }
 
-grpc::Status line::peek(std::int64_t lease, std::int64_t created, const std::string& before,
+grpc::Status line::peek(std::int64_t lease, std::int64_t created, place& before,
                         bool& is_worth_a_look, instant deadline) {
   TxnRequest t;
   get(t.add_success(), keys_.place(lease));
-  get(t.add_success(), before);
+  get(t.add_success(), before.key);
   wire::TxnResponse answer;
   const grpc::Status status = transact(t, answer, deadline);
   is_worth_a_look = true;
   if (!status.ok() || answer.responses_size() != 2) return status;
   const wire::RangeResponse& us = answer.responses(0).range();
-  is_worth_a_look = us.kvs_size() == 0 || us.kvs(0).create_revision() != created ||
-                    answer.responses(1).range().kvs_size() == 0;
+  const wire::RangeResponse& other = answer.responses(1).range();
+  const bool is_there = other.kvs_size() == 1 && other.kvs(0).create_revision() == before.created;
+  is_worth_a_look = us.kvs_size() == 0 || us.kvs(0).create_revision() != created || !is_there;
+  if (is_there) before = place_in(other.kvs(0));
   return status;
 }
 

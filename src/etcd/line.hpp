@@ -73,10 +73,10 @@ class line {
   /// absence is the proof, and etcd need not look at all places.
   grpc::Status look(std::int64_t lease, std::int64_t created, const std::string& first,
                     const entry& granted, standing& found, instant deadline);
-  /// Whether a look is worth it: our place or the one before has gone. Only reads, which
-  /// costs etcd's members no agreement.
-  grpc::Status peek(std::int64_t lease, std::int64_t created, const std::string& before,
-                    bool& is_worth_a_look, instant deadline);
+  /// Whether a look is worth it: our place or the one before has gone. Else `before` is as it
+  /// stands there now. Only reads, which costs etcd's members no agreement.
+  grpc::Status peek(std::int64_t lease, std::int64_t created, place& before, bool& is_worth_a_look,
+                    instant deadline);
   /// Like look, and gives the place up if not.
   grpc::Status take_or_leave(std::int64_t lease, std::int64_t created, const entry& granted,
                              standing& found, instant deadline);

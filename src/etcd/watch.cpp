@@ -51,6 +51,7 @@ class watch::stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
       context_.TryCancel();
       return;
     }
+    if (response.created()) tell_({watch_event::kind::created, "", response.header().revision()});
     for (const wire::Event& e : response.events()) {
       tell_({e.type() == wire::Event::DELETE ? watch_event::kind::deleted : watch_event::kind::put,
              e.kv().value(), e.kv().mod_revision()});

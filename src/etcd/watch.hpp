@@ -2,9 +2,12 @@
 //
 // watch: tells what happens to one key from a revision on, until it is destroyed.
 //
-// (W1) It starts at the revision after the one at which the key was read. Nothing is missed: a
-//      change between the two is replayed. The read's own revision must not be taken: etcd
-//      would put the watch among those that lag behind, which it serves every 100 ms.
+// (W1) It starts now, and says at which revision that was, as `created`: whoever has read the key
+// at
+//      an earlier one reads it once more. The simpler design, to start after the revision of the
+//      read, misses nothing, but if anybody wrote anything since, etcd puts the watch among those
+//      that lag behind, which it serves every 100 ms. Or it starts `from` a revision on, where
+//      that does not matter.
 // (W2) It may break at any time (the member dies, the revision is compacted away): then it says
 //      so once, as `broken`, and says nothing more. An event is a hint to read again.
 //
@@ -22,14 +25,15 @@
 namespace lockbyfile::etcd {
 
 struct watch_event {
-  enum class kind { put, deleted, broken };
+  enum class kind { created, put, deleted, broken };
   kind what = kind::broken;
-  std::string value;              // put
-  std::int64_t mod_revision = 0;  // put, deleted
+  std::string value;          // put
+  std::int64_t revision = 0;  // of the store when it was created; of the change
 };
 
 class watch {
  public:
+  /// `from` 0: now.
   watch(client& on, const std::string& key, std::int64_t from,
         std::function<void(const watch_event&)> tell);
   ~watch();

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A release reaches who waits at once, also on a server that others write to: a watch that
+// starts in the past is served every 100 ms only (watch.hpp, W1).
+#include <algorithm>
+#include <chrono>
+#include <stop_token>
+#include <thread>
+#include <vector>
+
+#include "support/etcd_server.hpp"
+#include "support/lock_test.hpp"
+
+namespace lockbyfile {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(EtcdHandoffTiming, IsNotDelayedByWhatOthersWrite) {
+  if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
+  const std::string name = etcd_server::shared().url("handoff");
+  std::jthread others([](const std::stop_token& stop) {
+    named_lock lock(etcd_server::shared().url("others"));
+    while (!stop.stop_requested()) {
+      (void)lock.acquire();
+      lock.unlock();
+    }
+  });
+  named_lock first(name);
+  named_lock second(name);
+  std::vector<std::chrono::duration<double, std::milli>> handoffs;
+  for (int i = 0; i < 21; ++i) {
+    (void)first.acquire();
+    std::chrono::steady_clock::time_point granted;
+    std::thread waiter([&] {
+      (void)second.acquire();
+      granted = std::chrono::steady_clock::now();
+      second.unlock();
+    });
+    ASSERT_TRUE(eventually([&] { return observe(name).waiters.size() == 1; }));
+    const auto released = std::chrono::steady_clock::now();
+    first.unlock();
+    waiter.join();
+    handoffs.emplace_back(granted - released);
+  }
+  std::sort(handoffs.begin(), handoffs.end());
+  EXPECT_LT(handoffs[handoffs.size() / 2], 25ms) << "the median";
+}
+
+}  // namespace
+}  // namespace lockbyfile
