@@ -142,7 +142,7 @@ PLAN = (
         {"processes": 2, "hold_us": 6000, "grants": 12},
         but=("lockbyfile (etcd)",),
     ),
-    Step("etcd_command", {"runs": 50}, {"runs": 15}),
+    Step("etcd_command", {"runs": 40}, {"runs": 15}),
     Step("etcd_line", {"waiters": 1000, "seconds": 6}, {"waiters": 200, "seconds": 3}, rounds=1),
 )
 
@@ -443,7 +443,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="./dev bench",
         description="Measures lockbyfile beside its peers and writes the report.",
     )
-    parser.add_argument("--quick", action="store_true", help="in two minutes instead of fifteen")
+    parser.add_argument("--quick", action="store_true", help="in two minutes instead of thirty")
     parser.add_argument("--rounds", type=positive, help=f"{ROUNDS}, or {QUICK_ROUNDS} if quick")
     parser.add_argument("--only", type=names, metavar="SCENARIO,...", help=", ".join(scenarios))
     parser.add_argument("--seed", type=int, default=1, help="of the order of contenders (1)")
