@@ -54,11 +54,11 @@ void get_by_age(wire::RangeRequest* r, const etcd::lock_keys& keys, wire::RangeR
 
 }  // namespace
 
-ours_in_etcd::ours_in_etcd(const std::string& directory) : url_(url_of(directory)) {}
+ours_in_etcd::ours_in_etcd(const std::string& directory, std::chrono::nanoseconds lease)
+    : url_(url_of(directory)), lease_(lease) {}
 
 void ours_in_etcd::open() {
-  lock_ = std::make_unique<lockbyfile::named_lock>(
-      url_, lockbyfile::lock_options{.lease = std::chrono::seconds(10)});
+  lock_ = std::make_unique<lockbyfile::named_lock>(url_, lockbyfile::lock_options{.lease = lease_});
 }
 
 void ours_in_etcd::acquire() {

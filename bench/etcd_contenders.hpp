@@ -16,6 +16,7 @@
 //                    a process for each grant, and cannot be timed from inside.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <lockbyfile/named_lock.hpp>
 #include <memory>
@@ -30,7 +31,8 @@ namespace bench {
 class ours_in_etcd {
  public:
   static constexpr const char* name = "lockbyfile (etcd)";
-  explicit ours_in_etcd(const std::string& directory);
+  explicit ours_in_etcd(const std::string& directory,
+                        std::chrono::nanoseconds lease = std::chrono::seconds(10));
   void acquire();
   void release() { lock_->unlock(); }
   /// Opens it without acquiring.
@@ -38,6 +40,7 @@ class ours_in_etcd {
 
  private:
   std::string url_;
+  std::chrono::nanoseconds lease_;
   std::unique_ptr<lockbyfile::named_lock> lock_;
 };
 

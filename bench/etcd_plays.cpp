@@ -57,7 +57,7 @@ findings handed_on(const options& o) {
 findings long_line(const options& o) {
   const int waiters = o.count("waiters");
   const scratch here;
-  ours_in_etcd lock(here.path());
+  ours_in_etcd lock(here.path(), lockbyfile::no_lease);  // it takes a while until all are in line
   lock.acquire();
   section inside;
   std::atomic<int> joining = waiters;
