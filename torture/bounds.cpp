@@ -10,21 +10,53 @@ namespace lockbyfile::torture {
 
 namespace {
 
-constexpr instant tolerance = milliseconds(1);
-constexpr instant death_bound = milliseconds(10);
-constexpr instant half_way = milliseconds(25);
-constexpr instant like_stopped = milliseconds(15);
-// Whoever wakes up late next to a lock that has been left for this long may be passed over.
-constexpr instant untaken = milliseconds(20);
-constexpr instant joining = microseconds(50);
-constexpr instant look_for_each_dead = milliseconds(20);
-constexpr instant lately = milliseconds(50);
-constexpr instant waking = milliseconds(1);  // a stop that ended this long ago may matter yet
+struct yardstick {
+  bool is_remote;
+  instant tolerance;
+  instant death_bound;
+  instant half_way;
+  instant like_stopped;
+  // Whoever wakes up late next to a lock that has been left for this long may be passed over.
+  instant untaken;
+  instant joining;
+  instant look_for_each_dead;
+  instant lately;
+  instant waking;  // a stop that ended this long ago may matter yet
+};
+
+constexpr yardstick of_files{.is_remote = false,
+                             .tolerance = milliseconds(1),
+                             .death_bound = milliseconds(10),
+                             .half_way = milliseconds(25),
+                             .like_stopped = milliseconds(15),
+                             .untaken = milliseconds(20),
+                             .joining = microseconds(50),
+                             .look_for_each_dead = milliseconds(20),
+                             .lately = milliseconds(50),
+                             .waking = milliseconds(1)};
+
+constexpr instant slow_messages = milliseconds(1'500);
+constexpr instant end_of_etcd_lease = milliseconds(2'500) + slow_messages;
+
+constexpr yardstick of_etcd{.is_remote = true,
+                            .tolerance = slow_messages,
+                            .death_bound = end_of_etcd_lease,
+                            .half_way = end_of_etcd_lease,
+                            .like_stopped = milliseconds(500),
+                            .untaken = milliseconds(500),
+                            .joining = slow_messages,
+                            .look_for_each_dead = end_of_etcd_lease,
+                            .lately = end_of_etcd_lease,
+                            .waking = end_of_etcd_lease};
 
 class judge {
  public:
-  judge(const timeline& time, std::uint8_t index, const name_record& name, report& out)
-      : time_(time), index_(index), name_(name), out_(out) {}
+  judge(const timeline& time, std::uint8_t index, const name_record& name, engine of, report& out)
+      : time_(time),
+        index_(index),
+        name_(name),
+        by_(of == engine::etcd ? of_etcd : of_files),
+        out_(out) {}
 
   void judge_all() {
     judge_patience();
@@ -58,6 +90,11 @@ class judge {
   /// For how long the one who did `d` was kept from running until then.
   [[nodiscard]] instant hindered(const deed& d, instant until) const {
     return d.result.delay + time_.forking_for(d.process, d.begin, until);
+  }
+
+  /// For how long it was nobody's fault, from `from` on.
+  [[nodiscard]] instant excused(const deed& d, instant until, instant from) const {
+    return hindered(d, until) + time_.stalled_for(from, until) + time_.outage_for(from, until);
   }
 
   static instant beyond(instant value, instant limit) { return value > limit ? value - limit : 0; }
@@ -94,9 +131,8 @@ class judge {
       const instant due = is_cancelled ? std::min(deadline, std::max(a->begin, r.to)) : deadline;
       if (due == never || moves(*a, r.end)) continue;
       const instant stopped = time_.stopped_for(a->process, a->begin, r.end);
-      const instant late = beyond(r.end, due + tolerance + stopped);
-      score(bound::patience, late, hindered(*a, r.end) + time_.stalled_for(a->begin, r.end),
-            "a wait beyond its deadline", *a);
+      const instant late = beyond(r.end, due + by_.tolerance + stopped);
+      score(bound::patience, late, excused(*a, r.end, a->begin), "a wait beyond its deadline", *a);
     }
   }
 
@@ -120,7 +156,7 @@ class judge {
 
   /// Whether `b` went before `a`, who was there first.
   void judge_pair(const deed& a, const deed& b, bool& is_judged, bool& is_within) {
-    if (b.begin < a.begin + joining + tolerance || !a.is_finished()) return;
+    if (b.begin < a.begin + by_.joining + by_.tolerance || !a.is_finished()) return;
     const outcome& r = a.result;
     const bool has_given_up = r.error == static_cast<int>(errc::timed_out) ||
                               r.error == static_cast<int>(errc::cancelled);
@@ -132,13 +168,14 @@ class judge {
     const bool is_overtaken = a.succeeded() ? r.token > b.result.token : left > b.result.end;
     if (!is_overtaken || moves(a, b.result.end)) return;
     if (time_.is_disturbed(a.process, a.begin, b.result.end)) return;
-    const instant late = b.begin - a.begin - joining - tolerance;
+    if (time_.is_troubled(a.begin, b.result.end)) return;  // it may have lost its place
+    const instant late = b.begin - a.begin - by_.joining - by_.tolerance;
     const instant allowance = hindered(a, b.result.end) + time_.stalled_for(a.begin, b.begin);
-    if (allowance > tolerance && b.result.end > may_be_open_since(b) + untaken) return;
+    if (allowance > by_.tolerance && b.result.end > may_be_open_since(b) + by_.untaken) return;
     is_within = false;
     tally& t = out_.tallies[static_cast<std::size_t>(bound::order)];
     t.worst = std::max(t.worst, late);
-    if (late <= allowance || allowance >= like_stopped) return;
+    if (late <= allowance || allowance >= by_.like_stopped) return;
     --t.judged;  // score() counts it
     score(bound::order, late, allowance, "overtaken by process " + std::to_string(b.process), a);
   }
@@ -184,6 +221,7 @@ class judge {
       case grant_kind::abandoned:
         g.kind = bound::death;
         g.from = time_.process(before.acquired->process).gone;
+        if (by_.is_remote && g.from == never) g.from = last_stop(before, g.to);
         break;
     }
     if (g.from == 0) g.from = never;
@@ -204,15 +242,25 @@ class judge {
     return g;
   }
 
+  /// When the living holder of a lock in etcd was stopped for the last time, and so lost it.
+  [[nodiscard]] instant last_stop(const grant_record& g, instant until) const {
+    instant last = never;
+    for (const deed* s : time_.process(g.acquired->process).stops)
+      if (s->begin >= g.begin() && s->begin < until) last = s->begin;
+    return last;
+  }
+
+  [[nodiscard]] instant by_earlier(instant t) const { return t - std::min(t, by_.waking); }
+
   /// How many may have been in the way of `but`: those stopped, and those who had died behind
   /// one of them. Nobody looks whether these live before they are at the head.
   [[nodiscard]] std::uint64_t disturbed_in(const gap& g, std::uint32_t but) const {
     std::set<std::uint32_t> who;  // sessions
     instant first = never;
     const auto add = [&](const deed* d) {
-      if (d->process == but || !time_.meets(*d, g.from - waking, g.to)) return;
-      if (d->result.delay >= like_stopped ||
-          time_.is_disturbed(d->process, g.from - waking, g.to)) {
+      if (d->process == but || !time_.meets(*d, by_earlier(g.from), g.to)) return;
+      if (d->result.delay >= by_.like_stopped ||
+          time_.is_disturbed(d->process, by_earlier(g.from), g.to)) {
         who.insert(d->session);
         first = std::min(first, d->begin);
       }
@@ -228,7 +276,8 @@ class judge {
   [[nodiscard]] std::uint64_t died_before(const gap& g) const {
     return static_cast<std::uint64_t>(std::ranges::count_if(name_.unfinished, [&](const deed* u) {
       const instant gone = time_.end_of(*u);
-      return gone < g.from - waking && gone + lately > g.from;
+      if (by_.is_remote) return u->begin < g.to && gone + by_.lately > g.from;
+      return gone < by_earlier(g.from) && gone + by_.lately > g.from;
     }));
   }
 
@@ -257,16 +306,20 @@ class judge {
       moving = moving || moves(*a, g.to);
       const instant from = std::max(g.from, a->begin);
       if (a->is_finished() && a->result.end >= g.to && from < since &&
-          !time_.is_disturbed(a->process, g.from - waking, g.to)) {
+          !time_.is_disturbed(a->process, by_earlier(g.from), g.to)) {
         longest = a;
         since = from;
       }
     });
     if (longest == nullptr || moving) return;
-    const instant base = g.kind == bound::death ? death_bound : tolerance;
-    const instant limit = base + half_way * disturbed_in(g, longest->process) +
-                          (g.kind == bound::handoff ? 0 : look_for_each_dead * died_before(g));
-    score(g.kind, beyond(g.to - since, limit), delays + time_.stalled_for(g.from, g.to),
+    instant limit = g.kind == bound::death ? by_.death_bound : by_.tolerance;
+    limit += by_.half_way * disturbed_in(g, longest->process);
+    if (g.kind != bound::handoff || by_.is_remote) limit += by_.look_for_each_dead * died_before(g);
+    if (by_.is_remote && g.kind == bound::lease &&
+        time_.is_disturbed(before.acquired->process, before.begin(), g.to))
+      limit += by_.death_bound;  // who should open the lock cannot
+    score(g.kind, beyond(g.to - since, limit),
+          delays + time_.stalled_for(g.from, g.to) + time_.outage_for(g.from, g.to),
           g.kind == bound::death   ? "a dead holder was not noticed"
           : g.kind == bound::lease ? "the end of a lease was not noticed"
                                    : "a free lock was left untaken",
@@ -276,6 +329,7 @@ class judge {
   const timeline& time_;
   std::uint8_t index_;
   const name_record& name_;
+  const yardstick& by_;
   report& out_;
   const instant longest_deed_ = [this] {
     instant longest = 0;
@@ -291,8 +345,9 @@ class judge {
 
 }  // namespace
 
-void judge_bounds(const timeline& time, std::uint8_t index, const name_record& name, report& out) {
-  judge(time, index, name, out).judge_all();
+void judge_bounds(const timeline& time, std::uint8_t index, const name_record& name, engine of,
+                  report& out) {
+  judge(time, index, name, of, out).judge_all();
 }
 
 }  // namespace lockbyfile::torture

@@ -39,6 +39,13 @@
 //    than until the stop request, by more than 1 ms and the allowance. A wait that had to
 //    open the file, or during which the file was removed or replaced, may be longer.
 //
+// Locks in etcd have a yardstick of their own, with the etcd lease of 2 s in it: a dead holder, or
+// one that is stopped, is noticed after that and half a second; so is each in line who died or was
+// stopped, at the worst one after the other. Messages take their time, and servers too, which no
+// kernel counts for the waiting thread: 1.5 s are allowed for each. While members are out, and
+// until they have recovered from it (timeline.hpp), nothing has to move; after that everything
+// has to. Order is judged of those that began 1.5 s apart, while no member was out.
+//
 // Of what is documented as excused nothing else is: break, kill, exec, fork and signals
 // excuse nothing.
 #pragma once
@@ -48,6 +55,7 @@
 
 namespace lockbyfile::torture {
 
-void judge_bounds(const timeline& time, std::uint8_t index, const name_record& name, report& out);
+void judge_bounds(const timeline& time, std::uint8_t index, const name_record& name, engine of,
+                  report& out);
 
 }  // namespace lockbyfile::torture

@@ -5,6 +5,7 @@
 #include <lockbyfile/error.hpp>
 
 #include "bounds.hpp"
+#include "linearisable.hpp"
 #include "timeline.hpp"
 
 namespace lockbyfile::torture {
@@ -19,8 +20,8 @@ bool is(const deed& d, mischief_kind kind) { return d.detail == static_cast<std:
 
 class judge {
  public:
-  judge(const timeline& time, std::uint8_t index, const name_record& name, report& out)
-      : time_(time), index_(index), name_(name), out_(out) {
+  judge(const timeline& time, std::uint8_t index, const name_record& name, engine of, report& out)
+      : time_(time), index_(index), name_(name), is_remote_(of == engine::etcd), out_(out) {
     for (const deed* m : name.mischiefs) mischiefs_.push_back({m, blind_until(*m)});
   }
 
@@ -30,6 +31,7 @@ class judge {
     judge_losses();
     judge_kinds();
     judge_errors();
+    judge_register();
   }
 
  private:
@@ -82,8 +84,8 @@ class judge {
     instant end = std::min(std::max(g.proven, g.lease_from), g.given_up);
     for (const deed* b : name_.breaks) {
       // One that was over when the lock affirmed the grant has hit another.
-      if (may_hit(*b, g) && time_.end_of(*b) >= g.proven)
-        end = std::min(end, std::max(b->begin, g.proven));
+      if (may_hit(*b, g) && (is_remote_ || time_.end_of(*b) >= g.proven))
+        end = std::min(end, is_remote_ ? b->begin : std::max(b->begin, g.proven));
     }
     for (const misfortune& m : mischiefs_) {
       if (m.blind_until >= g.begin()) end = std::min(end, m.what->begin);
@@ -177,6 +179,9 @@ class judge {
         } else if (d->result.error == other_error ||
                    d->result.error == static_cast<int>(errc::not_holder)) {
           violation("an error of another kind", g, d);
+        } else if (d->result.error == static_cast<int>(errc::unreachable) &&
+                   !may_be_unreachable(*d)) {
+          violation("unreachable servers, all of which are there", g, d);
         }
         if (d->succeeded()) judge_blindness(g, *d);
       }
@@ -216,11 +221,24 @@ class judge {
     }
   }
 
+  /// Whether the etcd lease of that grant, or of somebody in line after it, may have ended.
+  [[nodiscard]] bool may_end_untold(const grant_record& before, instant by) const {
+    const process_record& holder = time_.process(before.acquired->process);
+    return holder.dying <= by || before.lease_from <= by ||
+           (before.released != nullptr && !before.released->succeeded()) ||
+           time_.is_troubled(before.begin(), by) ||
+           std::ranges::any_of(name_.acquires, [&](const deed* a) {
+             return time_.meets(*a, before.begin(), by) &&
+                    time_.is_disturbed(a->process, before.begin(), by);
+           });
+  }
+
   void judge_kind(const grant_record* before, const grant_record& g) {
     if (is_parted(g, g.end())) return;                           // it may be the first of its file
     if (before != nullptr && before->begin() > g.end()) return;  // of scribbled bytes, if allowed
     if (before != nullptr && is_parted(*before, g.end())) return;
     const instant by = g.end();
+    if (is_remote_ && (before == nullptr || may_end_untold(*before, by))) return;
     switch (g.acquired->result.how) {
       case grant_kind::free: {
         if (before == nullptr) return;
@@ -265,6 +283,7 @@ class judge {
     };
     for (const deed* a : name_.acquires) {
       if (!a->is_finished() || is_answer(a->result.error)) continue;
+      if (may_be_unreachable(*a)) continue;
       // A damaged file stays so until everybody has let go of it, and who is stopped does
       // not; and to open a file may take 2 s and fail if somebody stopped who was at it.
       const instant from = a->begin > settling ? a->begin - settling : 0;
@@ -281,9 +300,28 @@ class judge {
     }
   }
 
+  /// Whether that is what it says, and has a reason.
+  [[nodiscard]] bool may_be_unreachable(const deed& d) const {
+    return d.result.error == static_cast<int>(errc::unreachable) &&
+           (time_.is_troubled(d.begin, d.result.end) ||
+            time_.stopped_for(d.process, d.begin, d.result.end) > 0);
+  }
+
+  // --- What the lock protects ------------------------------------------------------
+
+  void judge_register() {
+    for (const deed* d : name_.changes) {
+      ++out_.changes;
+      if (d->result.error == refused_change) ++out_.refused;
+    }
+    for (const std::string& fault : faults_of_register(name_.changes, time_))
+      out_.add("name " + std::to_string(index_) + ", its register is not linearisable: " + fault);
+  }
+
   const timeline& time_;
   std::uint8_t index_;
   const name_record& name_;
+  const bool is_remote_;
   report& out_;
   std::vector<misfortune> mischiefs_;
 };
@@ -294,6 +332,7 @@ const char* sentence(const deed& d) {
     case wrong_kind::stuck: return "a process did not end: it waits for ever";
     case wrong_kind::exception: return "an exception, or a lock that cannot be opened";
     case wrong_kind::unusable: return "the lock was not to be had when all others were gone";
+    case wrong_kind::fenced_off: return "held, and yet a larger token had been there";
   }
   return "?";
 }
@@ -309,11 +348,14 @@ void report::add(const report& other) {
     tallies[i].worst = std::max(tallies[i].worst, other.tallies[i].worst);
   }
   for (std::size_t i = 0; i < grants.size(); ++i) grants[i] += other.grants[i];
+  changes += other.changes;
+  refused += other.refused;
   for (const auto& [name, token] : other.last_token)
     last_token[name] = std::max(last_token[name], token);
 }
 
-report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::uint64_t>& floors) {
+report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::uint64_t>& floors,
+             engine of) {
   report out;
   out.last_token = floors;
   for (const deed& d : deeds) {
@@ -324,8 +366,8 @@ report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::u
   const timeline time(deeds);
   for (const auto& [index, name] : time.names()) {
     std::uint64_t& last = out.last_token[index];
-    judge(time, index, name, out).judge_all(last);
-    judge_bounds(time, index, name, out);
+    judge(time, index, name, of, out).judge_all(last);
+    judge_bounds(time, index, name, of, out);
     if (!name.grants.empty()) last = std::max(last, name.grants.back().token());
   }
   return out;

@@ -28,7 +28,17 @@
 // P9, P10 Processes note themselves what must not be (deed_kind::wrong). Errors that
 //    are no answers come only while a file is, or has just been, tampered with.
 //
-// P5 to P8, the bounds, are in bounds.hpp.
+// P5 to P8, the bounds, are in bounds.hpp. What the locks protect is judged by linearisable.hpp.
+//
+// Locks in etcd (`engine::etcd`) differ in this:
+// - A grant is certainly valid for no longer than the lock said (`certain_for`): a process that
+//   is stopped, or reaches no server, loses it when the etcd lease ends. Before that, it may not.
+// - A break is told by a message, so until it has come, the lock may say "held": a break ends
+//   what is certain, whatever was affirmed later.
+// - How a grant came is told where it is known (docs/etcd.md): *free* may be said of a lock
+//   whose etcd lease has ended; *abandoned*, of a holder that lives but was stopped, or whose
+//   release got lost. While members are out, or processes are stopped, it is not judged.
+// - Errors: `unreachable` while members are out, or to who was stopped itself.
 //
 // An acquire whose process was killed in it may have been granted the lock. So it may have
 // been the holder before any grant whose acquire returned later.
@@ -60,6 +70,8 @@ inline constexpr std::size_t bounds = 5;
 inline constexpr std::array<const char*, bounds> bound_names = {"death", "lease", "handoff",
                                                                 "order", "patience"};
 
+enum class engine : std::uint8_t { files, etcd };
+
 struct tally {
   std::uint64_t judged = 0;
   std::uint64_t within = 0;  // the bare bound, without any allowance
@@ -72,6 +84,8 @@ struct report {
   std::array<tally, bounds> tallies{};
   std::array<std::uint64_t, 3> grants{};             // by grant_kind
   std::map<std::uint8_t, std::uint64_t> last_token;  // by name: the largest
+  std::uint64_t changes = 0;                         // of registers
+  std::uint64_t refused = 0;                         // of them, by the fence
 
   void add(std::string violation) { violations.push_back(std::move(violation)); }
   void add(const report& other);
@@ -79,6 +93,6 @@ struct report {
 
 /// `floors`: by name, the largest token of the time before.
 report check(const std::vector<deed>& deeds,
-             const std::map<std::uint8_t, std::uint64_t>& floors = {});
+             const std::map<std::uint8_t, std::uint64_t>& floors = {}, engine of = engine::files);
 
 }  // namespace lockbyfile::torture

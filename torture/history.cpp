@@ -29,8 +29,8 @@ int memory_of(std::size_t bytes) {
 }
 
 constexpr const char* kind_names[deed_kinds] = {
-    "acquire", "ask",      "renew",    "release",  "keep",  "end",   "kill", "gone",
-    "stop",    "breaking", "removing", "mischief", "wrong", "stall", "fork"};
+    "acquire",  "ask",      "renew",    "release", "keep",  "end",  "kill",   "gone",  "stop",
+    "breaking", "removing", "mischief", "wrong",   "stall", "fork", "change", "outage"};
 constexpr const char* how_names[] = {"free", "expired", "abandoned"};
 
 /// Microseconds since `from`, or - if there is none.
@@ -116,6 +116,8 @@ std::string described(const deed& d) {
                      kind_names[static_cast<std::size_t>(d.kind)] + " detail " +
                      std::to_string(d.detail);
   if (d.token != 0) line += " token " + std::to_string(d.token);
+  if (d.kind == deed_kind::change)
+    line += " read " + std::to_string(d.read) + " written " + std::to_string(d.written);
   if (d.lease.count() != 0 && d.lease != most)
     line += " lease " + std::to_string(static_cast<double>(d.lease.count()) / 1e3);
   if (d.patience.count() != 0 && d.patience != most)

@@ -53,8 +53,10 @@ enum class deed_kind : std::uint8_t {
   wrong,     // a process saw what must not be; `detail` is a `wrong_kind`
   stall,     // somebody who slept to `begin` woke up at `end`
   fork,      // the process forks
+  change,    // of the name's register: `read` was read, then `written` is written, 0 for not
+  outage,    // of members of the cluster; see outages.hpp
 };
-inline constexpr std::size_t deed_kinds = static_cast<std::size_t>(deed_kind::fork) + 1;
+inline constexpr std::size_t deed_kinds = static_cast<std::size_t>(deed_kind::outage) + 1;
 
 enum class mischief_kind : std::uint8_t {
   replaced,   // deleted, renamed, truncated or replaced: a break, and a new file
@@ -63,13 +65,16 @@ enum class mischief_kind : std::uint8_t {
   chmod,      // of no account for those who have it open
 };
 
-enum class wrong_kind : std::uint8_t { child_holds, stuck, exception, unusable };
+enum class wrong_kind : std::uint8_t { child_holds, stuck, exception, unusable, fenced_off };
 
 /// In `error`, for a release that does not tell.
 inline constexpr int untold = -1;
 
 /// In `error`, where something else than the lock's own code came back.
 inline constexpr int other_error = -2;
+
+/// In `error`, for a change that the register refused.
+inline constexpr int refused_change = -3;
 
 /// What a deed came to.
 struct outcome {
@@ -94,7 +99,9 @@ struct deed {
   std::uint8_t detail = 0;  // a mischief_kind or wrong_kind
   std::uint32_t process = 0;
   std::uint32_t session = 0;  // unique; a forked child's copy is another one
-  std::uint64_t token = 0;    // breaking: the expected one, 0 for any
+  std::uint64_t token = 0;    // breaking: the expected one, 0 for any; change: the grant's
+  std::uint64_t read = 0;     // change
+  std::uint64_t written = 0;  // change
   std::chrono::nanoseconds lease{0};
   std::chrono::nanoseconds patience{0};
   instant begin = 0;

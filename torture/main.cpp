@@ -4,13 +4,16 @@
 // docs/guarantees.md, "Torture", says what it does and what it proves.
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <memory>
 #include <random>
 #include <string>
 
+#include "cluster.hpp"
 #include "storm.hpp"
 #include "support/temporary_directory.hpp"
 #include "worker.hpp"
@@ -20,12 +23,16 @@ namespace lockbyfile::torture {
 namespace {
 
 constexpr double round_seconds = 10;
+constexpr double round_over_etcd = 15;  // and 10 more for its end
 constexpr std::size_t shown_violations = 20;
 
 constexpr int exit_clean = 0;
 constexpr int exit_violations = 1;
 constexpr int exit_nothing_happened = 2;
 constexpr int exit_failed = 3;
+constexpr int exit_skipped = 77;
+
+volatile std::sig_atomic_t is_interrupted = 0;
 
 unsigned long long shown(std::uint64_t n) { return n; }
 
@@ -43,12 +50,23 @@ void show_progress(const storm& s, const report& total, double seconds) {
   std::fflush(stdout);
 }
 
+void show_outages(const outages& o, const report& total) {
+  std::printf("members:");
+  for (std::size_t i = 0; i < outage_kinds; ++i)
+    std::printf(" %llu %s,", shown(o.counts().at(i)), outage_names.at(i));
+  std::printf(" of these %llu led; %llu times two or three at once\n", shown(o.of_leaders()),
+              shown(o.of_majorities()));
+  std::printf("registers: %llu changes, %llu refused by the fence\n", shown(total.changes),
+              shown(total.refused));
+}
+
 void show_summary(const storm& s, const report& total) {
   std::printf(
       "\n%llu breaks, %llu removals tried, %llu mischiefs with files, "
       "%llu processes that ended themselves\n",
       shown(done(s, deed_kind::breaking)), shown(done(s, deed_kind::removing)),
       shown(done(s, deed_kind::mischief)), shown(done(s, deed_kind::end)));
+  if (s.of_members() != nullptr) show_outages(*s.of_members(), total);
   std::printf("%-10s %12s %18s %24s %12s\n", "bound", "judged", "within it", "latest beyond it",
               "violations");
   for (std::size_t i = 0; i < bounds; ++i) {
@@ -63,9 +81,10 @@ void show_summary(const storm& s, const report& total) {
 /// A storm in which nothing happens proves nothing.
 bool has_enough_happened(const storm& s, const report& total, double seconds) {
   const auto& [free, expired, abandoned] = total.grants;
-  return static_cast<double>(free) > seconds * 10 && static_cast<double>(abandoned) > seconds / 2 &&
-         static_cast<double>(done(s, deed_kind::kill)) > seconds &&
-         static_cast<double>(done(s, deed_kind::stop)) > seconds;
+  const double scale = seconds / s.pace();
+  return static_cast<double>(free) > scale * 10 && static_cast<double>(abandoned) > scale / 2 &&
+         static_cast<double>(done(s, deed_kind::kill)) > scale &&
+         static_cast<double>(done(s, deed_kind::stop)) > scale;
 }
 
 int run(const storm_options& options, double seconds) {
@@ -74,8 +93,9 @@ int run(const storm_options& options, double seconds) {
   std::fflush(stdout);
   storm s(options);
   report total;
-  for (double played = 0; played < seconds;) {
-    const double round = std::min(round_seconds, seconds - played);
+  const double longest = options.over != nullptr ? round_over_etcd : round_seconds;
+  for (double played = 0; played < seconds && is_interrupted == 0;) {
+    const double round = std::min(longest, seconds - played);
     const report r = s.play(std::chrono::nanoseconds(static_cast<std::int64_t>(round * 1e9)));
     for (const std::string& v : r.violations) {
       if (total.violations.size() < shown_violations) std::printf("VIOLATION %s\n", v.c_str());
@@ -86,6 +106,14 @@ int run(const storm_options& options, double seconds) {
     total.add(rest);
     played += round;
     show_progress(s, total, played);
+  }
+  if (is_interrupted != 0) {
+    std::printf("interrupted\n");
+    return exit_failed;
+  }
+  for (const std::string& v : s.look_for_remains().violations) {
+    std::printf("VIOLATION %s\n", v.c_str());
+    total.violations.push_back(v);
   }
   show_summary(s, total);
   if (!total.violations.empty()) {
@@ -100,11 +128,35 @@ int run(const storm_options& options, double seconds) {
   return exit_clean;
 }
 
+std::unique_ptr<network> network_if_possible(bool is_wanted) {
+  if (!is_wanted) return nullptr;
+  try {
+    return std::make_unique<network>();
+  } catch (const std::exception& e) {
+    std::printf("no partitions: network namespaces are not to be had here (%s)\n", e.what());
+    return nullptr;
+  }
+}
+
+/// Its members and all that is theirs are gone when it returns, also after SIGINT or SIGTERM.
+int run_over_etcd(storm_options options, double seconds, bool has_partitions) {
+  if (const std::string why = cluster::missing(); !why.empty()) {
+    std::printf("skipped: %s\n", why.c_str());
+    return exit_skipped;
+  }
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
+    std::signal(signal, [](int) { is_interrupted = 1; });
+  cluster members(options.directory, network_if_possible(has_partitions));
+  options.over = &members;
+  return run(options, seconds);
+}
+
 int torture_main(int argc, char** argv) {
   if (argc == 3 && std::string(argv[1]) == executed_option)
     return live_on_after_exec(std::stoi(argv[2]));
 
   storm_options options;
+  options.is_over = [] { return is_interrupted != 0; };
   options.seed = std::random_device{}();
   options.directory = std::filesystem::temp_directory_path().string();
   double minutes = 1;
@@ -126,11 +178,25 @@ int torture_main(int argc, char** argv) {
   app.add_option("--directory", options.directory, "in which to make a scratch directory")
       ->check(CLI::ExistingDirectory)
       ->capture_default_str();
+  std::string engine = "file";
+  bool is_unfenced = false;
+  bool has_partitions = true;
+  app.add_option("--engine", engine, "that keeps the locks")
+      ->check(CLI::IsMember({"file", "etcd"}))
+      ->capture_default_str();
+  app.add_flag("--unfenced", is_unfenced, "over etcd: the registers refuse nothing, and it shows");
+  app.add_flag("!--no-partitions", has_partitions, "over etcd: all members on 127.0.0.1");
   app.add_option("--keep", options.keep, "a file to append the history of bad rounds to");
   CLI11_PARSE(app, argc, argv);
 
   const temporary_directory scratch(options.directory);
   options.directory = scratch.path();
+  options.is_fenced = !is_unfenced;
+  if (engine == "etcd") {
+    if (app.count("--processes") == 0) options.processes = 8;
+    if (app.count("--names") == 0) options.names = 3;
+    return run_over_etcd(options, seconds > 0 ? seconds : minutes * 60, has_partitions);
+  }
   return run(options, seconds > 0 ? seconds : minutes * 60);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "history.hpp"
+#include "registers.hpp"
 
 namespace lockbyfile::torture {
 
@@ -22,15 +23,20 @@ enum class weather : std::uint8_t {
 };
 inline constexpr std::uint8_t weathers = 5;
 
+/// In a directory, or below a folder of etcd: etcd://HOST:PORT,.../FOLDER.
 struct place {
   std::string directory;
   std::string name;
   weather kind = weather::crashes;
 
+  [[nodiscard]] bool is_remote() const { return directory.starts_with("etcd://"); }
   [[nodiscard]] std::string path() const { return directory + '/' + name + ".lockfile"; }
+  [[nodiscard]] std::string lock_name() const {
+    return is_remote() ? directory + '/' + name + "?ttl=2" : name;
+  }
   [[nodiscard]] lock_options options() const {
     lock_options o;
-    o.directory = directory;
+    if (!is_remote()) o.directory = directory;
     return o;
   }
 };
@@ -38,6 +44,8 @@ struct place {
 struct plan {
   std::vector<place> places;
   instant end = 0;
+  unsigned pace = 1;              // how much longer everything takes than with files
+  registers* protects = nullptr;  // by name; null: nothing
 };
 
 }  // namespace lockbyfile::torture

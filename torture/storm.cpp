@@ -13,10 +13,10 @@
 #include <fstream>
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
+#include <sstream>
 #include <system_error>
 #include <thread>
 
-#include "user.hpp"
 #include "witnesses.hpp"
 #include "worker.hpp"
 
@@ -28,18 +28,28 @@ namespace {
 
 constexpr std::size_t deeds_per_round = 2'000'000;
 constexpr std::chrono::nanoseconds grace = 10s;
+constexpr unsigned pace_of_etcd = 50;
+constexpr unsigned weathers_of_etcd = 3;  // it has no file to play with
 
 }  // namespace
 
 storm::storm(const storm_options& options)
-    : options_(options), dice_(options.seed), log_(deeds_per_round) {
+    : options_(options), dice_(options.seed), log_(deeds_per_round), registers_(options.is_fenced) {
   // What prune may remove is in a directory of its own.
-  const std::string calm = options.directory + "/calm";
-  const std::string rough = options.directory + "/rough";
-  std::filesystem::create_directory(calm);
-  std::filesystem::create_directory(rough);
+  const std::string base = options.over != nullptr ? options.over->url() : options.directory;
+  const std::string calm = base + "/calm";
+  const std::string rough = base + "/rough";
+  if (options.over != nullptr) {
+    plan_.pace = pace_of_etcd;
+    plan_.protects = &registers_;
+    outages_.emplace(*options.over, log_, dice_.seed());
+  } else {
+    std::filesystem::create_directory(calm);
+    std::filesystem::create_directory(rough);
+  }
   for (unsigned i = 0; i < options.names; ++i) {
-    const auto kind = static_cast<weather>(i % weathers);
+    const auto kind =
+        static_cast<weather>(i % (options.over != nullptr ? weathers_of_etcd : weathers));
     plan_.places.push_back(
         {kind < weather::operators ? calm : rough, "name" + std::to_string(i), kind});
   }
@@ -61,14 +71,16 @@ void storm::rename_scribbled() {
 
 report storm::play(std::chrono::nanoseconds duration) {
   rename_scribbled();
+  registers_.reset();
   plan_.end = after(now(), duration);
+  const instant calm = options_.over != nullptr ? after(now(), duration * 6 / 10) : plan_.end;
   {
     std::optional<witnesses> watching(std::in_place, log_);
     for (unsigned i = 0; i < options_.processes; ++i) start(work, workers_);
     for (int i = 0; i < 2; ++i) start(torture::operate, operators_);
-    start(play_with_files, players_);
-    while (now() < plan_.end && !log_.is_nearly_full()) {
-      befall();
+    if (options_.over == nullptr) start(play_with_files, players_);
+    while (now() < plan_.end && !log_.is_nearly_full() && !options_.is_over()) {
+      befall(now() < calm);
       reap();
       resume(now());
       std::this_thread::sleep_for(300us);
@@ -80,7 +92,7 @@ report storm::play(std::chrono::nanoseconds duration) {
   std::vector<deed> deeds = log_.take();
   std::ranges::sort(deeds, {}, &deed::begin);
   for (const deed& d : deeds) ++done_.at(static_cast<std::size_t>(d.kind));
-  report r = check(deeds, last_token_);
+  report r = check(deeds, last_token_, options_.over != nullptr ? engine::etcd : engine::files);
   last_token_ = r.last_token;
   if (!r.violations.empty() && !options_.keep.empty()) {
     std::ofstream file(options_.keep, std::ios::app);
@@ -110,10 +122,16 @@ pid_t storm::any_of(const std::set<pid_t>& group) {
   return *std::next(group.begin(), static_cast<std::ptrdiff_t>(dice_.pick(0, group.size() - 1)));
 }
 
-void storm::befall() {
-  if (dice_.one_in(60)) kill_some();
-  if (dice_.one_in(40)) stop_one();
-  if (dice_.one_in(40)) signal_some();
+void storm::befall(bool is_rough) {
+  if (is_rough && dice_.one_in(60 * plan_.pace)) kill_some();
+  if (is_rough && dice_.one_in(40 * plan_.pace)) stop_one();
+  if (is_rough && dice_.one_in(40 * plan_.pace)) signal_some();
+  if (outages_) {
+    if (is_rough) outages_->befall(true);
+    if (!is_rough) outages_->end_all();
+    if (options_.over->look_after())
+      std::printf("a member ended by itself, and was started again\n");
+  }
   while (workers_.size() < options_.processes) start(work, workers_);
   while (operators_.size() < 2) start(torture::operate, operators_);
 }
@@ -148,7 +166,10 @@ void storm::stop_one() {
   while (::waitpid(victim, &status, WUNTRACED) < 0 && errno == EINTR) {
   }
   s.since = now();
-  s.until = after(s.since, dice_.mostly_short(200ms));
+  // Now and then beyond a TTL, if there is one.
+  const bool is_long = options_.over != nullptr && dice_.one_in(3);
+  s.until = after(s.since, is_long ? 2200ms + dice_.mostly_short(2s)
+                                   : dice_.mostly_short(200ms * (plan_.pace > 1 ? 5 : 1)));
   stopped_.push_back(s);
   if (!WIFSTOPPED(status)) gone(victim);
 }
@@ -171,7 +192,7 @@ void storm::signal_some() {
 }
 
 void storm::reap() {
-  for (pid_t child = 0; (child = ::waitpid(-1, nullptr, WNOHANG)) > 0;) gone(child);
+  for (pid_t child = 0; (child = ::waitpid(0, nullptr, WNOHANG)) > 0;) gone(child);
 }
 
 void storm::gone(pid_t process) {
@@ -190,9 +211,17 @@ void storm::gone(pid_t process) {
 
 void storm::end_round() {
   resume(never);
-  const instant deadline = after(now(), grace);
+  if (outages_) {
+    outages_->end_all();
+    options_.over->wait_until_well();
+  }
+  end_processes();
+}
+
+void storm::end_processes() {
+  const instant deadline = after(now(), options_.over != nullptr ? 2 * grace : grace);
   for (;;) {
-    const pid_t child = ::waitpid(-1, nullptr, WNOHANG);
+    const pid_t child = ::waitpid(0, nullptr, WNOHANG);
     if (child > 0) gone(child);
     if (child < 0 && errno == ECHILD) return;
     if (child == 0 && now() > deadline) break;
@@ -216,16 +245,27 @@ void storm::end_round() {
 
 /// Nobody is left: each lock is to be had at once, whatever befell its file.
 void storm::close_round() {
-  for (std::size_t i = 0; i < plan_.places.size(); ++i) {
-    const auto name = static_cast<std::uint8_t>(i);
-    user last(log_, plan_, name, dice_.seed());
-    if (last.pass_through()) continue;
-    deed d;
-    d.kind = deed_kind::wrong;
-    d.name = name;
-    d.detail = static_cast<std::uint8_t>(wrong_kind::unusable);
-    log_.note(d);
-  }
+  start(pass_through, workers_);
+  end_processes();
+}
+
+report storm::look_for_remains() {
+  report r;
+  if (options_.over == nullptr) return r;
+  const instant deadline = after(now(), std::chrono::seconds(2 * cluster::ttl) + 4s);
+  std::string places;
+  std::string leases;
+  do {
+    places.clear();
+    std::istringstream keys(options_.over->keys(""));
+    for (std::string key; std::getline(keys, key);)
+      if (key.find(":lock/") != std::string::npos) places += ' ' + key;
+    leases = options_.over->leases();
+    if (places.empty() && leases.find("found 0 leases") != std::string::npos) return r;
+    std::this_thread::sleep_for(100ms);
+  } while (now() < deadline);
+  r.add("left behind in etcd: places" + places + ", leases: " + leases);
+  return r;
 }
 
 }  // namespace lockbyfile::torture

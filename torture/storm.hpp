@@ -3,6 +3,9 @@
 // storm: processes that use locks, and what befalls them. It goes in rounds: each has new
 // processes, on the same lockfiles, and ends with all of them gone, so that its history
 // is complete. Then it is checked, together with the largest token of the rounds before.
+//
+// Over etcd its members are befallen, too, and a round has two parts. In the first all is rough,
+// members and clients; in the second nothing befalls anybody, and everything has to move.
 #pragma once
 
 #include <sys/types.h>
@@ -11,14 +14,18 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "checker.hpp"
+#include "cluster.hpp"
 #include "dice.hpp"
 #include "history.hpp"
+#include "outages.hpp"
 #include "plan.hpp"
+#include "registers.hpp"
 
 namespace lockbyfile::torture {
 
@@ -27,7 +34,10 @@ struct storm_options {
   std::uint64_t seed = 0;
   unsigned processes = 16;
   unsigned names = weathers;
-  std::string keep;  // a file for the histories of rounds with violations, or empty
+  std::string keep;         // a file for the histories of rounds with violations, or empty
+  cluster* over = nullptr;  // the locks are in etcd, not in files
+  bool is_fenced = true;    // what they protect
+  bool (*is_over)() = [] { return false; };  // asked all the time: whether to end early
 };
 
 /// What was done, by kind of deed.
@@ -40,7 +50,13 @@ class storm {
   /// Plays one round, and checks it.
   report play(std::chrono::nanoseconds duration);
 
+  /// Over etcd: whether nothing is left of all this in it, but the records.
+  report look_for_remains();
+
   [[nodiscard]] const counts& done() const { return done_; }
+  [[nodiscard]] unsigned pace() const { return plan_.pace; }
+  /// Null, if the locks are in files.
+  [[nodiscard]] const outages* of_members() const { return outages_ ? &*outages_ : nullptr; }
 
  private:
   struct stopped {
@@ -53,7 +69,7 @@ class storm {
 
   void rename_scribbled();
   void start(life what, std::set<pid_t>& group);
-  void befall();
+  void befall(bool is_rough);
   void kill_some();
   void stop_one();
   void resume(instant until);
@@ -61,6 +77,7 @@ class storm {
   void reap();
   void gone(pid_t process);
   void end_round();
+  void end_processes();
   void close_round();
   void note(deed_kind kind, pid_t process);
   pid_t any_of(const std::set<pid_t>& group);
@@ -68,7 +85,9 @@ class storm {
   storm_options options_;
   dice dice_;
   history log_;
+  registers registers_;
   plan plan_;
+  std::optional<outages> outages_;
   unsigned round_ = 0;
   std::set<pid_t> workers_;
   std::set<pid_t> operators_;

@@ -51,6 +51,10 @@ timeline::timeline(const std::vector<deed>& deeds) {
       case deed_kind::stall:
         if (d.is_finished()) stalls_.push_back({begin_of_stall(d), d.result.end});
         break;
+      case deed_kind::change: n.changes.push_back(&d); break;
+      case deed_kind::outage:
+        outages_.push_back({d.begin, d.is_finished() ? d.result.end + recovery : never});
+        break;
       default: break;
     }
     if (d.session != 0) sessions[d.session].push_back(&d);
@@ -59,7 +63,8 @@ timeline::timeline(const std::vector<deed>& deeds) {
     p.dying = std::min(p.dying, p.gone);
     std::ranges::sort(p.stops, begins_earlier);
   }
-  unite_stalls();
+  unite(stalls_);
+  unite(outages_);
 
   for (auto& [id, of_session] : sessions) {
     std::ranges::stable_sort(of_session, begins_earlier);
@@ -148,23 +153,27 @@ instant timeline::sum_of(const std::vector<const deed*>& deeds, instant from, in
   return sum;
 }
 
-void timeline::unite_stalls() {
-  std::ranges::sort(stalls_, {}, &stall::from);
-  std::vector<stall> united;
-  for (const stall& s : stalls_) {
+void timeline::unite(std::vector<span>& spans) {
+  std::ranges::sort(spans, {}, &span::from);
+  std::vector<span> united;
+  for (const span& s : spans) {
     if (united.empty() || united.back().to < s.from) {
       united.push_back(s);
     } else {
       united.back().to = std::max(united.back().to, s.to);
     }
   }
-  stalls_ = std::move(united);
+  spans = std::move(united);
 }
 
-instant timeline::stalled_for(instant from, instant to) const {
+instant timeline::stalled_for(instant from, instant to) const { return sum_of(stalls_, from, to); }
+
+instant timeline::outage_for(instant from, instant to) const { return sum_of(outages_, from, to); }
+
+instant timeline::sum_of(const std::vector<span>& spans, instant from, instant to) {
   instant sum = 0;
-  for (auto s = std::ranges::lower_bound(stalls_, from, {}, &stall::to);
-       s != stalls_.end() && s->from < to; ++s) {
+  for (auto s = std::ranges::lower_bound(spans, from, {}, &span::to);
+       s != spans.end() && s->from < to; ++s) {
     sum += std::min(s->to, to) - std::max(s->from, from);
   }
   return sum;

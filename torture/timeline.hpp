@@ -13,6 +13,10 @@
 
 namespace lockbyfile::torture {
 
+/// Of a cluster: a member starts, or is believed to be back (1 s), another is elected (1 s), and
+/// leases are counted anew from then on (2.5 s).
+inline constexpr instant recovery = milliseconds(4'500);
+
 /// One grant, and what is known of its end.
 struct grant_record {
   const deed* acquired = nullptr;
@@ -50,6 +54,7 @@ struct name_record {
   std::vector<const deed*> removals;     // likewise
   std::vector<const deed*> mischiefs;    // but for chmod
   std::vector<const deed*> permissions;  // chmod
+  std::vector<const deed*> changes;      // of its register
   std::vector<grant_record> grants;      // by token
 };
 
@@ -88,8 +93,19 @@ class timeline {
   /// For how long between some processor did not wake up somebody who had to be.
   [[nodiscard]] instant stalled_for(instant from, instant to) const;
 
+  /// For how long between members of the cluster were out, or had just been: until `recovery`
+  /// after that, leases may last longer than they should, or places in line be lost.
+  [[nodiscard]] instant outage_for(instant from, instant to) const;
+  [[nodiscard]] bool is_troubled(instant from, instant to) const {
+    return outage_for(from, to) > 0;
+  }
+
  private:
-  void unite_stalls();
+  struct span {
+    instant from, to;
+  };
+  static void unite(std::vector<span>& spans);
+  static instant sum_of(const std::vector<span>& spans, instant from, instant to);
   [[nodiscard]] instant sum_of(const std::vector<const deed*>& deeds, instant from,
                                instant to) const;
   void add_grant_of(std::vector<const deed*>::const_iterator& at,
@@ -97,10 +113,8 @@ class timeline {
 
   std::map<std::uint8_t, name_record> names_;
   std::unordered_map<std::uint32_t, process_record> processes_;
-  struct stall {
-    instant from, to;
-  };
-  std::vector<stall> stalls_;  // disjoint, in order
+  std::vector<span> stalls_;   // disjoint, in order
+  std::vector<span> outages_;  // likewise
 };
 
 }  // namespace lockbyfile::torture

@@ -68,6 +68,10 @@ void user::wrong(wrong_kind what) {
   log_.note(d);
 }
 
+std::chrono::nanoseconds user::mostly_short(std::chrono::nanoseconds longest) {
+  return dice_.mostly_short(longest * plan_.pace);
+}
+
 void user::note_end() { log_.note(about(deed_kind::end)); }
 
 bool user::open() {
@@ -75,11 +79,20 @@ bool user::open() {
   session_ = log_.new_session();
   looked_ = now();
   const place& here = plan_.places[name_];
+  deed d = about(deed_kind::acquire);
+  d.begin = now();
   std::error_code ec;
-  lock_ = named_lock::open(here.name, here.options(), ec);
+  lock_ = named_lock::open(here.lock_name(), here.options(), ec);
   if (lock_) return true;
-  // Whoever set the file up may have been stopped, which is no fault of the lock.
-  if (here.kind < weather::mischief && ec != errc::stuck) wrong(wrong_kind::exception);
+  if (ec == errc::unreachable) {  // which the checker judges
+    outcome r;
+    r.error = code_of(ec);
+    auto opening = log_.begin(d);
+    opening.finish(r);
+  } else if (here.kind < weather::mischief && ec != errc::stuck) {
+    // Stuck: whoever set the file up may have been stopped, which is no fault of the lock.
+    wrong(wrong_kind::exception);
+  }
   std::this_thread::sleep_for(1ms);
   return false;
 }
@@ -95,7 +108,7 @@ void user::close() {
 
 void user::choose_lease() {
   const bool is_short = plan_.places[name_].kind >= weather::leases && dice_.one_in(2);
-  lock_->set_lease(is_short ? 50us + dice_.mostly_short(50ms) : dice_.one_in(4) ? 1h : no_lease);
+  lock_->set_lease(is_short ? 50us + mostly_short(50ms) : dice_.one_in(4) ? 1h : no_lease);
 }
 
 bool user::acquire() {
@@ -103,7 +116,7 @@ bool user::acquire() {
   choose_lease();
   const std::uint64_t n = dice_.pick(1, 20);
   return n <= 2    ? acquire(0ns, false)
-         : n <= 6  ? acquire(dice_.mostly_short(20ms), false)
+         : n <= 6  ? acquire(mostly_short(20ms), false)
          : n == 7  ? acquire(forever, true)
          : n <= 12 ? acquire(2s, false)
                    : acquire(forever, false);
@@ -111,7 +124,7 @@ bool user::acquire() {
 
 bool user::acquire(std::chrono::nanoseconds patience, bool is_to_be_stopped) {
   std::optional<stopper> stopping;
-  if (is_to_be_stopped) stopping.emplace(dice_.mostly_short(20ms));
+  if (is_to_be_stopped) stopping.emplace(mostly_short(20ms));
 
   deed d = about(deed_kind::acquire);
   d.looked = looked_;
@@ -145,9 +158,11 @@ bool user::acquire(std::chrono::nanoseconds patience, bool is_to_be_stopped) {
 void user::describe_lease(outcome& r) const {
   const instant before = now();
   const std::chrono::nanoseconds left = lock_->lease_remaining();
+  const bool is_remote = plan_.places[name_].is_remote();
+  const std::chrono::nanoseconds sure = is_remote ? std::min(left, lock_->certain_for()) : left;
   const instant looked = now();
   r.to = after(looked, left);
-  r.from = left > 0ns ? after(before, left) : 0;  // it has ended at some time before
+  r.from = sure > 0ns ? after(before, sure) : 0;  // it has ended at some time before
 }
 
 void user::ask() {
@@ -198,17 +213,38 @@ void user::hold() {
   for (std::uint64_t acts = dice_.pick(0, 3); acts > 0; --acts) {
     switch (dice_.pick(0, 7)) {
       case 0:
-      case 1: std::this_thread::sleep_for(dice_.mostly_short(5ms)); break;
+      case 1: std::this_thread::sleep_for(mostly_short(5ms)); break;
       case 2: std::this_thread::yield(); break;
       case 3:
       case 4: ask(); break;
       case 5:
       case 6: renew(); break;
       default:
-        if (dice_.one_in(4)) keep_alive_for(dice_.mostly_short(30ms));
+        if (dice_.one_in(4)) keep_alive_for(mostly_short(30ms));
         break;
     }
   }
+}
+
+void user::change() {
+  registers* const protects = plan_.protects;
+  if (protects == nullptr) return;
+  deed d = about(deed_kind::change);
+  d.begin = now();
+  d.token = lock_->token().value();
+  const auto value = protects->read(name_, d.token);
+  if (!value && lock_->is_held()) wrong(wrong_kind::fenced_off);
+  if (!value || !lock_->is_held()) return;
+  std::this_thread::sleep_for(mostly_short(4ms));  // and here it may be stopped for long
+  d.read = *value;
+  d.written = log_.new_session();
+  auto changing = log_.begin(d);
+  const bool is_done = protects->write(name_, d.token, static_cast<std::uint32_t>(d.written));
+  outcome r;
+  r.end = now();
+  r.error = is_done ? 0 : refused_change;
+  changing.finish(r);
+  if (!is_done && lock_->is_held()) wrong(wrong_kind::fenced_off);
 }
 
 void user::let_go() {
@@ -229,13 +265,23 @@ void user::let_go() {
 
 void user::use_once() {
   if (!acquire()) return;
+  change();
   hold();
   let_go();
 }
 
 bool user::pass_through() {
   if (!open()) return false;
-  if (!acquire(1s, false)) return false;
+  if (!acquire(plan_.pace > 1 ? 10s : 1s, false)) return false;
+  if (plan_.protects != nullptr) {
+    deed d = about(deed_kind::change);
+    d.begin = now();
+    d.token = lock_->token().value();
+    const auto value = plan_.protects->read(name_, d.token);
+    if (!value) wrong(wrong_kind::fenced_off);
+    d.read = value.value_or(0);
+    if (value) log_.note(d);
+  }
   close();
   return true;
 }

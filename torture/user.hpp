@@ -34,7 +34,11 @@ class user {
   /// and goes on as a session of its own.
   void wake_up_as_a_child();
 
-  /// Acquires the lock and releases it, when nobody else is there. False if that fails.
+  /// Changes what the lock protects, as a holder who takes his time between reading and writing.
+  void change();
+
+  /// Acquires the lock, reads what it protects and releases it, when nobody else is there. False
+  /// if that fails.
   bool pass_through();
 
   /// Records that this process ends itself.
@@ -43,6 +47,7 @@ class user {
  private:
   [[nodiscard]] deed about(deed_kind kind) const;
   void wrong(wrong_kind what);
+  [[nodiscard]] std::chrono::nanoseconds mostly_short(std::chrono::nanoseconds longest);
   bool open();
   void close();
   bool acquire(std::chrono::nanoseconds patience, bool is_to_be_stopped);

@@ -53,7 +53,7 @@ class vandal {
   template <class F>
   void until_the_end(F&& misdeed) {
     while (now() < plan_.end) {
-      std::this_thread::sleep_for(dice_.mostly_short(100ms));
+      std::this_thread::sleep_for(dice_.mostly_short(100ms * plan_.pace));
       if (names_.empty()) continue;
       const std::uint8_t name = names_[dice_.pick(0, names_.size() - 1)];
       misdeed(name, plan_.places[name].kind);
@@ -78,11 +78,12 @@ class vandal {
     const place& here = plan_.places[name];
     deed d = about(deed_kind::breaking, name);
     std::error_code ec;
-    const auto seen = observe(here.name, here.options(), ec);
+    const auto seen = observe(here.lock_name(), here.options(), ec);
     const bool is_known = seen && seen->holder;
     if (is_known && !dice_.one_in(4)) d.token = seen->holder->token.value();
     auto breaking = log_.begin(d);
-    break_lock(here.name, fencing_token(d.token), here.options(), ec);
+    break_lock(here.lock_name(), fencing_token(d.token), here.options(), ec);
+    if (ec == errc::unreachable) return;  // perhaps it will be done
     breaking.finish(verdict(!ec));
   }
 
@@ -90,7 +91,8 @@ class vandal {
     const place& here = plan_.places[name];
     auto removing = log_.begin(about(deed_kind::removing, name));
     std::error_code ec;
-    remove(here.name, here.options(), ec);
+    remove(here.lock_name(), here.options(), ec);
+    if (ec == errc::unreachable) return;
     // `stuck` and the like: who knows.
     removing.finish(verdict(ec != errc::in_use && ec != errc::not_found));
   }
@@ -102,7 +104,12 @@ class vandal {
       if (plan_.places[n].directory == directory)
         prunings.push_back(log_.begin(about(deed_kind::removing, n)));
     }
-    (void)prune(directory);
+    try {
+      (void)prune(directory);
+    } catch (const lock_error& e) {
+      if (e.code() == errc::unreachable) return;
+      throw;
+    }
     for (auto& p : prunings) p.finish(verdict(true));
   }
 

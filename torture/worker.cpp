@@ -54,6 +54,7 @@ class worker {
       if (user_.acquire()) {
         if (dice_.one_in(60)) end_somehow();
         if (dice_.one_in(60)) fork();
+        user_.change();
         user_.hold();
         user_.let_go();
       }
@@ -71,7 +72,7 @@ class worker {
 
   void rest() {
     thread_local dice own(now());
-    std::this_thread::sleep_for(own.mostly_short(30ms));
+    std::this_thread::sleep_for(own.mostly_short(30ms * plan_.pace));
   }
 
   [[noreturn]] void end() {
@@ -103,7 +104,8 @@ class worker {
     is_child_ = true;
     dice_ = dice(seed);
     user_.wake_up_as_a_child();
-    const instant until = std::min(plan_.end, now() + microseconds(dice_.pick(0, 200'000)));
+    const instant until = std::min(
+        plan_.end, now() + microseconds(dice_.pick(0, std::uint64_t{200'000} * plan_.pace)));
     while (now() < until) {
       user_.use_once();
       rest();
@@ -144,6 +146,22 @@ void live(history& log, const std::function<void()>& life) {
 
 void work(history& log, const plan& p, std::uint64_t seed) {
   live(log, [&] { worker(log, p, seed).work(); });
+}
+
+void pass_through(history& log, const plan& p, std::uint64_t seed) {
+  live(log, [&] {
+    dice d(seed);
+    for (std::size_t i = 0; i < p.places.size(); ++i) {
+      const auto name = static_cast<std::uint8_t>(i);
+      user last(log, p, name, d.seed());
+      if (last.pass_through()) continue;
+      deed wrong;
+      wrong.kind = deed_kind::wrong;
+      wrong.name = name;
+      wrong.detail = static_cast<std::uint8_t>(wrong_kind::unusable);
+      log.note(wrong);
+    }
+  });
 }
 
 int live_on_after_exec(int log) {

@@ -22,6 +22,9 @@ namespace lockbyfile::torture {
 /// would tidy up after it?
 [[noreturn]] void play_with_files(history& log, const plan& p, std::uint64_t seed);
 
+/// A process that takes each lock once, when nobody else is there: each is to be had.
+[[noreturn]] void pass_through(history& log, const plan& p, std::uint64_t seed);
+
 /// The program that a holder executes: it shows by `log` that it has begun, and so that its
 /// predecessor is gone, and lives on for a while.
 int live_on_after_exec(int log);

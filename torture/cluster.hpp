@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// cluster: three members of etcd, this process's own: with data in a directory of theirs, with
+// every write synced to disk, on loopback with ports that were free, or each in a network
+// namespace. They die with this process, whatever ends it, and are signalled by their pids only.
+//
+// Each is in a process group of its own, so that who waits for its own group, as the storm does,
+// does not wait for them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "history.hpp"
+#include "network.hpp"
+
+namespace lockbyfile::torture {
+
+class cluster {
+ public:
+  static constexpr unsigned members = network::members;
+  static constexpr unsigned ttl = 2;  // seconds, of the sessions on it
+
+  /// Why there can be none here, or nothing.
+  static std::string missing();
+
+  /// Starts them, and returns when they serve. `net` may be null.
+  cluster(const std::string& directory, std::unique_ptr<network> net);
+  ~cluster();
+  cluster(const cluster&) = delete;
+  cluster& operator=(const cluster&) = delete;
+
+  /// A name's beginning: etcd://HOST:PORT,HOST:PORT,HOST:PORT
+  [[nodiscard]] std::string url() const;
+  [[nodiscard]] bool has_network() const { return net_ != nullptr; }
+
+  void start(unsigned member);
+  void kill(unsigned member);
+  void stop(unsigned member) const;
+  void go_on(unsigned member) const;
+  [[nodiscard]] const network& net() const { return *net_; }
+
+  /// The member that leads, if anybody says so within a moment.
+  [[nodiscard]] std::optional<unsigned> leader() const;
+
+  /// Starts again who ended by itself; true if somebody had.
+  bool look_after();
+
+  /// Until all answer and agree. Throws if they do not.
+  void wait_until_well() const;
+
+  /// Keys below `prefix` and etcd leases, in a word each; empty: there are none.
+  [[nodiscard]] std::string keys(const std::string& prefix) const;
+  [[nodiscard]] std::string leases() const;
+
+ private:
+  struct node {
+    std::string host;
+    unsigned short port = 0;
+    unsigned short peer_port = 0;
+    pid_t pid = 0;
+
+    [[nodiscard]] std::string client() const { return host + ':' + std::to_string(port); }
+    [[nodiscard]] std::string peer() const {
+      return "http://" + host + ':' + std::to_string(peer_port);
+    }
+  };
+  [[nodiscard]] std::string endpoints() const;
+  [[nodiscard]] std::string control(const std::string& arguments) const;
+  void kill_all();
+
+  const std::string directory_;
+  const std::unique_ptr<network> net_;
+  std::array<node, members> nodes_;
+};
+
+}  // namespace lockbyfile::torture

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// outages: what befalls the members of a cluster. Each is a deed of the history, from before it
+// is begun until it is over.
+//
+// One at a time, with a rest after it. Mostly one member, every second time the one that leads,
+// so that the others go on; sometimes two or three for a moment, so that nobody does: longer than
+// a TTL at times, and then every holder has to notice in time.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "cluster.hpp"
+#include "dice.hpp"
+#include "history.hpp"
+
+namespace lockbyfile::torture {
+
+enum class outage_kind : std::uint8_t { killed, stopped, cut_from_peers, cut_from_all };
+inline constexpr std::size_t outage_kinds = 4;
+inline constexpr std::array<const char*, outage_kinds> outage_names = {
+    "killed", "stopped", "cut from the others", "cut from all"};
+
+class outages {
+ public:
+  outages(cluster& on, history& log, std::uint64_t seed) : on_(on), log_(log), dice_(seed) {}
+
+  /// Ends what is due, and begins something new if `may_begin`.
+  void befall(bool may_begin);
+  void end_all();
+
+  [[nodiscard]] const std::array<std::uint64_t, outage_kinds>& counts() const { return counts_; }
+  [[nodiscard]] std::uint64_t of_leaders() const { return of_leaders_; }
+  [[nodiscard]] std::uint64_t of_majorities() const { return of_majorities_; }
+
+ private:
+  void begin();
+  void end();
+
+  cluster& on_;
+  history& log_;
+  dice dice_;
+  outage_kind kind_{};
+  std::vector<unsigned> victims_;  // of the one that is under way
+  history::open_deed deed_;
+  instant next_ = 0;  // when the next begins, or this one ends
+  std::array<std::uint64_t, outage_kinds> counts_{};
+  std::uint64_t of_leaders_ = 0;
+  std::uint64_t of_majorities_ = 0;
+};
+
+}  // namespace lockbyfile::torture
