@@ -89,7 +89,9 @@ class Checker : public ::testing::Test {
     add(deed_kind::stall, 0, begin, end).session = 0;
   }
 
-  [[nodiscard]] std::vector<std::string> violations() const { return check(deeds_).violations; }
+  [[nodiscard]] std::vector<std::string> violations() const {
+    return check(deeds_, {}, engine_).violations;
+  }
   void expect_clean() const {
     for (const std::string& v : violations()) ADD_FAILURE() << v;
   }
@@ -101,6 +103,7 @@ class Checker : public ::testing::Test {
   }
 
   std::vector<deed> deeds_;
+  engine engine_ = engine::files;
 };
 
 TEST_F(Checker, AcceptsASoundHistory) {
@@ -568,6 +571,92 @@ TEST_F(Checker, RejectsACancellationBeforeTheRequest) {
   d.result.error = static_cast<int>(errc::cancelled);
   d.result.from = d.result.to = at(20'000);
   expect_rejected("before the request");
+}
+
+// --- Locks in etcd ------------------------------------------------------------------
+
+constexpr std::uint64_t s = 1'000'000;  // in microseconds
+
+class CheckerOverEtcd : public Checker {
+ protected:
+  CheckerOverEtcd() { engine_ = engine::etcd; }
+  /// A grant that the lock says is certain for `sure` microseconds.
+  deed& sure(std::uint32_t process, std::uint64_t begin, std::uint64_t end, std::uint64_t token,
+             std::uint64_t sure_for, grant_kind how = grant_kind::free) {
+    deed& d = acquire(process, begin, end, token, how);
+    d.result.from = at(end + sure_for);
+    return d;
+  }
+  void outage(std::uint64_t begin, std::uint64_t end) {
+    add(deed_kind::outage, 0, begin, end).session = 0;
+  }
+};
+
+TEST_F(CheckerOverEtcd, AcceptsASuccessorOfAStoppedHolder) {
+  sure(1, 0, 10, 1, 2 * s);
+  stop(1, 20, 4 * s);
+  sure(2, 100, 3 * s, 5, 2 * s, grant_kind::abandoned);
+  lost(deed_kind::ask, 1, 4 * s + 10);
+  release(2, 4 * s);
+  expect_clean();
+}
+
+TEST_F(CheckerOverEtcd, FindsASuccessorBeforeTheHolderIsSureToHaveLostIt) {
+  sure(1, 0, 10, 1, 2 * s);
+  stop(1, 20, 4 * s);
+  sure(2, 100, 1 * s, 5, 2 * s, grant_kind::abandoned);
+  expect_rejected("a second holder");
+}
+
+TEST_F(CheckerOverEtcd, FindsAHolderWhoIsToldThatHeHoldsBesideAnother) {
+  sure(1, 0, 10, 1, 2 * s);
+  stop(1, 20, 4 * s);
+  sure(2, 100, 3 * s, 5, 2 * s, grant_kind::abandoned);
+  add(deed_kind::ask, 1, 4 * s + 10, 4 * s + 20);
+  expect_rejected("a second holder");
+}
+
+TEST_F(CheckerOverEtcd, FindsALossBeforeItsTime) {
+  sure(1, 0, 10, 1, 2 * s);
+  lost(deed_kind::ask, 1, 1 * s);
+  expect_rejected("lost without a reason");
+}
+
+TEST_F(CheckerOverEtcd, AcceptsADelayDuringAnOutage) {
+  sure(1, 0, 10, 1, 2 * s);
+  sure(2, 100, 7 * s, 5, 2 * s);
+  release(1, 1 * s);
+  release(2, 8 * s);
+  outage(1 * s, 4 * s);
+  expect_clean();
+}
+
+TEST_F(CheckerOverEtcd, FindsALockThatIsLeftUntakenLongAfterAnOutage) {
+  sure(1, 0, 10, 1, 2 * s);
+  sure(2, 100, 19 * s, 5, 2 * s);
+  release(1, 1 * s);
+  release(2, 20 * s);
+  outage(1 * s, 4 * s);
+  expect_rejected("left untaken");
+}
+
+TEST_F(CheckerOverEtcd, FindsServersUnreachableThatAreThere) {
+  refused(1, 0, 1 * s, 2s).result.error = static_cast<int>(errc::unreachable);
+  expect_rejected("error");
+}
+
+TEST_F(CheckerOverEtcd, AcceptsServersUnreachableWhileTheyAreOut) {
+  refused(1, 0, 1 * s, 2s).result.error = static_cast<int>(errc::unreachable);
+  outage(0, 1 * s);
+  expect_clean();
+}
+
+TEST_F(CheckerOverEtcd, FindsALostUpdate) {
+  deed& first = add(deed_kind::change, 1, 10, 60);
+  first.written = 7;
+  deed& second = add(deed_kind::change, 2, 30, 40);
+  second.written = 3;
+  expect_rejected("not linearisable");
 }
 
 }  // namespace
