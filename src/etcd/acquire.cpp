@@ -234,7 +234,7 @@ void etcd_session::waiting::join() {
 void etcd_session::waiting::look() {
   instant since = now();
   for (;;) {
-    const std::string first = before_ && is_before_first_ ? before_->key : "";
+    const place* const first = before_ && is_before_first_ ? &*before_ : nullptr;
     entry_ = granted_entry();
     const grpc::Status status = s_.line_.look(lease_, found_.created, first, entry_, found_,
                                               std::max(call_limit(deadline_), now() + to_leave));

@@ -134,20 +134,21 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
     found.ahead = static_cast<std::size_t>(newest.count() > 2 ? newest.count() - 2 : 0);
   } else if (joined.responses_size() == 1 && joined.responses(0).range().kvs_size() == 1) {
     found.created = joined.responses(0).range().kvs(0).create_revision();  // of a lost answer
-    return look(lease, found.created, "", granted, found, deadline);
+    return look(lease, found.created, nullptr, granted, found, deadline);
   }
   return status;
 }
 
-grpc::Status line::look(std::int64_t lease, std::int64_t created, const std::string& first,
+grpc::Status line::look(std::int64_t lease, std::int64_t created, const place* first,
                         const entry& granted, standing& found, instant deadline) {
   const std::string own = keys_.place(lease);
   TxnRequest t;
   require_created(t, own, created);
-  if (first.empty()) {
+  if (first == nullptr) {
     require_all(t, keys_, Compare::GREATER, created - 1);
   } else {
-    require_created(t, first, 0);
+    require_created(t, first->key, first->created);
+    t.mutable_compare(1)->set_result(Compare::NOT_EQUAL);  // 0 if there is no such key
   }
   put(t.add_success(), own, written(granted), lease);
   if (!keys_.record.empty()) get(t.add_success(), keys_.record);

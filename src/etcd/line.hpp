@@ -69,9 +69,10 @@ class line {
   /// Takes it if there are none, else a place at the end; or finds the one it has.
   grpc::Status join(std::int64_t lease, const entry& granted, const entry& waiting, standing& found,
                     instant deadline);
-  /// Takes the lock if nobody is before us any more. If the first is known to be `first`, its
-  /// absence is the proof, and etcd need not look at all places.
-  grpc::Status look(std::int64_t lease, std::int64_t created, const std::string& first,
+  /// Takes the lock if nobody is before us any more. If the first is known (else null), its
+  /// absence is the proof, and etcd need not look at all places. Its session may have come back
+  /// behind us with a place under the same key: only the create revision tells.
+  grpc::Status look(std::int64_t lease, std::int64_t created, const place* first,
                     const entry& granted, standing& found, instant deadline);
   /// Whether a look is worth it: our place or the one before has gone. Else `before` is as it
   /// stands there now. Only reads, which costs etcd's members no agreement.

@@ -199,6 +199,30 @@ TEST_F(EtcdTrouble, AStoppedHolderIsToldWhenItGoesOn) {
   EXPECT_EQ(waiter.release(), std::error_code());
 }
 
+TEST_F(EtcdTrouble, AHolderThatComesBackBehindAStoppedWaiterIsNotWaitedFor) {
+  const std::string name = etcd_server::shared().url("trouble/comes-back");
+  lock_process holder(name);
+  lock_process waiter(name);
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.begin_acquire(forever);
+  if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+  waiter.stop();
+  ASSERT_EQ(holder.release(), std::error_code());
+  holder.begin_acquire(forever);  // with a place under the key that it had before
+  const auto has_two_places = [&] {
+    const lock_state seen = observe(name);
+    return seen.waiters.size() + (seen.holder ? 1 : 0) == 2;
+  };
+  if (!eventually(has_two_places)) FAIL();
+  const auto went_on = steady_now();
+  waiter.go_on();
+  const outcome o = waiter.end_acquire();
+  ASSERT_TRUE(o);
+  EXPECT_LT(o.ended - went_on, 2s) << "it has to notice at once, not at a look that is due";
+  EXPECT_EQ(waiter.release(), std::error_code());
+  EXPECT_TRUE(holder.end_acquire());
+}
+
 TEST_F(EtcdTrouble, AForeignKeyBelowTheNameIsNotInTheLine) {
   const auto& server = etcd_server::shared();
   server.ctl("put trouble/foreign/config x");
