@@ -15,6 +15,8 @@
 //
 // Servers that do not answer are asked again for as long as the place can be ours: until the
 // etcd lease has ended by our clock. With no place yet, for a TTL, and never beyond the deadline.
+// If that comes after a silence of less than a second, patience has run out: it says nothing about
+// servers.
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +34,7 @@ constexpr instant between_looks = seconds(3);
 constexpr instant between_tries = milliseconds(100);
 constexpr instant between_questions = milliseconds(100);
 constexpr instant to_leave = milliseconds(100);
+constexpr instant telling_silence = seconds(1);
 
 std::int64_t wall_clock_ms() { return static_cast<std::int64_t>(wall_clock_us() / 1000); }
 
@@ -39,6 +42,8 @@ std::int64_t wall_clock_ms() { return static_cast<std::int64_t>(wall_clock_us() 
 
 class etcd_session::waiting {
  public:
+  struct too_short_to_tell {};  // thrown when time was up before silence meant anything
+
   waiting(etcd_session& s, instant deadline, const std::stop_token& stop)
       : s_(s), deadline_(deadline), stop_(stop), begun_(now()), asked_(s.lease()) {}
   ~waiting() {
@@ -64,6 +69,14 @@ class etcd_session::waiting {
   void tell_how(grant& result) const;
   void note(const watch_event& event);
   [[nodiscard]] bool goes_on_without(const grpc::Status& status, instant since) const;
+  [[noreturn]] void fail(const grpc::Status& status, instant since) const {
+    if (is_transient(status)) tell_if_short(since);
+    fail(status);
+  }
+  void tell_if_short(instant since) const {
+    if (now() - since < telling_silence && (stop_.stop_requested() || now() >= deadline_))
+      throw too_short_to_tell();
+  }
   [[noreturn]] void fail(const grpc::Status& status) const {
     throw error_of(status, "cannot acquire", s_.where_);
   }
@@ -141,7 +154,12 @@ std::optional<grant> etcd_session::acquire_alone(instant deadline, const std::st
     const std::lock_guard guard(mutex_);
     changed_.notify_all();
   });
-  return w.in_line(ec);
+  try {
+    return w.in_line(ec);
+  } catch (const waiting::too_short_to_tell&) {
+    ec = stop.stop_requested() ? errc::cancelled : errc::timed_out;
+    return std::nullopt;
+  }
 }
 
 std::optional<grant> etcd_session::waiting::once(std::error_code& ec) {
@@ -212,8 +230,9 @@ void etcd_session::waiting::join() {
     try {
       lease_ = s_.lease_for(asked_, limit);
     } catch (const lock_error& e) {
-      if (e.code() != errc::unreachable ||
-          now() >= std::min(deadline_, since + seconds(s_.where_.ttl)) || stop_.stop_requested())
+      if (e.code() != errc::unreachable) throw;
+      tell_if_short(since);
+      if (stop_.stop_requested() || now() >= std::min(deadline_, since + seconds(s_.where_.ttl)))
         throw;
       std::this_thread::sleep_for(between(0, between_tries));
       continue;
@@ -226,7 +245,7 @@ void etcd_session::waiting::join() {
       s_.give_up_lease(std::exchange(lease_, 0));
       continue;
     }
-    if (!goes_on_without(status, since)) fail(status);
+    if (!goes_on_without(status, since)) fail(status, since);
     std::this_thread::sleep_for(between(0, between_tries));
   }
 }
@@ -243,7 +262,7 @@ void etcd_session::waiting::look() {
       found_.created = 0;
       return;
     }
-    if (!goes_on_without(status, since)) fail(status);
+    if (!goes_on_without(status, since)) fail(status, since);
     std::this_thread::sleep_for(between(0, between_tries));
   }
 }

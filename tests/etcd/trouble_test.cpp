@@ -223,6 +223,18 @@ TEST_F(EtcdTrouble, AHolderThatComesBackBehindAStoppedWaiterIsNotWaitedFor) {
   EXPECT_TRUE(holder.end_acquire());
 }
 
+TEST_F(EtcdTrouble, PatienceThatIsShorterThanAMessageTakesIsTimedOut) {
+  named_lock lock(etcd_server::shared().url("trouble/short"));
+  for (const auto patience : {1us, 50us, 300us, 1000us}) {
+    std::error_code ec;
+    if (lock.acquire(patience, {}, ec)) {
+      lock.unlock();
+    } else {
+      EXPECT_EQ(ec, errc::timed_out) << patience.count();
+    }
+  }
+}
+
 TEST_F(EtcdTrouble, AForeignKeyBelowTheNameIsNotInTheLine) {
   const auto& server = etcd_server::shared();
   server.ctl("put trouble/foreign/config x");
