@@ -39,7 +39,7 @@ void outages::begin() {
       case outage_kind::cut_from_all: on_.net().cut_from_all(v); break;
     }
   }
-  next_ = now() + milliseconds(is_for_many ? dice_.pick(100, 3'000) : dice_.pick(100, 4'000));
+  next_ = now() + milliseconds(is_for_many ? dice_.pick(100, 3'000) : dice_.pick(100, 3'500));
 }
 
 void outages::end() {
@@ -52,7 +52,7 @@ void outages::end() {
     }
   }
   deed_.finish({});
-  next_ = now() + milliseconds(dice_.pick(0, 1'500));
+  next_ = now() + milliseconds(dice_.pick(0, 1'000));
 }
 
 void outages::end_all() {

@@ -233,7 +233,7 @@ void user::change() {
   d.begin = now();
   d.token = lock_->token().value();
   const auto value = protects->read(name_, d.token);
-  if (!value && lock_->is_held()) wrong(wrong_kind::fenced_off);
+  if (!value) note_fenced_off();
   if (!value || !lock_->is_held()) return;
   std::this_thread::sleep_for(mostly_short(4ms));  // and here it may be stopped for long
   d.read = *value;
@@ -244,7 +244,14 @@ void user::change() {
   r.end = now();
   r.error = is_done ? 0 : refused_change;
   changing.finish(r);
-  if (!is_done && lock_->is_held()) wrong(wrong_kind::fenced_off);
+  if (!is_done) note_fenced_off();
+}
+
+/// Somebody with a larger token was there. Who holds the lock cannot be told so, but for a break,
+/// of which he has yet to hear.
+void user::note_fenced_off() {
+  if (plan_.places[name_].kind < weather::operators && lock_->is_held())
+    wrong(wrong_kind::fenced_off);
 }
 
 void user::let_go() {

@@ -47,6 +47,7 @@ class user {
  private:
   [[nodiscard]] deed about(deed_kind kind) const;
   void wrong(wrong_kind what);
+  void note_fenced_off();
   [[nodiscard]] std::chrono::nanoseconds mostly_short(std::chrono::nanoseconds longest);
   bool open();
   void close();
