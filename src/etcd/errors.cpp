@@ -22,6 +22,13 @@ bool is_about_certificates(const grpc::Status& status) {
 
 std::error_code system(int error) { return {error, std::system_category()}; }
 
+/// A member that cannot reach the others says it without a code of its own.
+bool is_about_members(const grpc::Status& status) {
+  return status.error_code() == StatusCode::UNKNOWN &&
+         (says(status, "context deadline exceeded") || says(status, "context canceled") ||
+          says(status, "proposal dropped") || says(status, "raft: stopped"));
+}
+
 struct meaning {
   std::error_code code;
   std::string text;
@@ -29,6 +36,8 @@ struct meaning {
 
 meaning meaning_of(const grpc::Status& status, const address& where) {
   const std::string words = " (" + status.error_message() + ")";
+  if (is_about_members(status))
+    return {errc::unreachable, "etcd has no leader now: half of its members may be down" + words};
   switch (status.error_code()) {
     case StatusCode::UNAVAILABLE:
       if (where.tls && is_about_certificates(status))
@@ -83,7 +92,7 @@ bool is_transient(const grpc::Status& status) {
     case StatusCode::DEADLINE_EXCEEDED:
     case StatusCode::CANCELLED: return true;
     case StatusCode::RESOURCE_EXHAUSTED: return says(status, "too many requests");
-    default: return false;
+    default: return is_about_members(status);
   }
 }
 
