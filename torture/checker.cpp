@@ -190,6 +190,7 @@ class judge {
 
   void judge_loss(const grant_record& g, const deed& d, instant lease_from) {
     const instant end = d.result.end;
+    if (is_remote_ && d.kind == deed_kind::release && time_.is_troubled(d.begin, end)) return;
     const bool is_broken = std::ranges::any_of(
         name_.breaks, [&](const deed* b) { return b->begin <= end && may_hit(*b, g); });
     if (lease_from > end && !is_broken && !is_parted(g, end))

@@ -38,6 +38,9 @@
 // - How a grant came is told where it is known (docs/etcd.md): *free* may be said of a lock
 //   whose etcd lease has ended; *abandoned*, of a holder that lives but was stopped, or whose
 //   release got lost. While members are out, or processes are stopped, it is not judged.
+// - A release whose answer got lost is asked again, and if others have come and gone meanwhile,
+//   nobody knows any more how it was: then it says `lease_lost`. While members are out, that is
+//   not judged.
 // - Errors: `unreachable` while members are out, or to who was stopped itself.
 //
 // An acquire whose process was killed in it may have been granted the lock. So it may have
