@@ -229,8 +229,10 @@ class judge {
            (before.released != nullptr && !before.released->succeeded()) ||
            time_.is_troubled(before.begin(), by) ||
            std::ranges::any_of(name_.acquires, [&](const deed* a) {
+             // Who gives up in haste leaves by letting its etcd lease go.
              return time_.meets(*a, before.begin(), by) &&
-                    time_.is_disturbed(a->process, before.begin(), by);
+                    ((a->is_finished() && a->result.error != 0) ||
+                     time_.is_disturbed(a->process, before.begin(), by));
            });
   }
 
