@@ -76,16 +76,16 @@ typedef struct lockbyfile_lock lockbyfile_lock;
 typedef struct lockbyfile_options {
   size_t size;
   int64_t lease;           /* how long a grant lasts unless renewed, from 1 ns */
-  const char *directory;   /* of names without a slash; NULL: $LOCKBYFILE_DIR or the current one */
-  const char *description; /* shown as the command; NULL: the program's short name */
+  const char* directory;   /* of names without a slash; NULL: $LOCKBYFILE_DIR or the current one */
+  const char* description; /* shown as the command; NULL: the program's short name */
   uint32_t mode;           /* of a lockfile that is created, whatever the umask */
   int32_t group;           /* of a lockfile that is created; -1: as the system chooses */
   int32_t leave_sigbus;    /* not 0: install no handler for truncated lockfiles */
   int32_t reserved;        /* 0 */
   /* Asked by a thread that waits, after a signal and ten times a second: not 0 gives up
    * (LOCKBYFILE_CANCELLED). Must not use the lock. NULL: never. */
-  int (*gives_up)(void *context);
-  void *context;
+  int (*gives_up)(void* context);
+  void* context;
 } lockbyfile_options;
 
 #define LOCKBYFILE_OPTIONS_INIT \
@@ -100,22 +100,23 @@ enum {
 
 typedef struct lockbyfile_grant {
   size_t size;
-  uint64_t token;  /* larger than that of every earlier grant; below 2^52 */
-  int64_t waited;  /* from the call to the grant */
-  uint64_t place;  /* how many were in line when this one joined it */
-  int32_t how;     /* LOCKBYFILE_FREE, ... */
+  uint64_t token; /* larger than that of every earlier grant; below 2^52 */
+  int64_t waited; /* from the call to the grant */
+  uint64_t place; /* how many were in line when this one joined it */
+  int32_t how;    /* LOCKBYFILE_FREE, ... */
   int32_t reserved;
 } lockbyfile_grant;
 
-#define LOCKBYFILE_GRANT_INIT { sizeof(lockbyfile_grant), 0, 0, 0, 0, 0 }
+#define LOCKBYFILE_GRANT_INIT \
+  { sizeof(lockbyfile_grant), 0, 0, 0, 0, 0 }
 
 /* A lock at one instant. All but is_open, is_held and waiters is the holder's, if there is one. */
 typedef struct lockbyfile_state {
   size_t size;
-  int32_t is_open;   /* acquire would succeed at once but for those in line */
-  int32_t is_held;   /* somebody holds it, alive or dead */
-  int32_t is_alive;  /* 0: the holder has died, and the next acquire takes the lock over */
-  uint32_t pid;      /* to be shown only: no decision may rest on it */
+  int32_t is_open;  /* acquire would succeed at once but for those in line */
+  int32_t is_held;  /* somebody holds it, alive or dead */
+  int32_t is_alive; /* 0: the holder has died, and the next acquire takes the lock over */
+  uint32_t pid;     /* to be shown only: no decision may rest on it */
   uint32_t user;
   uint32_t reserved;
   uint64_t token;
@@ -126,70 +127,73 @@ typedef struct lockbyfile_state {
   char command[64];
 } lockbyfile_state;
 
-#define LOCKBYFILE_STATE_INIT \
-  { sizeof(lockbyfile_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 } }
+#define LOCKBYFILE_STATE_INIT                                        \
+  {                                                                  \
+    sizeof(lockbyfile_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 } \
+  }
 
 /* Opens the lock called `name` and creates its state if absent. Holds nothing. Blocks only while
  * another process is creating the very same file, 2 seconds at the most. */
-LOCKBYFILE_API int lockbyfile_open(lockbyfile_lock **lock, const char *name,
-                                   const lockbyfile_options *options);
+LOCKBYFILE_API int lockbyfile_open(lockbyfile_lock** lock, const char* name,
+                                   const lockbyfile_options* options);
 
 /* Releases the lock if it is held, and frees it. */
-LOCKBYFILE_API void lockbyfile_free(lockbyfile_lock *lock);
+LOCKBYFILE_API void lockbyfile_free(lockbyfile_lock* lock);
 
 /* Waits up to `patience` for the lock; 0 or less tries once. Waiters are served in order of
  * arrival. `grant` may be NULL. */
-LOCKBYFILE_API int lockbyfile_acquire(lockbyfile_lock *lock, int64_t patience, lockbyfile_grant *grant);
+LOCKBYFILE_API int lockbyfile_acquire(lockbyfile_lock* lock, int64_t patience,
+                                      lockbyfile_grant* grant);
 
 /* Starts the lease again at full length; the token stays. Never waits for other parties. */
-LOCKBYFILE_API int lockbyfile_renew(lockbyfile_lock *lock);
+LOCKBYFILE_API int lockbyfile_renew(lockbyfile_lock* lock);
 
 /* Releases. LOCKBYFILE_LEASE_LOST if the grant had run out or was lost; nothing is held
  * afterwards in any case, and a new holder is not disturbed. Does not block. */
-LOCKBYFILE_API int lockbyfile_release(lockbyfile_lock *lock);
+LOCKBYFILE_API int lockbyfile_release(lockbyfile_lock* lock);
 
 /* 1 if the lock is held by an unexpired grant that nobody broke, else 0. */
-LOCKBYFILE_API int lockbyfile_is_held(const lockbyfile_lock *lock);
+LOCKBYFILE_API int lockbyfile_is_held(const lockbyfile_lock* lock);
 
 /* Of the current or last grant; 0 if there was none. */
-LOCKBYFILE_API uint64_t lockbyfile_token(const lockbyfile_lock *lock);
+LOCKBYFILE_API uint64_t lockbyfile_token(const lockbyfile_lock* lock);
 
 /* Until the lease ends; 0 if nothing is held, LOCKBYFILE_FOREVER if it never does. */
-LOCKBYFILE_API int64_t lockbyfile_lease_left(const lockbyfile_lock *lock);
+LOCKBYFILE_API int64_t lockbyfile_lease_left(const lockbyfile_lock* lock);
 
 /* The lease of the next grant or renewal. */
-LOCKBYFILE_API int lockbyfile_set_lease(lockbyfile_lock *lock, int64_t lease);
+LOCKBYFILE_API int lockbyfile_set_lease(lockbyfile_lock* lock, int64_t lease);
 
 /* The lock counts as alive while any process has this descriptor open: pass a duplicate to a
  * child that shall share it. -1: none. */
-LOCKBYFILE_API int lockbyfile_lifeline(const lockbyfile_lock *lock);
+LOCKBYFILE_API int lockbyfile_lifeline(const lockbyfile_lock* lock);
 
 /* The lockfile; valid as long as the lock. */
-LOCKBYFILE_API const char *lockbyfile_path(const lockbyfile_lock *lock);
+LOCKBYFILE_API const char* lockbyfile_path(const lockbyfile_lock* lock);
 
 /* Looks at a lock, takes nothing, creates nothing. Of `options` only the directory counts. Does
  * not block. */
-LOCKBYFILE_API int lockbyfile_observe(const char *name, const lockbyfile_options *options,
-                                      lockbyfile_state *state);
+LOCKBYFILE_API int lockbyfile_observe(const char* name, const lockbyfile_options* options,
+                                      lockbyfile_state* state);
 
 /* Forces the lock open if it is held under `token`; 0 stands for whoever holds it. */
-LOCKBYFILE_API int lockbyfile_break(const char *name, uint64_t token,
-                                    const lockbyfile_options *options);
+LOCKBYFILE_API int lockbyfile_break(const char* name, uint64_t token,
+                                    const lockbyfile_options* options);
 
 /* Removes the lockfile. Whoever has it open moves on to the path's next one; no grant is lost. */
-LOCKBYFILE_API int lockbyfile_remove(const char *name, const lockbyfile_options *options);
+LOCKBYFILE_API int lockbyfile_remove(const char* name, const lockbyfile_options* options);
 
 /* The last error of this thread in a sentence; "" if there was none. */
-LOCKBYFILE_API const char *lockbyfile_message(void);
+LOCKBYFILE_API const char* lockbyfile_message(void);
 
 /* Whether `error` is -errno. */
 LOCKBYFILE_API int lockbyfile_error_is_system(int error);
 
 /* What the number means, without the circumstances. Never NULL; valid for ever. */
-LOCKBYFILE_API const char *lockbyfile_error_text(int error);
+LOCKBYFILE_API const char* lockbyfile_error_text(int error);
 
 /* The library's version, like "0.1.0". */
-LOCKBYFILE_API const char *lockbyfile_version(void);
+LOCKBYFILE_API const char* lockbyfile_version(void);
 
 #ifdef __cplusplus
 }

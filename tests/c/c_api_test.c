@@ -4,8 +4,8 @@
  * own, and ends with 0 if it holds.
  */
 #include <errno.h>
-#include <lockbyfile.h>
 #include <limits.h>
+#include <lockbyfile.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,25 +14,25 @@
 
 static int failures = 0;
 
-#define EXPECT(condition)                                                                      \
-  do {                                                                                         \
-    if (!(condition)) {                                                                        \
-      fprintf(stderr, "%s:%d: %s\n  last message: %s\n", __FILE__, __LINE__, #condition,       \
-              lockbyfile_message());                                                           \
-      ++failures;                                                                              \
-    }                                                                                          \
+#define EXPECT(condition)                                                                \
+  do {                                                                                   \
+    if (!(condition)) {                                                                  \
+      fprintf(stderr, "%s:%d: %s\n  last message: %s\n", __FILE__, __LINE__, #condition, \
+              lockbyfile_message());                                                     \
+      ++failures;                                                                        \
+    }                                                                                    \
   } while (0)
 
-static lockbyfile_lock *opened(const char *name) {
-  lockbyfile_lock *lock = NULL;
+static lockbyfile_lock* opened(const char* name) {
+  lockbyfile_lock* lock = NULL;
   EXPECT(lockbyfile_open(&lock, name, NULL) == 0);
   if (lock == NULL) exit(1);
   return lock;
 }
 
 static void two_locks_exclude_each_other(void) {
-  lockbyfile_lock *a = opened("x");
-  lockbyfile_lock *b = opened("x");
+  lockbyfile_lock* a = opened("x");
+  lockbyfile_lock* b = opened("x");
   EXPECT(lockbyfile_acquire(a, 0, NULL) == 0);
   EXPECT(lockbyfile_acquire(b, 0, NULL) == LOCKBYFILE_TIMED_OUT);
   EXPECT(lockbyfile_release(a) == 0);
@@ -43,7 +43,7 @@ static void two_locks_exclude_each_other(void) {
 }
 
 static void tokens_grow(void) {
-  lockbyfile_lock *lock = opened("x");
+  lockbyfile_lock* lock = opened("x");
   lockbyfile_grant first = LOCKBYFILE_GRANT_INIT;
   lockbyfile_grant second = LOCKBYFILE_GRANT_INIT;
   EXPECT(lockbyfile_token(lock) == 0);
@@ -59,9 +59,9 @@ static void tokens_grow(void) {
 static void a_lease_runs_out_and_is_taken_over(void) {
   lockbyfile_options options = LOCKBYFILE_OPTIONS_INIT;
   options.lease = 20 * LOCKBYFILE_MILLISECOND;
-  lockbyfile_lock *old = NULL;
+  lockbyfile_lock* old = NULL;
   EXPECT(lockbyfile_open(&old, "x", &options) == 0);
-  lockbyfile_lock *next = opened("x");
+  lockbyfile_lock* next = opened("x");
   lockbyfile_grant grant = LOCKBYFILE_GRANT_INIT;
   EXPECT(lockbyfile_acquire(old, 0, NULL) == 0);
   EXPECT(lockbyfile_lease_left(old) > 0);
@@ -78,7 +78,7 @@ static void a_lease_runs_out_and_is_taken_over(void) {
 }
 
 static void a_lease_can_be_set_and_renewed(void) {
-  lockbyfile_lock *lock = opened("x");
+  lockbyfile_lock* lock = opened("x");
   EXPECT(lockbyfile_set_lease(lock, 0) == LOCKBYFILE_INVALID_OPTION);
   EXPECT(lockbyfile_set_lease(lock, 60 * LOCKBYFILE_SECOND) == 0);
   EXPECT(lockbyfile_renew(lock) == LOCKBYFILE_NOT_HOLDER);
@@ -91,10 +91,10 @@ static void a_lease_can_be_set_and_renewed(void) {
 }
 
 static void a_dead_holder_is_noticed(void) {
-  lockbyfile_lock *lock = opened("x");
+  lockbyfile_lock* lock = opened("x");
   const pid_t child = fork();
   if (child == 0) {
-    lockbyfile_lock *own = opened("x");
+    lockbyfile_lock* own = opened("x");
     EXPECT(lockbyfile_acquire(own, 0, NULL) == 0);
     _exit(failures);
   }
@@ -107,7 +107,7 @@ static void a_dead_holder_is_noticed(void) {
 }
 
 static void a_child_of_fork_holds_nothing(void) {
-  lockbyfile_lock *lock = opened("x");
+  lockbyfile_lock* lock = opened("x");
   EXPECT(lockbyfile_acquire(lock, 0, NULL) == 0);
   const pid_t child = fork();
   if (child == 0) {
@@ -129,7 +129,7 @@ static void observe_tells_who_holds(void) {
   lockbyfile_options options = LOCKBYFILE_OPTIONS_INIT;
   options.description = "the nightly job";
   options.lease = 60 * LOCKBYFILE_SECOND;
-  lockbyfile_lock *lock = NULL;
+  lockbyfile_lock* lock = NULL;
   EXPECT(lockbyfile_open(&lock, "x", &options) == 0);
   EXPECT(lockbyfile_observe("x", NULL, &state) == 0);
   EXPECT(state.is_open == 1 && state.is_held == 0 && state.waiters == 0);
@@ -146,7 +146,7 @@ static void observe_tells_who_holds(void) {
 }
 
 static void break_opens_it_for_the_right_token_only(void) {
-  lockbyfile_lock *lock = opened("x");
+  lockbyfile_lock* lock = opened("x");
   EXPECT(lockbyfile_acquire(lock, 0, NULL) == 0);
   const uint64_t token = lockbyfile_token(lock);
   EXPECT(lockbyfile_break("x", token + 1, NULL) == LOCKBYFILE_TOKEN_MISMATCH);
@@ -160,8 +160,8 @@ static void break_opens_it_for_the_right_token_only(void) {
   lockbyfile_free(lock);
 }
 
-static int enough(void *context) {
-  ++*(int *)context;
+static int enough(void* context) {
+  ++*(int*)context;
   return 1;
 }
 
@@ -170,8 +170,8 @@ static void a_wait_can_be_given_up(void) {
   lockbyfile_options options = LOCKBYFILE_OPTIONS_INIT;
   options.gives_up = enough;
   options.context = &asked;
-  lockbyfile_lock *holder = opened("x");
-  lockbyfile_lock *waiter = NULL;
+  lockbyfile_lock* holder = opened("x");
+  lockbyfile_lock* waiter = NULL;
   EXPECT(lockbyfile_open(&waiter, "x", &options) == 0);
   EXPECT(lockbyfile_acquire(holder, 0, NULL) == 0);
   EXPECT(lockbyfile_acquire(waiter, LOCKBYFILE_FOREVER, NULL) == LOCKBYFILE_CANCELLED);
@@ -181,8 +181,8 @@ static void a_wait_can_be_given_up(void) {
 }
 
 static void errors_have_a_number_and_a_sentence(void) {
-  lockbyfile_lock *const untouched = (lockbyfile_lock *)&failures;
-  lockbyfile_lock *lock = untouched;
+  lockbyfile_lock* const untouched = (lockbyfile_lock*)&failures;
+  lockbyfile_lock* lock = untouched;
   EXPECT(strcmp(lockbyfile_message(), "") == 0);
   EXPECT(lockbyfile_open(&lock, "", NULL) == LOCKBYFILE_INVALID_NAME);
   EXPECT(strstr(lockbyfile_message(), "is empty") != NULL);
@@ -211,7 +211,7 @@ static void a_struct_of_another_version_is_understood(void) {
     lockbyfile_options now;
     char later[64];
   } options = {LOCKBYFILE_OPTIONS_INIT, {0}};
-  lockbyfile_lock *lock = NULL;
+  lockbyfile_lock* lock = NULL;
   options.now.size = sizeof options;
   EXPECT(lockbyfile_open(&lock, "x", &options.now) == 0);
   lockbyfile_free(lock);
@@ -219,7 +219,7 @@ static void a_struct_of_another_version_is_understood(void) {
   EXPECT(lockbyfile_open(&lock, "x", &options.now) == LOCKBYFILE_INVALID_OPTION);
 
   lockbyfile_options shorter = LOCKBYFILE_OPTIONS_INIT;
-  memset((char *)&shorter + offsetof(lockbyfile_options, directory), 0xff,
+  memset((char*)&shorter + offsetof(lockbyfile_options, directory), 0xff,
          sizeof shorter - offsetof(lockbyfile_options, directory));
   shorter.size = offsetof(lockbyfile_options, directory);
   EXPECT(lockbyfile_open(&lock, "x", &shorter) == 0);
@@ -245,7 +245,7 @@ static void options_say_where_and_how_a_file_is_made(void) {
   lockbyfile_options options = LOCKBYFILE_OPTIONS_INIT;
   options.directory = "there";
   options.mode = 0640;
-  lockbyfile_lock *lock = NULL;
+  lockbyfile_lock* lock = NULL;
   EXPECT(lockbyfile_open(&lock, "x", &options) == 0);
   EXPECT(strstr(lockbyfile_path(lock), "/there/x.lockfile") != NULL);
   EXPECT(system("test \"$(stat -c %a there/x.lockfile)\" = 640") == 0);
@@ -255,9 +255,10 @@ static void options_say_where_and_how_a_file_is_made(void) {
 
 static void the_version_is_told(void) { EXPECT(lockbyfile_version()[0] != '\0'); }
 
-#define CLAIM(name) {#name, name}
+#define CLAIM(name) \
+  { #name, name }
 static const struct {
-  const char *name;
+  const char* name;
   void (*check)(void);
 } claims[] = {
     CLAIM(two_locks_exclude_each_other),
@@ -275,7 +276,7 @@ static const struct {
     CLAIM(the_version_is_told),
 };
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   char directory[] = "/tmp/lockbyfile-c-XXXXXX";
   const size_t count = sizeof claims / sizeof claims[0];
   size_t i = 0;
