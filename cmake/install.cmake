@@ -4,7 +4,8 @@
 #
 #   command      the program lockbyfile and what belongs to it
 #   library      the shared library; nothing if the library is static
-#   development  headers, the library to link with, and how CMake and pkg-config find it
+#   development  headers, what to link with, and how CMake and pkg-config find it
+#   archive      the static library
 #   python       the Python package
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -12,7 +13,7 @@ include(CMakePackageConfigHelpers)
 install(TARGETS lockbyfile EXPORT lockbyfile-targets
   RUNTIME COMPONENT library
   LIBRARY COMPONENT library NAMELINK_COMPONENT development
-  ARCHIVE COMPONENT development
+  ARCHIVE COMPONENT archive
   FILE_SET HEADERS COMPONENT development)
 
 set(config_directory ${CMAKE_INSTALL_LIBDIR}/cmake/lockbyfile)
@@ -54,4 +55,16 @@ if(TARGET lockbyfile-cli)
   install(FILES ${PROJECT_SOURCE_DIR}/man/lockbyfile.1
     DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
     COMPONENT command)
+endif()
+
+if(TARGET lockbyfile_python)
+  set(python_directory lib/python3/dist-packages)  # Debian's
+  install(TARGETS lockbyfile_python LIBRARY
+    DESTINATION ${python_directory}/lockbyfile
+    COMPONENT python)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/python/lockbyfile
+    DESTINATION ${python_directory}
+    COMPONENT python
+    FILES_MATCHING PATTERN "*.py" PATTERN "*.pyi" PATTERN "py.typed"
+    PATTERN "__pycache__" EXCLUDE)
 endif()
