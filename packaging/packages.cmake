@@ -50,29 +50,32 @@ set(CPACK_COMPONENT_DEVELOPMENT_GROUP development)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 
 set(CPACK_DEBIAN_COMMAND_PACKAGE_NAME lockbyfile)
 set(CPACK_COMPONENT_COMMAND_DESCRIPTION "named locks between processes: command
- A lock has a name and is kept in a file. It opens when its holder dies, at once, or
- when its lease runs out; who waits is served in order of arrival, and each grant has
- a number by which a late writer can be refused.")
+ A lock has a name and is kept in a file. It opens when its holder dies, at
+ once, or when its lease runs out; who waits is served in order of arrival,
+ and each grant has a number by which a late writer can be refused.")
 set(CPACK_DEBIAN_PYTHON_PACKAGE_NAME python3-lockbyfile)
 set(CPACK_DEBIAN_PYTHON_PACKAGE_SECTION python)
 set(CPACK_COMPONENT_PYTHON_DESCRIPTION "named locks between processes: Python package
- Locks with a lease, crash release, order of arrival and fencing tokens, for with
- statements, asyncio, Django, and in place of filelock.")
+ Locks with a lease, crash release, order of arrival and fencing tokens, for
+ with statements, asyncio, Django, and in place of filelock.")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME liblockbyfile0)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
-set(CPACK_DEBIAN_LIBRARY_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/triggers)
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "named locks between processes: shared library
- Locks with a lease, crash release, order of arrival and fencing tokens, for C and C++.")
+ Locks with a lease, crash release, order of arrival and fencing tokens, for
+ C and C++.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME liblockbyfile-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "liblockbyfile0 (= ${CPACK_PACKAGE_VERSION})")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "named locks between processes: development files
- Headers for C and C++, the libraries, and what CMake and pkg-config need to find them.")
+ Headers for C and C++, the libraries, and what CMake and pkg-config need to
+ find them.")
 execute_process(COMMAND /usr/bin/python3 -c "import sys; print('%d.%d' % sys.version_info[:2])"
   OUTPUT_VARIABLE python OUTPUT_STRIP_TRAILING_WHITESPACE)
 string(REGEX REPLACE "^3\\." "" minor "${python}")
