@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What `cmake --install` installs, in four components, which are the packages (cmake/packages.cmake):
+# What `cmake --install` installs, in components, which are the packages (cmake/packages.cmake):
 #
 #   command      the program lockbyfile and what belongs to it
+#   demo         what `lockbyfile demo` runs
 #   library      the shared library; nothing if the library is static
 #   development  headers, what to link with, and how CMake and pkg-config find it
 #   archive      the static library
@@ -51,7 +52,8 @@ install(FILES ${PROJECT_BINARY_DIR}/lockbyfile.pc
   COMPONENT development)
 
 if(TARGET lockbyfile-cli)
-  install(TARGETS lockbyfile-cli lockbyfile-demo RUNTIME COMPONENT command)
+  install(TARGETS lockbyfile-cli RUNTIME COMPONENT command)
+  install(TARGETS lockbyfile-demo RUNTIME COMPONENT demo)
   install(FILES ${PROJECT_SOURCE_DIR}/man/lockbyfile.1
     DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
     COMPONENT command)

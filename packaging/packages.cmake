@@ -3,6 +3,7 @@
 # Debian packages, of the two builds of the presets `packages` and `packages-shared`:
 #
 #   lockbyfile           the command, with the library in it
+#   lockbyfile-demo      what `lockbyfile demo` runs
 #   liblockbyfile0       the shared library
 #   liblockbyfile-dev    headers, both libraries, CMake and pkg-config files
 #   python3-lockbyfile   the Python package, with the library in it
@@ -29,6 +30,7 @@ set(CPACK_PACKAGE_VENDOR "The lockbyfile authors")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_INSTALL_CMAKE_PROJECTS
   "${static};lockbyfile;command;/"
+  "${static};lockbyfile;demo;/"
   "${static};lockbyfile;archive;/"
   "${static};lockbyfile;python;/"
   "${shared};lockbyfile;library;/"
@@ -36,12 +38,13 @@ set(CPACK_INSTALL_CMAKE_PROJECTS
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_GROUPING ONE_PER_GROUP)
-set(CPACK_COMPONENTS_ALL command archive python library development)
+set(CPACK_COMPONENTS_ALL command demo archive python library development)
 foreach(component IN LISTS CPACK_COMPONENTS_ALL)  # each project has the one that it is asked for
   string(TOUPPER ${component} upper)
   set(CPACK_COMPONENTS_${upper} ${component})
 endforeach()
 set(CPACK_COMPONENT_COMMAND_GROUP command)
+set(CPACK_COMPONENT_DEMO_GROUP demo)
 set(CPACK_COMPONENT_PYTHON_GROUP python)
 set(CPACK_COMPONENT_LIBRARY_GROUP library)
 set(CPACK_COMPONENT_ARCHIVE_GROUP development)
@@ -59,8 +62,17 @@ set(CPACK_COMPONENT_COMMAND_DESCRIPTION "named locks between processes: command
  A lock has a name and is kept in a file. It opens when its holder dies, at
  once, or when its lease runs out; who waits is served in order of arrival,
  and each grant has a number by which a late writer can be refused.")
+set(CPACK_DEBIAN_COMMAND_PACKAGE_SUGGESTS lockbyfile-demo)
+set(CPACK_DEBIAN_DEMO_PACKAGE_NAME lockbyfile-demo)
+set(CPACK_DEBIAN_DEMO_PACKAGE_DEPENDS "lockbyfile (= ${CPACK_PACKAGE_VERSION})")
+set(CPACK_COMPONENT_DEMO_DESCRIPTION "named locks between processes: demonstration
+ What `lockbyfile demo` runs: a counter in SQLite that many processes count up,
+ and people who sleep in one bed.")
 set(CPACK_DEBIAN_PYTHON_PACKAGE_NAME python3-lockbyfile)
 set(CPACK_DEBIAN_PYTHON_PACKAGE_SECTION python)
+set(CPACK_DEBIAN_PYTHON_PACKAGE_CONTROL_EXTRA
+  ${CMAKE_CURRENT_LIST_DIR}/debian/postinst
+  ${CMAKE_CURRENT_LIST_DIR}/debian/prerm)
 set(CPACK_COMPONENT_PYTHON_DESCRIPTION "named locks between processes: Python package
  Locks with a lease, crash release, order of arrival and fencing tokens, for
  with statements, asyncio, Django, and in place of filelock.")
