@@ -1,7 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <lockbyfile/error.hpp>
+#include "core/error_text.hpp"
 
 namespace lockbyfile {
+
+const char* text_of(errc code) noexcept {
+  switch (code) {
+    case errc::timed_out: return "patience ran out";
+    case errc::cancelled: return "the wait was cancelled";
+    case errc::would_deadlock:
+      return "this lock object is in use already; each thread needs its own";
+    case errc::not_holder: return "this lock object holds no grant";
+    case errc::lease_lost: return "the grant was lost";
+    case errc::in_use: return "the lock is held";
+    case errc::token_mismatch: return "nothing was broken";
+    case errc::not_found: return "no such lock";
+    case errc::invalid_name: return "not a lock's name";
+    case errc::invalid_option: return "not a usable option";
+    case errc::wrong_engine: return "not a lockfile of this engine and format";
+    case errc::damaged: return "the lockfile is damaged";
+    case errc::too_many_sessions: return "too many sessions have the lock open";
+    case errc::clock_mismatch: return "instants of two clocks cannot be compared";
+    case errc::network_filesystem: return "a network filesystem cannot carry this lock";
+    case errc::unreachable: return "the servers that keep the lock cannot be reached";
+    case errc::stuck: return "another process stopped while it set up the lockfile";
+  }
+  return nullptr;
+}
 
 namespace {
 
@@ -10,27 +34,8 @@ class category final : public std::error_category {
   [[nodiscard]] const char* name() const noexcept override { return "lockbyfile"; }
 
   [[nodiscard]] std::string message(int value) const override {
-    switch (static_cast<errc>(value)) {
-      case errc::timed_out: return "patience ran out";
-      case errc::cancelled: return "the wait was cancelled";
-      case errc::would_deadlock:
-        return "this lock object is in use already; each thread needs its own";
-      case errc::not_holder: return "this lock object holds no grant";
-      case errc::lease_lost: return "the grant was lost";
-      case errc::in_use: return "the lock is held";
-      case errc::token_mismatch: return "nothing was broken";
-      case errc::not_found: return "no such lock";
-      case errc::invalid_name: return "not a lock's name";
-      case errc::invalid_option: return "not a usable option";
-      case errc::wrong_engine: return "not a lockfile of this engine and format";
-      case errc::damaged: return "the lockfile is damaged";
-      case errc::too_many_sessions: return "too many sessions have the lock open";
-      case errc::clock_mismatch: return "instants of two clocks cannot be compared";
-      case errc::network_filesystem: return "a network filesystem cannot carry this lock";
-      case errc::unreachable: return "the servers that keep the lock cannot be reached";
-      case errc::stuck: return "another process stopped while it set up the lockfile";
-    }
-    return "unknown error " + std::to_string(value);
+    const char* const text = text_of(static_cast<errc>(value));
+    return text != nullptr ? text : "unknown error " + std::to_string(value);
   }
 
   [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {

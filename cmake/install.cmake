@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What `cmake --install` installs, in components, which are the packages (cmake/packages.cmake):
+#
+#   command      the program lockbyfile and what belongs to it
+#   demo         what `lockbyfile demo` runs
+#   library      the shared library; nothing if the library is static
+#   development  headers, what to link with, and how CMake and pkg-config find it
+#   archive      the static library
+#   python       the Python package
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+install(TARGETS lockbyfile EXPORT lockbyfile-targets
+  RUNTIME COMPONENT library
+  LIBRARY COMPONENT library NAMELINK_COMPONENT development
+  ARCHIVE COMPONENT archive
+  FILE_SET HEADERS COMPONENT development)
+
+set(config_directory ${CMAKE_INSTALL_LIBDIR}/cmake/lockbyfile)
+install(EXPORT lockbyfile-targets
+  NAMESPACE lockbyfile::
+  DESTINATION ${config_directory}
+  COMPONENT development)
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/lockbyfile-config.cmake.in
+  ${PROJECT_BINARY_DIR}/lockbyfile-config.cmake
+  INSTALL_DESTINATION ${config_directory}
+  NO_SET_AND_CHECK_MACRO)
+# Below 1.0 a new minor version may change anything.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/lockbyfile-config-version.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES
+  ${PROJECT_BINARY_DIR}/lockbyfile-config.cmake
+  ${PROJECT_BINARY_DIR}/lockbyfile-config-version.cmake
+  DESTINATION ${config_directory}
+  COMPONENT development)
+
+# A static library does not know by itself what it needs.
+set(pc_libs "-L\${libdir} -llockbyfile")
+set(pc_libs_private "-lstdc++ -lm -pthread")
+get_target_property(type lockbyfile TYPE)
+if(type STREQUAL STATIC_LIBRARY)
+  string(APPEND pc_libs " ${pc_libs_private}")
+  set(pc_libs_private "")
+endif()
+cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY "\${prefix}" OUTPUT_VARIABLE pc_libdir)
+cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY "\${prefix}"
+  OUTPUT_VARIABLE pc_includedir)
+configure_file(${PROJECT_SOURCE_DIR}/cmake/lockbyfile.pc.in ${PROJECT_BINARY_DIR}/lockbyfile.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/lockbyfile.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+  COMPONENT development)
+
+if(TARGET lockbyfile-cli)
+  install(TARGETS lockbyfile-cli RUNTIME COMPONENT command)
+  install(TARGETS lockbyfile-demo RUNTIME COMPONENT demo)
+  install(FILES ${PROJECT_SOURCE_DIR}/man/lockbyfile.1
+    DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
+    COMPONENT command)
+endif()
+
+if(TARGET lockbyfile_python)
+  set(python_directory lib/python3/dist-packages)  # Debian's
+  install(TARGETS lockbyfile_python LIBRARY
+    DESTINATION ${python_directory}/lockbyfile
+    COMPONENT python)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/python/lockbyfile
+    DESTINATION ${python_directory}
+    COMPONENT python
+    FILES_MATCHING PATTERN "*.py" PATTERN "*.pyi" PATTERN "py.typed"
+    PATTERN "__pycache__" EXCLUDE)
+endif()

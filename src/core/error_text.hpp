@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <lockbyfile/error.hpp>
+
+namespace lockbyfile {
+
+/// What the code means, without the circumstances; null for a number that is none.
+const char* text_of(errc code) noexcept;
+
+}  // namespace lockbyfile
