@@ -25,8 +25,10 @@ Python module; CXX and CC."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,12 +95,19 @@ class Runner:
         for folder in (self.here, self.bin, os.path.join(scratch, "run/lock"), os.path.join(scratch, "srv")):
             os.makedirs(folder)
         self.programs = 0
+        self.sessions: list[int] = []
 
-    def run(self, *command: str, program_input: str = "") -> tuple[int, str]:
+    def end_what_is_left(self) -> None:
+        for session in self.sessions:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(session, signal.SIGKILL)
+
+    def run(self, *command: str) -> tuple[int, str]:
         """The exit code, and what was printed."""
         with tempfile.TemporaryFile("w+", dir=self.scratch) as output:  # which what is left running may keep
-            done = subprocess.run(
+            child = subprocess.Popen(
                 command,
+                start_new_session=True,
                 cwd=self.here,
                 env={
                     "PATH": f"{self.bin}:{LOCKBYFILE.parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
@@ -108,14 +117,14 @@ class Runner:
                     "PYTHONPATH": os.environ["MODULE"],
                     "PYTHONDONTWRITEBYTECODE": "1",
                 },
-                input=program_input,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                text=True,
-                timeout=SECONDS,
             )
+            self.sessions.append(child.pid)
+            code = child.wait(SECONDS)
             output.seek(0)
-            return done.returncode, output.read().replace(self.scratch + "/run/lock", "/run/lock").replace(
+            return code, output.read().replace(self.scratch + "/run/lock", "/run/lock").replace(
                 self.scratch + "/srv", "/srv"
             ).replace(self.here, "/home/you")
 
@@ -239,13 +248,15 @@ def check_man_page(page: Path, runner: Runner) -> int:
 def main() -> int:
     for name in sys.argv[1:]:
         page = Path(name)
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
             runner = Runner(os.path.realpath(scratch))
             try:
                 count = (check_markdown if page.suffix == ".md" else check_man_page)(page, runner)
             except (Wrong, subprocess.TimeoutExpired, SyntaxError) as wrong:
                 print(f"{page}: {wrong}", file=sys.stderr)
                 return 1
+            finally:
+                runner.end_what_is_left()
             print(f"{page.name}: {count} blocks")
     return 0
 
