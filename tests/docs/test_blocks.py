@@ -7,6 +7,7 @@ A page has a scratch directory of its own, in which its blocks run one after the
 
     console   lines after `$ ` are run, and what they print must be what stands below them.
               `...` stands for anything in a line, and as a line for any number of lines.
+              Times in ms or s may differ.
     sh        is run by bash -e; what it prints does not matter
     cpp, c    a program: compiled against the built library, and run
     python    is run with the built module
@@ -206,13 +207,14 @@ class Runner:
 
 
 def matches(expected: str, output: str) -> bool:
-    """A line `...` is any number of lines, `...` in a line anything in that line."""
+    """A line `...` is any number of lines, `...` in a line anything in that line, and a time any time."""
     pattern = ""
     for line in expected.splitlines():
         if line == "...":
             pattern += r"(?:[^\n]*\n)*"
         else:
-            pattern += "[^\n]*".join(re.escape(piece) for piece in line.rstrip().split("...")) + "\n"
+            of_line = "[^\n]*".join(re.escape(piece) for piece in line.rstrip().split("..."))
+            pattern += re.sub(r"[0-9.\\]+\\ m?s\b", r"[0-9.]+\\ m?s", of_line) + "\n"
     cleaned = "".join(line.rstrip() + "\n" for line in output.splitlines())
     return re.fullmatch(pattern, cleaned) is not None
 

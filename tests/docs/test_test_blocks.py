@@ -59,6 +59,8 @@ class Pages(unittest.TestCase):
         self.assertFalse(matches("a...\n", "a\nb\n"))
         self.assertFalse(matches("a\n", "a\nb\n"))
         self.assertFalse(matches("a\nb\n", "a\n"))
+        self.assertTrue(matches("in 100 ms; 50 ms\n", "in 99.5 ms; 1 s\n"))
+        self.assertFalse(matches("100\n", "99\n"))
 
 
 if __name__ == "__main__":
