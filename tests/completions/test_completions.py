@@ -22,7 +22,10 @@ LOCKBYFILE = Path(os.environ["LOCKBYFILE"]).resolve()
 SCRATCH = tempfile.TemporaryDirectory()
 DUMP = os.path.join(SCRATCH.name, "zcompdump")
 
+BASH_COMPLETION = "/usr/share/bash-completion/bash_completion"
+
 BASH = r"""
+[[ -z $3 ]] || source "$3"
 source "$1/lockbyfile.bash"
 complete -p lockbyfile | grep -q -- '-F _lockbyfile lockbyfile' || exit 1
 COMP_LINE=$2 COMP_POINT=${#2}
@@ -88,10 +91,16 @@ class Shell:
 
 class Bash(Shell):
     name = "bash"
+    package = ""  # with whose help commands are completed
 
     def offers(self, line: str, directory: str, **environment: str) -> set[str]:
-        script = run("bash", "--norc", "-c", BASH, "bash", str(COMPLETIONS), line, directory=directory, **environment)
-        return set(script.split("\n")) - {""}
+        arguments = ("bash", str(COMPLETIONS), line, self.package)
+        answer = run("bash", "--norc", "-c", BASH, *arguments, directory=directory, **environment)
+        return set(answer.split("\n")) - {""}
+
+
+class BashWithItsPackage(Bash):
+    package = BASH_COMPLETION
 
 
 class Zsh(Shell):
@@ -193,6 +202,18 @@ class Offers(unittest.TestCase):
 
 class BashOffers(Offers):
     shell = Bash()
+
+
+class BashCompletionOffers(Offers):
+    shell = BashWithItsPackage()
+
+    def setUp(self) -> None:
+        if not os.path.exists(BASH_COMPLETION):
+            self.skipTest("there is no bash-completion")
+        super().setUp()
+
+    def test_the_commands_options_are_the_commands(self) -> None:
+        self.assertIn("--listfiles", self.offers("lockbyfile run db -- dpkg --lis"))
 
 
 class ZshOffers(Offers):

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# The man pages are well formed, and every function of the C API is in lockbyfile(3). Called by
+# The man pages are well formed, and every function, error and option of the API is in lockbyfile(3). Called by
 # ctest: SOURCE-DIRECTORY
 set -eu
 source=$1
@@ -17,6 +17,13 @@ if [ -f "$header" ]; then
     grep -q "^\.It Er $code\$" "$source/man/lockbyfile.3" || complain "lockbyfile.3 lacks $code"
   done
 fi
+
+for code in $(sed -n '/^enum class errc/,/^}/s/^  \([a-z_]*\)[ ,].*/\1/p' "$source/include/lockbyfile/error.hpp"); do
+  grep -q "^\.It Er $code\$" "$source/man/lockbyfile.3" || complain "lockbyfile.3 lacks $code"
+done
+for option in $(sed -n 's/^  [a-z][A-Za-z_:<>() ]* \([a-z_]*\) = .*;$/\1/p' "$source/include/lockbyfile/options.hpp"); do
+  grep -q "^\.Va .*\b$option\b" "$source/man/lockbyfile.3" || complain "lockbyfile.3 lacks the option $option"
+done
 
 if command -v mandoc >/dev/null; then
   for page in "$source"/man/*.[137]; do
