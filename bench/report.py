@@ -605,7 +605,8 @@ def markdown(data: Data, drawn: Iterable[str]) -> str:
     parts.append(
         section(
             "Again",
-            f"    {again[data['kind']]} --seed {data['seed']}\n",
+            "<!-- not run: takes minutes -->\n"
+            f"```sh\n{again[data['kind']]} --seed {data['seed']}\n```\n",
             "`./dev bench --quick` takes two minutes and leaves this page alone. The data are kept\n"
             "in `build/bench/results.json`, and `./dev bench --from FILE` makes the report of\n"
             "them again. `bench/bench.py` begins with the plan of what is played.\n",
