@@ -87,9 +87,6 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
   if (status.ok() && ttl > 0) {
     lease_.ttl = seconds(static_cast<std::uint64_t>(ttl));
     lease_.good_until = sent + lease_.ttl - lease_.ttl / 20;
-#ifdef LOCKBYFILE_BROKEN_DEADLINE  // on purpose, to be found: torture/CMakeLists.txt
-    lease_.good_until = never;  // who holds the lock is told when it is over
-#endif
     lease_.next_beat = sent + lease_.ttl / 3;
   } else if (status.ok()) {  // there is no such lease: etcd has removed our place
     lease_ = {};
