@@ -4,6 +4,7 @@
 #
 #   command      the program lockbyfile and what belongs to it
 #   demo         what `lockbyfile demo` runs
+#   etcd         the engine for locks in etcd, and the command that has it
 #   library      the shared library; nothing if the library is static
 #   development  headers, what to link with, and how CMake and pkg-config find it
 #   archive      the static library
@@ -50,6 +51,9 @@ configure_file(${PROJECT_SOURCE_DIR}/cmake/lockbyfile.pc.in ${PROJECT_BINARY_DIR
 install(FILES ${PROJECT_BINARY_DIR}/lockbyfile.pc
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
   COMPONENT development)
+install(FILES ${PROJECT_SOURCE_DIR}/man/lockbyfile.3
+  DESTINATION ${CMAKE_INSTALL_MANDIR}/man3
+  COMPONENT development)
 
 if(TARGET lockbyfile-cli)
   install(TARGETS lockbyfile-cli RUNTIME COMPONENT command)
@@ -57,6 +61,27 @@ if(TARGET lockbyfile-cli)
   install(FILES ${PROJECT_SOURCE_DIR}/man/lockbyfile.1
     DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
     COMPONENT command)
+  install(FILES ${PROJECT_SOURCE_DIR}/man/lockbyfile.7
+    DESTINATION ${CMAKE_INSTALL_MANDIR}/man7
+    COMPONENT command)
+  install(FILES ${PROJECT_SOURCE_DIR}/completions/lockbyfile.bash
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+    RENAME lockbyfile
+    COMPONENT command)
+  install(FILES ${PROJECT_SOURCE_DIR}/completions/_lockbyfile
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions
+    COMPONENT command)
+  install(FILES ${PROJECT_SOURCE_DIR}/completions/lockbyfile.fish
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d
+    COMPONENT command)
+endif()
+
+if(LOCKBYFILE_HAS_ETCD)
+  install(TARGETS lockbyfile-etcd-module LIBRARY DESTINATION lib/lockbyfile
+    COMPONENT etcd)
+  if(LOCKBYFILE_LINKS_STATICALLY)
+    install(TARGETS lockbyfile-etcd RUNTIME COMPONENT etcd)
+  endif()
 endif()
 
 if(TARGET lockbyfile_python)

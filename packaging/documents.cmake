@@ -2,7 +2,8 @@
 #
 # What each package has to have by Debian's policy: copyright and changelog, the list of
 # lintian's remarks that we know and leave; and manual pages are compressed. CPack runs this when the files are in place.
-set(names command lockbyfile demo lockbyfile-demo library liblockbyfile0 development liblockbyfile-dev
+set(names command lockbyfile demo lockbyfile-demo etcd lockbyfile-etcd
+  library liblockbyfile0 development liblockbyfile-dev
   python python3-lockbyfile)
 while(names)
   list(POP_FRONT names group package)

@@ -4,6 +4,7 @@
 #
 #   lockbyfile           the command, with the library in it
 #   lockbyfile-demo      what `lockbyfile demo` runs
+#   lockbyfile-etcd      the engine for locks in etcd
 #   liblockbyfile0       the shared library
 #   liblockbyfile-dev    headers, both libraries, CMake and pkg-config files
 #   python3-lockbyfile   the Python package, with the library in it
@@ -31,6 +32,7 @@ set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_INSTALL_CMAKE_PROJECTS
   "${static};lockbyfile;command;/"
   "${static};lockbyfile;demo;/"
+  "${static};lockbyfile;etcd;/"
   "${static};lockbyfile;archive;/"
   "${static};lockbyfile;python;/"
   "${shared};lockbyfile;library;/"
@@ -38,13 +40,14 @@ set(CPACK_INSTALL_CMAKE_PROJECTS
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_GROUPING ONE_PER_GROUP)
-set(CPACK_COMPONENTS_ALL command demo archive python library development)
+set(CPACK_COMPONENTS_ALL command demo etcd archive python library development)
 foreach(component IN LISTS CPACK_COMPONENTS_ALL)  # each project has the one that it is asked for
   string(TOUPPER ${component} upper)
   set(CPACK_COMPONENTS_${upper} ${component})
 endforeach()
 set(CPACK_COMPONENT_COMMAND_GROUP command)
 set(CPACK_COMPONENT_DEMO_GROUP demo)
+set(CPACK_COMPONENT_ETCD_GROUP etcd)
 set(CPACK_COMPONENT_PYTHON_GROUP python)
 set(CPACK_COMPONENT_LIBRARY_GROUP library)
 set(CPACK_COMPONENT_ARCHIVE_GROUP development)
@@ -62,7 +65,12 @@ set(CPACK_COMPONENT_COMMAND_DESCRIPTION "named locks between processes: command
  A lock has a name and is kept in a file. It opens when its holder dies, at
  once, or when its lease runs out; who waits is served in order of arrival,
  and each grant has a number by which a late writer can be refused.")
-set(CPACK_DEBIAN_COMMAND_PACKAGE_SUGGESTS lockbyfile-demo)
+set(CPACK_DEBIAN_COMMAND_PACKAGE_SUGGESTS "lockbyfile-demo, lockbyfile-etcd")
+set(CPACK_DEBIAN_ETCD_PACKAGE_NAME lockbyfile-etcd)
+set(CPACK_DEBIAN_ETCD_PACKAGE_SECTION net)
+set(CPACK_COMPONENT_ETCD_DESCRIPTION "named locks between processes: engine for etcd
+ What the command, the library and the Python package need for locks of many
+ machines, whose names begin with etcd:// or etcds://.")
 set(CPACK_DEBIAN_DEMO_PACKAGE_NAME lockbyfile-demo)
 set(CPACK_DEBIAN_DEMO_PACKAGE_DEPENDS "lockbyfile (= ${CPACK_PACKAGE_VERSION})")
 set(CPACK_COMPONENT_DEMO_DESCRIPTION "named locks between processes: demonstration
