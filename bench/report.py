@@ -489,7 +489,7 @@ def etcd_parts(data: Data) -> list[str]:
         if plays:
             parts += [title, compared(plays, times, base)]
             parts += ["What etcd did, for each grant:\n", compared(plays, COUNTS)]
-    for play in plays_of(data, "etcd_line")[:1]:
+    for play in [play for play in plays_of(data, "etcd_line") if play["figures"]][:1]:
         figures, waiters = play["figures"], play["keys"]["waiters"]
         rows = [
             [title, *(number(figures.get(kind + c.figure, 0)) for c in COUNTS)]

@@ -230,6 +230,8 @@ class Markdown(unittest.TestCase):
         self.assertIn("| two transactions | 2.00 | 2.00 | 0 |", text)
         self.assertIn("| each second, each waiter | 0.250 | 0 |", text)
         self.assertNotIn("## Locks in etcd", report.markdown(data(), ()))
+        failed = played("etcd_line", "lockbyfile (etcd)", {}, failure="x", waiters=1000)
+        self.assertNotIn("## Locks in etcd", report.markdown(data(failed), ()))
 
 
 class Plots(unittest.TestCase):
