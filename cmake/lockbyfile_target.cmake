@@ -20,8 +20,8 @@ function(lockbyfile_variant target)
   list(TRANSFORM sources PREPEND ${PROJECT_SOURCE_DIR}/src/)
   add_library(${target} STATIC EXCLUDE_FROM_ALL ${sources})
   lockbyfile_target(${target})
-  target_compile_definitions(${target} PUBLIC ${ARGN}
-    PRIVATE LOCKBYFILE_MODULE_DIRECTORY="${LOCKBYFILE_MODULE_DIRECTORY}")
+  get_target_property(definitions lockbyfile COMPILE_DEFINITIONS)
+  target_compile_definitions(${target} PUBLIC ${ARGN} PRIVATE ${definitions})
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${target} PUBLIC Threads::Threads ${CMAKE_DL_LIBS})
   set_target_properties(${target} PROPERTIES CXX_CLANG_TIDY "")  # has read these sources
