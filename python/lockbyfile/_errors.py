@@ -104,6 +104,7 @@ _ANSWERS = {
     14: ("clock_mismatch", errno.ENOTSUP),
     15: ("network_filesystem", errno.ENOTSUP),
     16: ("stuck", errno.EBUSY),
+    17: ("unreachable", errno.EHOSTUNREACH),
 }
 
 

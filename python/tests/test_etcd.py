@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import unittest
+from pathlib import Path
 
 import lockbyfile
 from lockbyfile import Lock, LockTimeout, observe
@@ -44,7 +45,7 @@ class InEtcd(unittest.TestCase):
             stderr=cls.log,
         )
         cls.server = url.replace("http://", "etcd://")
-        eventually(lambda: "ready to serve" in open(cls.log.name).read())
+        eventually(lambda: "ready to serve" in Path(cls.log.name).read_text())
         try:
             Lock(cls.server + "/probe").acquire()
         except lockbyfile.LockError as error:
@@ -109,6 +110,7 @@ class InEtcd(unittest.TestCase):
         with self.assertRaises(lockbyfile.LockError) as caught:
             Lock(name).acquire()
         self.assertIn(name, str(caught.exception))
+        self.assertEqual(caught.exception.reason, "unreachable")
 
 
 if __name__ == "__main__":

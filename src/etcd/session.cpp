@@ -16,6 +16,16 @@ namespace {
 constexpr std::size_t longest_description = 256;
 constexpr instant between_tries = milliseconds(100);
 
+/// Makes the call until it is answered, or it is time: servers may be back soon.
+template <class Call>
+grpc::Status repeated(instant limit, Call&& call) {
+  for (;;) {
+    grpc::Status status = call();
+    if (!is_transient(status) || now() + between_tries >= limit) return status;
+    std::this_thread::sleep_for(between(0, between_tries));
+  }
+}
+
 }  // namespace
 
 etcd_session::etcd_session(const address& where, const lock_options& options)
@@ -98,7 +108,7 @@ void etcd_session::renew(std::error_code& ec) {
   grpc::Status status;
   if (!is_in_time) {
     std::int64_t ttl = 0;
-    status = client_.keep_alive(h.lease, ttl, limit);
+    status = repeated(limit, [&] { return client_.keep_alive(h.lease, ttl, limit); });
     if (status.ok() && ttl <= 0) lose(h.created);
     if (status.ok() && ttl > 0) {
       const std::lock_guard again(mutex_);
@@ -107,7 +117,9 @@ void etcd_session::renew(std::error_code& ec) {
     }
   }
   bool done = false;
-  if (status.ok()) status = line_.renew(h.lease, h.created, h.what, done, limit);
+  if (status.ok()) {
+    status = repeated(limit, [&] { return line_.renew(h.lease, h.created, h.what, done, limit); });
+  }
   guard.lock();
   if (!status.ok() && !is_lease_not_found(status)) {
     ec = error_of(status, "cannot renew", where_).code();
@@ -153,8 +165,10 @@ void etcd_session::end_grant(std::error_code& ec) {
   entry was = h.what;
   was.token = token_;
   bool done = false;
-  const grpc::Status status =
-      line_.end(h.lease, h.created, {was, h.created, ending::released}, done, now() + seconds(2));
+  const instant limit = now() + seconds(2);
+  const grpc::Status status = repeated(limit, [&] {
+    return line_.end(h.lease, h.created, {was, h.created, ending::released}, done, limit);
+  });
   if (!status.ok()) {
     give_up_lease(h.lease);
     ec = error_of(status, "cannot release", where_).code();

@@ -10,10 +10,11 @@
 //                               that do not exist
 //   mmap, madvise, munmap       of process_epoch.cpp, for a page that no lock is in; it has a
 //                               stand-in where they fail
-//   access, and directories by  finding lockfiles, for list and prune, and resolving a name:
+//   madvise                     of file/lockfile.cpp: advice, nothing rests on it
+//   directories, by             finding lockfiles, for list and prune, and resolving a name:
 //   std::filesystem             before there is a lock to be held
-//   open, read, write, close,   of load_engine.cpp: finding and copying a module, before there
-//   memfd_create                is a lock to be held
+//   access, open, read, write,  of load_engine.cpp: finding and copying a module, before there
+//   close, memfd_create         is a lock to be held
 //   threads, mutexes, sleeping  of the C++ library, for keep_alive, stop requests and FLock
 #pragma once
 

@@ -75,7 +75,7 @@ TEST_P(EtcdCtl, LockHasARevisionBetweenTheTokensBeforeAndAfter) {
   named_lock lock(name);
   const auto before = lock.acquire().token.value();
   lock.unlock();
-  auto they = ctl_lock("sh -c 'echo $ETCD_LOCK_REV'");
+  auto they = ctl_lock("-- sh -c 'echo $ETCD_LOCK_REV'");
   const auto between = std::stoull(they.hear());
   EXPECT_EQ(they.wait(), 0);
   const auto after = lock.acquire().token.value();

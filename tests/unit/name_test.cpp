@@ -249,7 +249,8 @@ TEST_F(Name, ADirectoryWithANulByteIsRefused) {
 // Other engines
 
 TEST_F(Name, WithASchemeIsReservedForOtherEngines) {
-  for (const auto* name : {"etcd://host/bed", "etcd://", "file:///tmp/bed", "a+b-c.d://x", "2://x"})
+  for (const auto* name :
+       {"redis://host/bed", "redis://", "file:///tmp/bed", "a+b-c.d://x", "2://x"})
     expect_refused(name, errc::wrong_engine);
 }
 
@@ -267,7 +268,7 @@ TEST_F(Name, WithAColonButNoSchemeIsAFile) {
 TEST_F(Name, IsCheckedByEveryFunctionThatTakesOne) {
   for (const auto& [name, code] :
        {std::pair{"", errc::invalid_name}, std::pair{"..", errc::invalid_name},
-        std::pair{"etcd://h/x", errc::wrong_engine}}) {
+        std::pair{"redis://h/x", errc::wrong_engine}}) {
     std::error_code ec;
     EXPECT_FALSE(observe(name, {}, ec));
     EXPECT_EQ(ec, code);

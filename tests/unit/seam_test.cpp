@@ -127,7 +127,7 @@ const std::map<std::string, std::set<std::string>> outside{
     {"session.cpp.o", {"getpid", "geteuid"}},
     {"attachment.cpp.o", {"raise", "sigaction", "signal"}},
     {"process_epoch.cpp.o", {"madvise", "mmap", "munmap"}},
-    {"observe.cpp.o", {"access"}},
+    {"lockfile.cpp.o", {"madvise"}},
     {"load_engine.cpp.o", {"access", "close", "memfd_create", "open", "read", "write"}},
     // The C++ library: sleeping, and waiting for a stop callback that runs.
     {"flock.cpp.o", {"nanosleep"}},
