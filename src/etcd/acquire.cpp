@@ -47,6 +47,7 @@ class etcd_session::waiting {
   waiting(etcd_session& s, instant deadline, const std::stop_token& stop)
       : s_(s), deadline_(deadline), stop_(stop), begun_(now()), asked_(s.lease()) {}
   ~waiting() {
+    s_.leave_to_keeper(std::move(watch_));
     if (lease_ != 0) s_.give_up_lease(lease_);  // (A4)
   }
   waiting(const waiting&) = delete;
@@ -67,7 +68,6 @@ class etcd_session::waiting {
   std::optional<grant> end(outcome why, std::error_code& ec);
   grant granted();
   void tell_how(grant& result) const;
-  void note(const watch_event& event);
   [[nodiscard]] bool goes_on_without(const grpc::Status& status, instant since) const;
   [[noreturn]] void fail(const grpc::Status& status, instant since) const {
     if (is_transient(status)) tell_if_short(since);
@@ -101,7 +101,8 @@ class etcd_session::waiting {
   std::optional<place> before_;  // whom we wait for, or waited for last
   bool is_before_first_ = false;
 
-  std::deque<watch_event> events_;  // under s_.mutex_; outlives the watch
+  // Under s_.mutex_. Shared with the watch, which the keeper may end when we have gone.
+  std::shared_ptr<std::deque<watch_event>> events_;
   std::string watched_;
   std::unique_ptr<watch> watch_;
 };
@@ -285,20 +286,15 @@ void etcd_session::waiting::take_away_expired() {
 
 void etcd_session::waiting::watch_the_one_before() {
   if (!before_ || !found_.before || (watch_ != nullptr && watched_ == before_->key)) return;
-  watch_.reset();
-  {
-    const std::lock_guard guard(s_.mutex_);
-    events_.clear();
-  }
+  s_.leave_to_keeper(std::move(watch_));
+  events_ = std::make_shared<std::deque<watch_event>>();
   watched_ = before_->key;
-  watch_ =
-      std::make_unique<watch>(s_.client_, watched_, 0, [this](const watch_event& e) { note(e); });
-}
-
-void etcd_session::waiting::note(const watch_event& event) {
-  const std::lock_guard guard(s_.mutex_);
-  events_.push_back(event);
-  s_.changed_.notify_all();
+  watch_ = std::make_unique<watch>(s_.client_, watched_, 0,
+                                   [&s = s_, events = events_](const watch_event& e) {
+                                     const std::lock_guard guard(s.mutex_);
+                                     events->push_back(e);
+                                     s.changed_.notify_all();
+                                   });
 }
 
 /// Until something says that a look is worth it, or `until`, when one is due.
@@ -306,13 +302,13 @@ etcd_session::waiting::outcome etcd_session::waiting::sleep(instant until) {
   instant next_question = s_.gives_up_ ? now() + between_questions : never;
   std::unique_lock guard(s_.mutex_);
   for (;;) {
-    while (!events_.empty()) {
-      const watch_event e = std::move(events_.front());
-      events_.pop_front();
+    while (events_ != nullptr && !events_->empty()) {
+      const watch_event e = std::move(events_->front());
+      events_->pop_front();
       if (e.what == watch_event::kind::deleted) return outcome::changed;
       if (e.what == watch_event::kind::broken) {  // (A2)
         guard.unlock();
-        watch_.reset();
+        s_.leave_to_keeper(std::move(watch_));
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
         return outcome::changed;
       }

@@ -35,6 +35,12 @@ void etcd_session::keep() {
     const bool holds = grant_.created != 0 && !grant_.is_lost;
     if (lease_.id != 0 && t >= lease_.next_beat) {
       beat(guard);
+    } else if (!ended_watches_.empty()) {
+      auto ended = std::move(ended_watches_);
+      ended_watches_.clear();
+      guard.unlock();
+      ended.clear();
+      guard.lock();
     } else if (holds && grant_.what.lease_ns != 0 && t >= grant_.deadline && !grant_.is_expiring) {
       expire(guard);
     } else if (!revocations_.empty() && t >= revocations_.front().next_try) {
@@ -186,6 +192,14 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
     next.reset();
     guard.lock();
   }
+}
+
+/// To end a watch takes a moment, and whoever has just been granted the lock need not wait for it.
+void etcd_session::leave_to_keeper(std::unique_ptr<watch> ended) {
+  if (ended == nullptr) return;
+  const std::lock_guard guard(mutex_);
+  ended_watches_.push_back(std::move(ended));
+  keeper_wakes_.notify_all();
 }
 
 void etcd_session::lose(std::int64_t created) {

@@ -70,6 +70,7 @@ etcd_session::~etcd_session() {
   }
   last.reset();
   if (keeper_.joinable()) keeper_.join();
+  ended_watches_.clear();
   if (lease_.id == 0) return;
   wire::LeaseRevokeRequest request;
   request.set_id(lease_.id);

@@ -116,6 +116,7 @@ class etcd_session final : public session {
   [[nodiscard]] instant next_deed() const;
   void rest(std::unique_lock<std::mutex>& guard, instant until);
   void wake_keeper_for(instant deed);
+  void leave_to_keeper(std::unique_ptr<watch> ended);
   void lose(std::int64_t created);
   void have_lost();
 
@@ -148,6 +149,7 @@ class etcd_session final : public session {
   bool is_acquiring_ = false;
   bool is_ending_ = false;
   std::vector<revocation> revocations_;
+  std::vector<std::unique_ptr<watch>> ended_watches_;
   std::shared_ptr<watch> grant_watch_;
   std::int64_t watched_ = 0;  // the grant that it is for
   bool is_watch_broken_ = false;

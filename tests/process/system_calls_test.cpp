@@ -17,6 +17,7 @@
 
 #include "support/child.hpp"
 #include "support/lock_test.hpp"
+#include "support/mapped_lockfile.hpp"
 #include "support/seam.hpp"
 
 namespace lockbyfile {
@@ -131,6 +132,9 @@ TEST_F(SystemCalls, OfAWaiterAreThreePerSleepAtTheMost) {
   });
   waiter.say("wait");
   wait_for_line_of(1);
+  const mapped_lockfile file(name());
+  const file::slot& slot = file.slot_of(static_cast<unsigned>(waiter.pid()));
+  if (!eventually([&] { return slot.next_look > now(); })) FAIL() << "it does not go to sleep";
   lock.unlock();
   const int sleeps = std::stoi(waiter.hear());
   EXPECT_GE(sleeps, 1);
