@@ -20,6 +20,7 @@ namespace wire = lockbyfile::etcd::wire;
 namespace {
 
 constexpr const char* txn = "/etcdserverpb.KV/Txn";
+constexpr lockbyfile::instant longest_call = lockbyfile::milliseconds(5000);
 
 std::string url_of(const std::string& directory) {
   return "etcd://" + etcd_endpoint() + "/bench" + directory.substr(directory.rfind('/'));
@@ -70,19 +71,13 @@ etcd_speaker::etcd_speaker(const std::string& directory)
     : prefix_("bench" + directory.substr(directory.rfind('/'))) {}
 
 etcd_speaker::~etcd_speaker() {
-  if (!client_) return;
-  wire::LeaseRevokeRequest request;
-  request.set_id(lease_);
-  wire::LeaseRevokeResponse ignored;
-  (void)client_->call("/etcdserverpb.Lease/LeaseRevoke", request, ignored,
-                      lockbyfile::now() + lockbyfile::milliseconds(5000));
+  if (client_) (void)client_->revoke(lease_, etcd::now() + longest_call);
 }
 
 template <class Answer, class Request>
 Answer etcd_speaker::ask(const char* method, const Request& request) {
   Answer answer;
-  const grpc::Status status =
-      client_->call(method, request, answer, lockbyfile::now() + lockbyfile::milliseconds(5000));
+  const grpc::Status status = client_->call(method, request, answer, etcd::now() + longest_call);
   if (!status.ok()) throw std::runtime_error(status.error_message());
   return answer;
 }

@@ -31,7 +31,6 @@ namespace lockbyfile::etcd {
 namespace {
 
 constexpr instant between_looks = seconds(3);
-constexpr instant between_tries = milliseconds(100);
 constexpr instant between_questions = milliseconds(100);
 constexpr instant to_leave = milliseconds(100);
 constexpr instant telling_silence = seconds(1);
@@ -47,7 +46,7 @@ class etcd_session::waiting {
   waiting(etcd_session& s, instant deadline, const std::stop_token& stop)
       : s_(s), deadline_(deadline), stop_(stop), begun_(now()), asked_(s.lease()) {}
   ~waiting() {
-    s_.leave_to_keeper(std::move(watch_));
+    end_watch();
     if (lease_ != 0) s_.give_up_lease(lease_);  // (A4)
   }
   waiting(const waiting&) = delete;
@@ -64,11 +63,18 @@ class etcd_session::waiting {
   bool is_worth_a_look();
   void take_away_expired();
   void watch_the_one_before();
+  void end_watch() {
+    const std::lock_guard guard(s_.mutex_);
+    s_.leave_to_keeper(std::move(watch_));
+  }
   outcome sleep(instant until);
   std::optional<grant> end(outcome why, std::error_code& ec);
   grant granted();
   void tell_how(grant& result) const;
-  [[nodiscard]] bool goes_on_without(const grpc::Status& status, instant since) const;
+  /// Whether to ask again, having asked since then; else a failure is told.
+  [[nodiscard]] bool has_time(instant since) const {
+    return !stop_.stop_requested() && now() < std::min(deadline_, since + seconds(s_.where_.ttl));
+  }
   [[noreturn]] void fail(const grpc::Status& status, instant since) const {
     if (is_transient(status)) tell_if_short(since);
     fail(status);
@@ -135,14 +141,11 @@ std::optional<grant> etcd_session::acquire(instant deadline, const std::stop_tok
 /// for too long are not asked: the next lease in etcd brings another place.
 void etcd_session::clear_old_grant() {
   std::unique_lock guard(mutex_);
-  const holding h = grant_;
-  if (!h.is_lost && now() < lease_.good_until) {
+  if (!grant_.is_lost && now() < lease_.good_until) {
     guard.unlock();
     return release_quietly();
   }
-  grant_ = {};
-  watched_ = 0;
-  const std::shared_ptr<watch> last = std::move(grant_watch_);
+  const holding h = forget_grant();
   guard.unlock();
   if (!h.is_lost) give_up_lease(h.lease);
 }
@@ -217,12 +220,6 @@ std::optional<grant> etcd_session::waiting::in_line(std::error_code& ec) {
   }
 }
 
-/// Whether to ask again after a failure; else it is told.
-bool etcd_session::waiting::goes_on_without(const grpc::Status& status, instant since) const {
-  if (!is_transient(status) || stop_.stop_requested()) return false;
-  return now() < std::min(deadline_, since + seconds(s_.where_.ttl));
-}
-
 void etcd_session::waiting::join() {
   const instant since = now();
   for (;;) {
@@ -232,10 +229,11 @@ void etcd_session::waiting::join() {
       lease_ = s_.lease_for(asked_, limit);
     } catch (const lock_error& e) {
       if (e.code() != errc::unreachable) throw;
-      tell_if_short(since);
-      if (stop_.stop_requested() || now() >= std::min(deadline_, since + seconds(s_.where_.ttl)))
+      if (!has_time(since)) {
+        tell_if_short(since);
         throw;
-      std::this_thread::sleep_for(between(0, between_tries));
+      }
+      rest_between_tries();
       continue;
     }
     const entry in_line = s_.entry_for(asked_);
@@ -246,8 +244,8 @@ void etcd_session::waiting::join() {
       s_.give_up_lease(std::exchange(lease_, 0));
       continue;
     }
-    if (!goes_on_without(status, since)) fail(status, since);
-    std::this_thread::sleep_for(between(0, between_tries));
+    if (!is_transient(status) || !has_time(since)) fail(status, since);
+    rest_between_tries();
   }
 }
 
@@ -263,17 +261,16 @@ void etcd_session::waiting::look() {
       found_.created = 0;
       return;
     }
-    if (!goes_on_without(status, since)) fail(status, since);
-    std::this_thread::sleep_for(between(0, between_tries));
+    if (!is_transient(status) || !has_time(since)) fail(status, since);
+    rest_between_tries();
   }
 }
 
-/// When nothing was told for a while, or something may have happened before the watch was there. A
-/// failure is for the look to deal with.
+/// When nothing was told for a while, or something may have happened before the watch was there.
 bool etcd_session::waiting::is_worth_a_look() {
   if (!before_) return true;
-  bool is_worth_it = true;
-  (void)s_.line_.peek(lease_, found_.created, *before_, is_worth_it, call_limit(deadline_));
+  const bool is_worth_it =
+      s_.line_.is_worth_a_look(lease_, found_.created, *before_, call_limit(deadline_));
   if (before_->what.is_granted) is_before_first_ = true;
   return is_worth_it || (is_before_first_ && before_->what.is_expired);
 }
@@ -286,7 +283,7 @@ void etcd_session::waiting::take_away_expired() {
 
 void etcd_session::waiting::watch_the_one_before() {
   if (!before_ || !found_.before || (watch_ != nullptr && watched_ == before_->key)) return;
-  s_.leave_to_keeper(std::move(watch_));
+  end_watch();
   events_ = std::make_shared<std::deque<watch_event>>();
   watched_ = before_->key;
   watch_ = std::make_unique<watch>(s_.client_, watched_, 0,
@@ -307,8 +304,8 @@ etcd_session::waiting::outcome etcd_session::waiting::sleep(instant until) {
       events_->pop_front();
       if (e.what == watch_event::kind::deleted) return outcome::changed;
       if (e.what == watch_event::kind::broken) {  // (A2)
-        guard.unlock();
         s_.leave_to_keeper(std::move(watch_));
+        guard.unlock();
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
         return outcome::changed;
       }
@@ -350,7 +347,6 @@ std::optional<grant> etcd_session::waiting::end(outcome why, std::error_code& ec
 }
 
 grant etcd_session::waiting::granted() {
-  entry_.how = grant_kind::free;
   grant result;
   result.token = fencing_token(static_cast<std::uint64_t>(found_.revision));
   result.place = ahead_;
@@ -388,7 +384,7 @@ void etcd_session::take(const standing& found, std::int64_t lease, std::chrono::
   grant_.deadline = after(sent, asked);
   token_ = static_cast<std::uint64_t>(found.revision);
   grant_.what.token = token_;
-  wake_keeper_for(std::min(grant_.deadline, grant_.since + milliseconds(100)));
+  wake_keeper_for(std::min(grant_.deadline, grant_.since + before_watching));
 }
 
 entry etcd_session::entry_for(std::chrono::nanoseconds lease) const {
@@ -424,9 +420,7 @@ std::int64_t etcd_session::lease_for(std::chrono::nanoseconds lease, instant dea
   const std::lock_guard guard(mutex_);
   lease_.id = answer.id();
   lease_.asked = wanted;
-  lease_.ttl = seconds(static_cast<std::uint64_t>(std::max<std::int64_t>(answer.ttl(), 1)));
-  lease_.good_until = sent + lease_.ttl - lease_.ttl / 20;
-  lease_.next_beat = sent + lease_.ttl / 3;
+  lease_.heard(sent, std::max<std::int64_t>(answer.ttl(), 1));
   start_keeper();
   keeper_wakes_.notify_all();
   return lease_.id;

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "etcd/bytes.hpp"
 #include "etcd/errors.hpp"
 #include "etcd/no_signals.hpp"
 
@@ -25,20 +26,6 @@ gpr_timespec as_timespec(instant ours) {
   result.tv_sec = static_cast<std::int64_t>(t / 1'000'000'000);
   result.tv_nsec = static_cast<std::int32_t>(t % 1'000'000'000);
   return result;
-}
-
-grpc::ByteBuffer buffer_of(const std::string& bytes) {
-  const grpc::Slice slice(bytes);
-  return {&slice, 1};
-}
-
-std::string bytes_of(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  std::string bytes;
-  if (!buffer.Dump(&slices).ok()) return bytes;
-  for (const grpc::Slice& s : slices)
-    bytes.append(reinterpret_cast<const char*>(s.begin()), s.size());
-  return bytes;
 }
 
 std::shared_ptr<grpc::ChannelCredentials> channel_credentials(const address& where,
@@ -197,6 +184,13 @@ grpc::Status client::checked(std::uint64_t cluster) {
 
 grpc::Status client::nonsense() {
   return {grpc::StatusCode::UNIMPLEMENTED, "its answer is none of etcd's v3 API"};
+}
+
+grpc::Status client::revoke(std::int64_t lease, instant deadline) {
+  wire::LeaseRevokeRequest request;
+  request.set_id(lease);
+  wire::LeaseRevokeResponse answer;
+  return call("/etcdserverpb.Lease/LeaseRevoke", request, answer, deadline);
 }
 
 grpc::Status client::keep_alive(std::int64_t lease, std::int64_t& ttl, instant deadline) {

@@ -48,6 +48,9 @@ class client {
     return checked(answer.header().cluster_id());
   }
 
+  /// Ends the lease, and with it what hangs on it.
+  grpc::Status revoke(std::int64_t lease, instant deadline);
+
   /// Keeps the lease alive once. Its new time to live in seconds goes into `ttl`: zero or
   /// less if there is no such lease.
   grpc::Status keep_alive(std::int64_t lease, std::int64_t& ttl, instant deadline);

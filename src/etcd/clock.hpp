@@ -15,6 +15,11 @@ namespace lockbyfile::etcd {
 
 inline instant now() noexcept { return read_clock(CLOCK_BOOTTIME); }
 
+inline constexpr instant seconds(std::uint64_t n) { return n * 1'000'000'000; }
+
+/// How long one call of etcd may take when nothing else limits it.
+inline constexpr instant longest_call = seconds(3);
+
 /// An instant of CLOCK_MONOTONIC by our clock, as it stands now; 0 and never stay what they are.
 inline instant from_monotonic(instant t) noexcept {
   return t == 0 ? 0 : after(now(), between(lockbyfile::now(), t));

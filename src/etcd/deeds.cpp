@@ -14,8 +14,6 @@ namespace {
 
 using wall_time = std::chrono::system_clock::time_point;
 
-constexpr instant longest_deed = milliseconds(3000);
-
 wall_time at_ms(std::int64_t ms) { return wall_time(std::chrono::milliseconds(ms)); }
 
 std::chrono::nanoseconds since(std::int64_t ms) {
@@ -37,7 +35,7 @@ struct looked_at {
         places_of(on, lock_keys(where.name, where.raw)) {}
 
   void read(const char* what) {
-    const auto status = places_of.read(places, last, has_record, now() + longest_deed);
+    const auto status = places_of.read(places, last, has_record, now() + longest_call);
     if (!status.ok()) throw error_of(status, what, where);
   }
   [[nodiscard]] lock_error refused(errc code, const std::string& why) const {
@@ -96,7 +94,7 @@ void break_lock(std::string_view url, fencing_token expected, const lock_options
       throw l.refused(errc::token_mismatch,
                       " is held under token " + std::to_string(holder.token()));
     }
-    const auto status = l.places_of.break_open(holder, done, now() + longest_deed);
+    const auto status = l.places_of.break_open(holder, done, now() + longest_call);
     if (!status.ok()) throw error_of(status, "cannot break", l.where);
   }
 }
@@ -107,7 +105,7 @@ void remove(std::string_view url, const lock_options& options) {
   if (!l.places.empty()) throw l.refused(errc::in_use, " is held");
   if (!l.has_record) throw l.refused(errc::not_found, " was never held");
   bool done = false;
-  const auto status = l.places_of.forget(done, now() + longest_deed);
+  const auto status = l.places_of.forget(done, now() + longest_call);
   if (!status.ok()) throw error_of(status, "cannot remove", l.where);
   if (!done) throw l.refused(errc::in_use, " has just been acquired");
 }
@@ -122,7 +120,7 @@ std::vector<std::string> list(std::string_view folder) {
                                       : below.substr(0, below.size() - 1) + '0');
   request.set_keys_only(true);
   wire::RangeResponse answer;
-  const auto status = on.call("/etcdserverpb.KV/Range", request, answer, now() + longest_deed);
+  const auto status = on.call("/etcdserverpb.KV/Range", request, answer, now() + longest_call);
   if (!status.ok()) throw error_of(status, "cannot list", where);
   std::set<std::string> found;
   for (const auto& kv : answer.kvs())

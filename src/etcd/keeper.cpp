@@ -17,8 +17,7 @@ namespace lockbyfile::etcd {
 
 namespace {
 
-constexpr instant before_watching = milliseconds(100);
-constexpr instant between_tries = milliseconds(250);
+constexpr instant after_a_failure = milliseconds(250);
 
 }  // namespace
 
@@ -91,14 +90,12 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
   guard.lock();
   if (lease_.id != before.id) return;
   if (status.ok() && ttl > 0) {
-    lease_.ttl = seconds(static_cast<std::uint64_t>(ttl));
-    lease_.good_until = sent + lease_.ttl - lease_.ttl / 20;
-    lease_.next_beat = sent + lease_.ttl / 3;
+    lease_.heard(sent, ttl);
   } else if (status.ok()) {  // there is no such lease: etcd has removed our place
     lease_ = {};
     if (grant_.lease == before.id) have_lost();
   } else {
-    lease_.next_beat = now() + std::min(lease_.ttl / 10, between_tries);
+    lease_.next_beat = now() + std::min(lease_.ttl / 10, after_a_failure);
   }
   changed_.notify_all();
 }
@@ -126,34 +123,29 @@ void etcd_session::expire(std::unique_lock<std::mutex>& guard) {
     if (ended || !done) have_lost();
     grant_.what.is_expired = true;
   } else {
-    rest(guard, now() + between_tries);
+    rest(guard, now() + after_a_failure);
   }
 }
 
 void etcd_session::revoke(std::unique_lock<std::mutex>& guard) {
   const revocation r = revocations_.front();
   guard.unlock();
-  wire::LeaseRevokeRequest request;
-  request.set_id(r.lease);
-  wire::LeaseRevokeResponse answer;
-  const grpc::Status status =
-      client_.call("/etcdserverpb.Lease/LeaseRevoke", request, answer, now() + milliseconds(500));
+  const grpc::Status status = client_.revoke(r.lease, now() + milliseconds(500));
   guard.lock();
   const bool is_over = status.ok() || is_lease_not_found(status) || now() >= r.until;
   revocations_.erase(revocations_.begin());
-  if (!is_over) revocations_.push_back({r.lease, r.until, now() + between_tries});
+  if (!is_over) revocations_.push_back({r.lease, r.until, now() + after_a_failure});
   changed_.notify_all();
 }
 
 void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
   const std::int64_t created = grant_.created;
   const std::int64_t lease = grant_.lease;
-  std::shared_ptr<watch> last = std::move(grant_watch_);
+  leave_to_keeper(std::move(grant_watch_));
   std::int64_t from = static_cast<std::int64_t>(token_);
   const bool is_again = std::exchange(is_watch_broken_, false);
   watched_ = created;
   guard.unlock();
-  last.reset();
   if (is_again) {  // what happened meanwhile may have been compacted away: look
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     wire::RangeRequest request;
@@ -164,7 +156,7 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
     if (!status.ok()) {
       guard.lock();
       is_watch_broken_ = true;
-      rest(guard, now() + between_tries);
+      rest(guard, now() + after_a_failure);
       return;
     }
     from = answer.header().revision();
@@ -174,7 +166,7 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
       return;
     }
   }
-  auto next = std::make_shared<watch>(client_, line_.keys().place(lease), from + 1,
+  auto next = std::make_unique<watch>(client_, line_.keys().place(lease), from + 1,
                                       [this, created](const watch_event& e) {
                                         if (e.what == watch_event::kind::deleted)
                                           return lose(created);
@@ -188,16 +180,14 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
   if (grant_.created == created && !is_ending_) {
     grant_watch_ = std::move(next);
   } else {
-    guard.unlock();
-    next.reset();
-    guard.lock();
+    leave_to_keeper(std::move(next));
   }
 }
 
-/// To end a watch takes a moment, and whoever has just been granted the lock need not wait for it.
+/// Under mutex_. To end a watch takes a moment, which nobody who acquires or releases need wait
+/// for.
 void etcd_session::leave_to_keeper(std::unique_ptr<watch> ended) {
   if (ended == nullptr) return;
-  const std::lock_guard guard(mutex_);
   ended_watches_.push_back(std::move(ended));
   keeper_wakes_.notify_all();
 }

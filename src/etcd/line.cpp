@@ -67,6 +67,20 @@ std::optional<record> record_in(const wire::RangeResponse& r) {
   return r.kvs_size() == 0 ? std::nullopt : read_record(r.kvs(0).value());
 }
 
+void read_outcome(const wire::TxnResponse& answer, standing& found) {
+  found = {};
+  found.revision = answer.header().revision();
+  found.is_granted = answer.succeeded();
+}
+
+/// Of a Txn that put_grant was called for.
+void read_grant(const wire::TxnResponse& answer, std::int64_t created, standing& found) {
+  read_outcome(answer, found);
+  if (!found.is_granted) return;
+  found.created = created;
+  if (answer.responses_size() == 2) found.last = record_in(answer.responses(1).range());
+}
+
 /// Nothing is before a place with create revision `created`, when this one is the only other.
 void read_before(const wire::RangeResponse& r, int from, standing& found) {
   if (r.kvs_size() <= from) return;
@@ -81,8 +95,20 @@ grpc::Status line::transact(const TxnRequest& request, wire::TxnResponse& answer
   return on_.call("/etcdserverpb.KV/Txn", request, answer, deadline);
 }
 
+grpc::Status line::transact(const TxnRequest& request, bool& done, instant deadline) {
+  wire::TxnResponse answer;
+  const grpc::Status status = transact(request, answer, deadline);
+  done = answer.succeeded();
+  return status;
+}
+
 void line::put_record(TxnRequest& request, const record& r) const {
   if (!keys_.record.empty()) put(request.add_success(), keys_.record, written(r), 0);
+}
+
+void line::put_grant(TxnRequest& request, std::int64_t lease, const entry& granted) const {
+  put(request.add_success(), keys_.place(lease), written(granted), lease);
+  if (!keys_.record.empty()) get(request.add_success(), keys_.record);
 }
 
 grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found, instant deadline) {
@@ -95,9 +121,7 @@ grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found,
   wire::TxnResponse answer;
   const grpc::Status status = transact(t, answer, deadline);
   if (!status.ok()) return status;
-  found = {};
-  found.revision = answer.header().revision();
-  found.is_granted = answer.succeeded();
+  read_outcome(answer, found);
   if (found.is_granted) {
     found.created = found.revision;
   } else if (answer.responses_size() == 2) {
@@ -122,9 +146,7 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
   wire::TxnResponse answer;
   const grpc::Status status = transact(t, answer, deadline);
   if (!status.ok()) return status;
-  found = {};
-  found.revision = answer.header().revision();
-  found.is_granted = answer.succeeded();
+  read_outcome(answer, found);
   found.created = found.revision;
   if (found.is_granted || answer.responses_size() != 2) return status;
   const wire::TxnResponse& joined = answer.responses(0).txn();
@@ -150,20 +172,14 @@ grpc::Status line::look(std::int64_t lease, std::int64_t created, const place* f
     require_created(t, first->key, first->created);
     t.mutable_compare(1)->set_result(Compare::NOT_EQUAL);  // 0 if there is no such key
   }
-  put(t.add_success(), own, written(granted), lease);
-  if (!keys_.record.empty()) get(t.add_success(), keys_.record);
+  put_grant(t, lease, granted);
   get(t.add_failure(), own);
   get_newest(t.add_failure(), keys_, created - 1, 2);
   wire::TxnResponse answer;
   const grpc::Status status = transact(t, answer, deadline);
   if (!status.ok()) return status;
-  found = {};
-  found.revision = answer.header().revision();
-  found.is_granted = answer.succeeded();
-  if (found.is_granted) {
-    found.created = created;
-    if (answer.responses_size() == 2) found.last = record_in(answer.responses(1).range());
-  } else if (answer.responses_size() == 2) {
+  read_grant(answer, created, found);
+  if (!found.is_granted && answer.responses_size() == 2) {
     const wire::RangeResponse& us = answer.responses(0).range();
     if (us.kvs_size() == 1 && us.kvs(0).create_revision() == created) found.created = created;
     read_before(answer.responses(1).range(), 0, found);
@@ -171,21 +187,18 @@ grpc::Status line::look(std::int64_t lease, std::int64_t created, const place* f
   return status;
 }
 
-grpc::Status line::peek(std::int64_t lease, std::int64_t created, place& before,
-                        bool& is_worth_a_look, instant deadline) {
+bool line::is_worth_a_look(std::int64_t lease, std::int64_t created, place& before,
+                           instant deadline) {
   TxnRequest t;
   get(t.add_success(), keys_.place(lease));
   get(t.add_success(), before.key);
   wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
-  is_worth_a_look = true;
-  if (!status.ok() || answer.responses_size() != 2) return status;
+  if (!transact(t, answer, deadline).ok() || answer.responses_size() != 2) return true;
   const wire::RangeResponse& us = answer.responses(0).range();
   const wire::RangeResponse& other = answer.responses(1).range();
-  const bool is_there = other.kvs_size() == 1 && other.kvs(0).create_revision() == before.created;
-  is_worth_a_look = us.kvs_size() == 0 || us.kvs(0).create_revision() != created || !is_there;
-  if (is_there) before = place_in(other.kvs(0));
-  return status;
+  if (other.kvs_size() == 0 || other.kvs(0).create_revision() != before.created) return true;
+  before = place_in(other.kvs(0));
+  return us.kvs_size() == 0 || us.kvs(0).create_revision() != created;
 }
 
 grpc::Status line::take_or_leave(std::int64_t lease, std::int64_t created, const entry& granted,
@@ -194,20 +207,13 @@ grpc::Status line::take_or_leave(std::int64_t lease, std::int64_t created, const
   TxnRequest t;
   require_created(t, own, created);
   require_all(t, keys_, Compare::GREATER, created - 1);
-  put(t.add_success(), own, written(granted), lease);
-  if (!keys_.record.empty()) get(t.add_success(), keys_.record);
+  put_grant(t, lease, granted);
   TxnRequest* other = t.add_failure()->mutable_txn();
   require_created(*other, own, created);
   remove(other->add_success(), own);
   wire::TxnResponse answer;
   const grpc::Status status = transact(t, answer, deadline);
-  if (!status.ok()) return status;
-  found = {};
-  found.revision = answer.header().revision();
-  found.is_granted = answer.succeeded();
-  if (!found.is_granted) return status;
-  found.created = created;
-  if (answer.responses_size() == 2) found.last = record_in(answer.responses(1).range());
+  if (status.ok()) read_grant(answer, created, found);
   return status;
 }
 
@@ -216,10 +222,7 @@ grpc::Status line::take_away(const place& expired, bool& done, instant deadline)
   require_modified(t, expired.key, expired.modified);
   remove(t.add_success(), expired.key);
   put_record(t, {expired.what, expired.created, ending::expired});
-  wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
-  done = answer.succeeded();
-  return status;
+  return transact(t, done, deadline);
 }
 
 grpc::Status line::renew(std::int64_t lease, std::int64_t created, const entry& e, bool& done,
@@ -228,10 +231,7 @@ grpc::Status line::renew(std::int64_t lease, std::int64_t created, const entry& 
   TxnRequest t;
   require_created(t, own, created);
   put(t.add_success(), own, written(e), lease);
-  wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
-  done = answer.succeeded();
-  return status;
+  return transact(t, done, deadline);
 }
 
 grpc::Status line::end(std::int64_t lease, std::int64_t created, const record& r, bool& done,
@@ -298,20 +298,14 @@ grpc::Status line::break_open(const place& holder, bool& done, instant deadline)
   entry was = holder.what;
   was.token = holder.token();
   put_record(t, {was, holder.created, ending::broken});
-  wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
-  done = answer.succeeded();
-  return status;
+  return transact(t, done, deadline);
 }
 
 grpc::Status line::forget(bool& done, instant deadline) {
   TxnRequest t;
   require_none(t, keys_);
   remove(t.add_success(), keys_.record);
-  wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
-  done = answer.succeeded();
-  return status;
+  return transact(t, done, deadline);
 }
 
 }  // namespace lockbyfile::etcd

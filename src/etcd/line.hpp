@@ -74,10 +74,10 @@ class line {
   /// behind us with a place under the same key: only the create revision tells.
   grpc::Status look(std::int64_t lease, std::int64_t created, const place* first,
                     const entry& granted, standing& found, instant deadline);
-  /// Whether a look is worth it: our place or the one before has gone. Else `before` is as it
-  /// stands there now. Only reads, which costs etcd's members no agreement.
-  grpc::Status peek(std::int64_t lease, std::int64_t created, place& before, bool& is_worth_a_look,
-                    instant deadline);
+  /// Whether a look is worth it: our place or the one before has gone, or there was no answer,
+  /// which is for the look to deal with. `before` is told as it stands there now, if it does. Only
+  /// reads, which costs etcd's members no agreement.
+  bool is_worth_a_look(std::int64_t lease, std::int64_t created, place& before, instant deadline);
   /// Like look, and gives the place up if not.
   grpc::Status take_or_leave(std::int64_t lease, std::int64_t created, const entry& granted,
                              standing& found, instant deadline);
@@ -103,7 +103,10 @@ class line {
  private:
   grpc::Status transact(const wire::TxnRequest& request, wire::TxnResponse& answer,
                         instant deadline);
+  /// `done`: whether its conditions held.
+  grpc::Status transact(const wire::TxnRequest& request, bool& done, instant deadline);
   void put_record(wire::TxnRequest& request, const record& r) const;
+  void put_grant(wire::TxnRequest& request, std::int64_t lease, const entry& granted) const;
 
   client& on_;
   const lock_keys keys_;

@@ -14,7 +14,6 @@ namespace lockbyfile::etcd {
 namespace {
 
 constexpr std::size_t longest_description = 256;
-constexpr instant between_tries = milliseconds(100);
 
 /// Makes the call until it is answered, or it is time: servers may be back soon.
 template <class Call>
@@ -22,7 +21,7 @@ grpc::Status repeated(instant limit, Call&& call) {
   for (;;) {
     grpc::Status status = call();
     if (!is_transient(status) || now() + between_tries >= limit) return status;
-    std::this_thread::sleep_for(between(0, between_tries));
+    rest_between_tries();
   }
 }
 
@@ -54,29 +53,23 @@ void etcd_session::open(instant deadline) {
       const bool may_pass = e.code() == errc::unreachable && where_.endpoints.size() > 1;
       if (!may_pass || now() + between_tries >= deadline) throw;
     }
-    std::this_thread::sleep_for(between(0, between_tries));
+    rest_between_tries();
   }
 }
 
 etcd_session::~etcd_session() {
   std::error_code ignored;
   release(ignored);
-  std::shared_ptr<watch> last;
   {
     const std::lock_guard guard(mutex_);
     is_ending_ = true;
-    last = std::move(grant_watch_);
     keeper_wakes_.notify_all();
   }
-  last.reset();
   if (keeper_.joinable()) keeper_.join();
+  grant_watch_.reset();
   ended_watches_.clear();
-  if (lease_.id == 0) return;
-  wire::LeaseRevokeRequest request;
-  request.set_id(lease_.id);
-  wire::LeaseRevokeResponse answer;
   // If it fails, the lease ends by itself, with nothing attached to it.
-  (void)client_.call("/etcdserverpb.Lease/LeaseRevoke", request, answer, now() + seconds(1));
+  if (lease_.id != 0) (void)client_.revoke(lease_.id, now() + seconds(1));
 }
 
 void etcd_session::renew(std::error_code& ec) {
@@ -113,8 +106,7 @@ void etcd_session::renew(std::error_code& ec) {
     if (status.ok() && ttl <= 0) lose(h.created);
     if (status.ok() && ttl > 0) {
       const std::lock_guard again(mutex_);
-      const instant granted = seconds(static_cast<std::uint64_t>(ttl));
-      if (lease_.id == id) lease_.good_until = sent + granted - granted / 20;
+      if (lease_.id == id) lease_.heard(sent, ttl);
     }
   }
   bool done = false;
@@ -146,6 +138,14 @@ void etcd_session::release(std::error_code& ec) noexcept {
   }
 }
 
+/// Under mutex_.
+etcd_session::holding etcd_session::forget_grant() {
+  leave_to_keeper(std::move(grant_watch_));
+  watched_ = 0;
+  is_watch_broken_ = false;
+  return std::exchange(grant_, {});
+}
+
 void etcd_session::end_grant(std::error_code& ec) {
   const std::lock_guard turn(turn_);
   std::unique_lock guard(mutex_);
@@ -153,11 +153,8 @@ void etcd_session::end_grant(std::error_code& ec) {
     ec = errc::not_holder;
     return;
   }
-  const holding h = std::exchange(grant_, {});
+  const holding h = forget_grant();
   const bool was_good = !h.is_lost && now() < std::min(h.deadline, lease_.good_until);
-  const std::shared_ptr<watch> last = std::move(grant_watch_);
-  watched_ = 0;
-  is_watch_broken_ = false;
   guard.unlock();
   if (h.is_lost) {
     ec = errc::lease_lost;
@@ -175,11 +172,6 @@ void etcd_session::end_grant(std::error_code& ec) {
     ec = error_of(status, "cannot release", where_).code();
   }
   if (!was_good || (status.ok() && !done)) ec = errc::lease_lost;
-}
-
-void etcd_session::release_quietly() noexcept {
-  std::error_code ignored;
-  release(ignored);
 }
 
 void etcd_session::when_lost(std::function<void()> tell) {

@@ -23,7 +23,7 @@
 //        a shorter one. Then the keeper revokes it, or stops keeping it alive, which is the same
 //        a TTL later.
 //   (E4) A grant that lasts is watched: somebody may break it. The watch starts 100 ms after the
-//        grant, since most do not last that long, at the revision of the grant (W1).
+//        grant, since most do not last that long, from the revision of the grant on.
 //
 // Threads: `mutex_` guards all that the user's threads and the keeper's share, and is never held
 // over a call of etcd. `turn_` is held over the calls that change a grant (renew, release,
@@ -63,8 +63,6 @@ class etcd_session final : public session {
   void renew(std::error_code& ec) override;
   void release(std::error_code& ec) noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
-  bool acquire_at_once() noexcept override { return false; }
-  void release_quietly() noexcept override;
   void when_lost(std::function<void()> tell) override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
@@ -73,7 +71,6 @@ class etcd_session final : public session {
   [[nodiscard]] bool is_held() const noexcept override;
   [[nodiscard]] fencing_token token() const noexcept override;
   [[nodiscard]] const std::string& path() const noexcept override { return path_; }
-  [[nodiscard]] int lifeline() const noexcept override { return -1; }
 
  private:
   struct etcd_lease {
@@ -82,6 +79,13 @@ class etcd_session final : public session {
     instant ttl = 0;      // as etcd granted it
     instant good_until = 0;
     instant next_beat = 0;
+
+    /// etcd has answered what was sent at `sent` (E1).
+    void heard(instant sent, std::int64_t ttl_seconds) {
+      ttl = seconds(static_cast<std::uint64_t>(ttl_seconds));
+      good_until = sent + ttl - ttl / 20;
+      next_beat = sent + ttl / 3;
+    }
   };
   struct holding {
     std::int64_t created = 0;  // of our place; 0: we hold nothing
@@ -119,6 +123,7 @@ class etcd_session final : public session {
   void leave_to_keeper(std::unique_ptr<watch> ended);
   void lose(std::int64_t created);
   void have_lost();
+  holding forget_grant();
 
   [[nodiscard]] bool is_good(instant at) const;
   void end_grant(std::error_code& ec);
@@ -150,16 +155,17 @@ class etcd_session final : public session {
   bool is_ending_ = false;
   std::vector<revocation> revocations_;
   std::vector<std::unique_ptr<watch>> ended_watches_;
-  std::shared_ptr<watch> grant_watch_;
+  std::unique_ptr<watch> grant_watch_;
   std::int64_t watched_ = 0;  // the grant that it is for
   bool is_watch_broken_ = false;
   std::thread keeper_;
 };
 
-inline constexpr instant seconds(std::uint64_t n) { return n * 1'000'000'000; }
+inline constexpr instant before_watching = milliseconds(100);  // (E4)
 
-/// How long one call may take when nothing else limits it.
-inline constexpr instant longest_call = seconds(3);
+/// Servers that do not answer are asked again after so long.
+inline constexpr instant between_tries = milliseconds(100);
+inline void rest_between_tries() { std::this_thread::sleep_for(between(0, between_tries)); }
 
 /// The instant at which a call for something that ends at `deadline` is given up.
 inline instant call_limit(instant deadline) {

@@ -8,8 +8,8 @@
 
 #include <condition_variable>
 #include <mutex>
-#include <vector>
 
+#include "etcd/bytes.hpp"
 #include "etcd/no_signals.hpp"
 
 namespace lockbyfile::etcd {
@@ -22,8 +22,7 @@ class watch::stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
     wire::WatchRequest request;
     request.mutable_create_request()->set_key(key);
     request.mutable_create_request()->set_start_revision(from);
-    const grpc::Slice bytes(request.SerializeAsString());
-    asked_ = grpc::ByteBuffer(&bytes, 1);
+    asked_ = buffer_of(request.SerializeAsString());
     context_.AddMetadata("hasleader", "true");
     on.prepare(context_);
     stub_.PrepareBidiStreamingCall(&context_, "/etcdserverpb.Watch/Watch", {}, this);
@@ -40,13 +39,8 @@ class watch::stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    std::vector<grpc::Slice> slices;
-    std::string bytes;
-    (void)answer_.Dump(&slices);
-    for (const grpc::Slice& s : slices)
-      bytes.append(reinterpret_cast<const char*>(s.begin()), s.size());
     wire::WatchResponse response;
-    if (!response.ParseFromString(bytes) || response.canceled() ||
+    if (!response.ParseFromString(bytes_of(answer_)) || response.canceled() ||
         response.compact_revision() != 0) {
       context_.TryCancel();
       return;

@@ -2,12 +2,11 @@
 //
 // watch: tells what happens to one key from a revision on, until it is destroyed.
 //
-// (W1) It starts now, and says at which revision that was, as `created`: whoever has read the key
-// at
-//      an earlier one reads it once more. The simpler design, to start after the revision of the
-//      read, misses nothing, but if anybody wrote anything since, etcd puts the watch among those
-//      that lag behind, which it serves every 100 ms. Or it starts `from` a revision on, where
-//      that does not matter.
+// (W1) It starts now, and says at which revision that was, as `created`: whoever has read the
+//      key at an earlier one reads it once more. The simpler design, to start after the revision of
+//      the read, misses nothing, but if anybody wrote anything since, etcd puts the watch among
+//      those that lag behind, which it serves every 100 ms. Or it starts `from` a revision on,
+//      where that does not matter.
 // (W2) It may break at any time (the member dies, the revision is compacted away): then it says
 //      so once, as `broken`, and says nothing more. An event is a hint to read again.
 //
