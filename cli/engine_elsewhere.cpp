@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/engines.hpp"
+#include "pointers.hpp"
 
 namespace lockbyfile {
 
@@ -34,19 +35,12 @@ std::vector<std::string> our_arguments() {
 }  // namespace
 
 const engine_table& etcd_engine(std::string_view name) {
-  const std::string shown(name.substr(0, name.find("://")));
   const auto path = std::filesystem::read_symlink("/proc/self/exe").parent_path() / companion;
-  std::vector<std::string> arguments = our_arguments();
-  std::vector<char*> pointers;
-  for (std::string& a : arguments) pointers.push_back(a.data());
-  pointers.push_back(nullptr);
-  ::execv(path.c_str(), pointers.data());
-  throw lock_error(errc::wrong_engine,
-                   "lock name \"" + shown + "://...\" asks for the etcd engine, and the program " +
-                       path.string() + " that has it cannot be started: " + std::strerror(errno) +
-                       ". Build it (it needs libgrpc++-dev, libprotobuf-dev and "
-                       "protobuf-compiler), and put it beside lockbyfile",
-                   shown + "://");
+  const std::vector<std::string> arguments = our_arguments();
+  ::execv(path.c_str(), cli::pointers(arguments).data());
+  throw no_engine(name, "the program " + path.string() +
+                            " that has it cannot be started: " + std::strerror(errno) +
+                            ". Build it " + engine_needs + ", and put it beside lockbyfile");
 }
 
 }  // namespace lockbyfile

@@ -55,9 +55,12 @@ class session {
 
   /// The fast way of acquire, for an engine that has one: true with the lock held, or false
   /// with nothing changed, for whatever reason. Never waits.
-  virtual bool acquire_at_once() noexcept = 0;
+  virtual bool acquire_at_once() noexcept { return false; }
   /// release, for who does not want to know whether the lease lasted.
-  virtual void release_quietly() noexcept = 0;
+  virtual void release_quietly() noexcept {
+    std::error_code ignored;
+    release(ignored);
+  }
 
   /// Has `tell` called whenever a grant is lost, by a thread of the engine that must not be kept;
   /// an empty one ends that, and none is called afterwards. For an engine whose servers tell. One
@@ -72,7 +75,7 @@ class session {
   [[nodiscard]] virtual bool is_held() const noexcept = 0;
   [[nodiscard]] virtual fencing_token token() const noexcept = 0;
   [[nodiscard]] virtual const std::string& path() const noexcept = 0;
-  [[nodiscard]] virtual int lifeline() const noexcept = 0;
+  [[nodiscard]] virtual int lifeline() const noexcept { return -1; }
 };
 
 /// Opens a session on `name` with the engine that the name asks for.

@@ -54,6 +54,16 @@ inline bool is_for_etcd(std::string_view name) noexcept {
   return name.starts_with("etcd://") || name.starts_with("etcds://");
 }
 
+/// Why there is no engine for `name`: `why` goes on "..., and". What it takes to build it is
+/// `engine_needs`.
+inline lock_error no_engine(std::string_view name, const std::string& why) {
+  const std::string scheme = std::string(name.substr(0, name.find("://"))) + "://";
+  return {errc::wrong_engine,
+          "lock name \"" + scheme + "...\" asks for the etcd engine, and " + why, scheme};
+}
+inline constexpr const char* engine_needs =
+    "(it needs libgrpc++-dev, libprotobuf-dev and protobuf-compiler)";
+
 /// The engine of this process for names that ask for etcd. Throws lock_error (wrong_engine) if
 /// the module is missing or of another build, and says what to install. A program may have
 /// a definition of its own, which then takes the place of loading (cli/).

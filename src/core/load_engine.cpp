@@ -47,13 +47,6 @@ loaded& ours() {
   return *seen;
 }
 
-[[noreturn]] void refuse(std::string_view name, const std::string& why) {
-  throw lock_error(errc::wrong_engine,
-                   "lock name \"" + std::string(name.substr(0, name.find("://"))) +
-                       "://...\" asks for the etcd engine, and " + why,
-                   std::string(name.substr(0, name.find("://"))) + "://");
-}
-
 /// The directory of the file that this code is in; empty if it is not certain.
 std::string own_directory() {
   if (::getauxval(AT_SECURE) != 0) return "";
@@ -77,9 +70,8 @@ std::string find_module(std::string_view name) {
     if (::access(path.c_str(), R_OK) == 0) return path;
     looked += (looked.empty() ? "" : " nor in ") + directory;
   }
-  refuse(name, std::string("its module ") + file_name + " is not in " + looked +
-                   ": build it (it needs libgrpc++-dev, libprotobuf-dev and protobuf-compiler), "
-                   "or install it there");
+  throw no_engine(name, std::string("its module ") + file_name + " is not in " + looked +
+                            ": build it " + engine_needs + ", or install it there");
 }
 
 struct descriptor {
@@ -115,16 +107,16 @@ const engine_table* load(std::string_view name, bool is_child) {
       is_child ? load_copy(path) : ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (module == nullptr) {
     const char* why = ::dlerror();
-    refuse(name, "its module " + path + " cannot be loaded: " +
-                     (why != nullptr ? why : "the copy for a child process failed"));
+    throw no_engine(name, "its module " + path + " cannot be loaded: " +
+                              (why != nullptr ? why : "the copy for a child process failed"));
   }
   const auto entry = reinterpret_cast<engine_entry*>(::dlsym(module, "lockbyfile_engine_module"));
-  if (entry == nullptr) refuse(name, path + " is no module of lockbyfile");
+  if (entry == nullptr) throw no_engine(name, path + " is no module of lockbyfile");
   const engine_host host{&lock_category()};
   const engine_table* table = entry(&host);
   if (std::strcmp(table->version, engine_version) != 0) {
-    refuse(name, "its module " + path + " is of another build (" + table->version + ", not " +
-                     engine_version + ")");
+    throw no_engine(name, "its module " + path + " is of another build (" + table->version +
+                              ", not " + engine_version + ")");
   }
   return table;
 }

@@ -36,10 +36,6 @@ void module_session::release(std::error_code& ec) noexcept {
   ec = errc::not_holder;
 }
 
-void module_session::release_quietly() noexcept {
-  if (is_ours()) inner_->release_quietly();
-}
-
 void module_session::when_lost(std::function<void()> tell) {
   if (is_ours()) inner_->when_lost(std::move(tell));
 }

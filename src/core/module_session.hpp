@@ -25,8 +25,6 @@ class module_session final : public session {
   void renew(std::error_code& ec) override;
   void release(std::error_code& ec) noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
-  bool acquire_at_once() noexcept override { return false; }
-  void release_quietly() noexcept override;
   void when_lost(std::function<void()> tell) override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
@@ -35,7 +33,6 @@ class module_session final : public session {
   [[nodiscard]] bool is_held() const noexcept override;
   [[nodiscard]] fencing_token token() const noexcept override;
   [[nodiscard]] const std::string& path() const noexcept override { return path_; }
-  [[nodiscard]] int lifeline() const noexcept override { return -1; }
 
  private:
   [[nodiscard]] bool is_ours() const noexcept { return process_ == process_epoch(); }

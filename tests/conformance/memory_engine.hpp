@@ -107,11 +107,6 @@ class memory_session final : public lockbyfile::session {
     lock_.changed.notify_all();
   }
 
-  bool acquire_at_once() noexcept override { return false; }
-  void release_quietly() noexcept override {
-    std::error_code ignored;
-    release(ignored);
-  }
   void set_lease(std::chrono::nanoseconds lease) noexcept override { lease_ = lease; }
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override { return lease_; }
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override {
@@ -127,7 +122,6 @@ class memory_session final : public lockbyfile::session {
     return lockbyfile::fencing_token(token_);
   }
   [[nodiscard]] const std::string& path() const noexcept override { return who_.command; }
-  [[nodiscard]] int lifeline() const noexcept override { return -1; }
 
  private:
   void take(lockbyfile::grant& result) {
