@@ -25,15 +25,6 @@ namespace {
 constexpr instant longest_start = milliseconds(20'000);
 constexpr unsigned short usual_port = 2379;
 
-[[noreturn]] void become(std::vector<std::string> words, const std::string& log) {
-  std::vector<char*> pointers;
-  for (std::string& w : words) pointers.push_back(w.data());
-  pointers.push_back(nullptr);
-  if (std::freopen(log.c_str(), "a", stderr) == nullptr) ::_exit(1);
-  ::execvp(pointers[0], pointers.data());
-  ::_exit(127);
-}
-
 }  // namespace
 
 std::string cluster::missing() { return etcd_server::missing(); }
@@ -90,7 +81,7 @@ void cluster::start(unsigned member) {
     } catch (const std::exception&) {
       ::_exit(126);
     }
-    become(words, log);
+    etcd_server::become(words, log, "a");
   }
   ::setpgid(m.pid, m.pid);  // whoever of the two comes first
 }

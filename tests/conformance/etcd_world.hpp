@@ -10,55 +10,36 @@
 //                           message, too, and the grant is watched only after 100 ms
 #pragma once
 
-#include <cstdlib>
-#include <memory>
+#include <chrono>
 #include <string>
 #include <thread>
 
-#include "core/engine.hpp"
+#include "conformance/real_world.hpp"
 #include "support/etcd_server.hpp"
 #include "support/lock_process.hpp"
-#include "support/lock_test.hpp"
 
-class etcd_world {
+class process_with_etcd : public lock_process {
+ public:
+  using lock_process::lock_process;
+  bool is_held() {
+    for (int i = 0; i < 20; ++i) {
+      if (!lock_process::is_held()) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return true;
+  }
+};
+
+class etcd_world : public real_world<process_with_etcd> {
  public:
   static constexpr std::chrono::nanoseconds short_lease = std::chrono::milliseconds(500);
   static constexpr std::chrono::nanoseconds long_time = std::chrono::milliseconds(700);
 
   static std::string missing() { return etcd_server::missing(); }
 
-  class process : public lock_process {
-   public:
-    using lock_process::lock_process;
-    bool is_held() {
-      for (int i = 0; i < 20; ++i) {
-        if (!lock_process::is_held()) return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      }
-      return true;
-    }
-  };
-
-  process join(const lockbyfile::lock_options& options = {}) { return process(name(), options); }
-  std::unique_ptr<lockbyfile::session> open(const lockbyfile::lock_options& options = {}) {
-    return lockbyfile::open_session(name(), options);
-  }
-  void pass(std::chrono::nanoseconds d) { std::this_thread::sleep_for(d); }
-
-  void wait_for_line_of(std::size_t count) {
-    if (!eventually([&] { return lockbyfile::observe(name()).waiters.size() == count; }))
-      throw std::runtime_error("the line is of another length");
-  }
-
-  std::error_code break_lock(lockbyfile::fencing_token expected = {}) {
-    std::error_code ec;
-    lockbyfile::break_lock(name(), expected, {}, ec);
-    return ec;
-  }
-
  private:
   /// Not in the constructor: there may be no etcd.
-  const std::string& name() {
+  const std::string& name() override {
     static int number = 0;
     if (name_.empty())
       name_ = etcd_server::shared().url("bed/" + std::to_string(++number) + "?ttl=3");

@@ -26,10 +26,7 @@ class EtcdCtl : public ::testing::TestWithParam<bool> {
     return {directory.path(), "exec etcdctl --endpoints=" + etcd_server::shared().endpoint() +
                                   " lock '" + theirs + "' " + command};
   }
-  void wait_for_line_of(std::size_t count) const {
-    if (!eventually([&] { return observe(name).waiters.size() == count; }))
-      throw std::runtime_error("the line is of another length");
-  }
+  void wait_for_line_of(std::size_t count) const { ::wait_for_line_of(name, count); }
 
   temporary_directory directory;
   std::string name;

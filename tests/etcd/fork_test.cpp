@@ -50,7 +50,7 @@ TEST_F(EtcdFork, ALockMadeBeforeForkExcludesAllChildrenThatUseIt) {
   };
   child one(take);
   child two(take);
-  if (!eventually([&] { return observe(name).waiters.size() == 2; })) FAIL();
+  wait_for_line_of(name, 2);
   EXPECT_FALSE(one.has_spoken() || two.has_spoken());
   lock.unlock();
   if (!eventually([&] { return one.has_spoken() || two.has_spoken(); })) FAIL();

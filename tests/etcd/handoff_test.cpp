@@ -37,7 +37,7 @@ TEST(EtcdHandoffTiming, IsNotDelayedByWhatOthersWrite) {
       granted = std::chrono::steady_clock::now();
       second.unlock();
     });
-    ASSERT_TRUE(eventually([&] { return observe(name).waiters.size() == 1; }));
+    wait_for_line_of(name, 1);
     const auto released = std::chrono::steady_clock::now();
     first.unlock();
     waiter.join();

@@ -75,7 +75,7 @@ TEST_F(EtcdTrouble, AServerThatStopsWhileWeWaitDoesNotOutlastPatienceTiming) {
   holder.acquire();
   lock_process waiter(server.url("x"));
   waiter.begin_acquire(1s);
-  if (!eventually([&] { return observe(server.url("x")).waiters.size() == 1; })) FAIL();
+  wait_for_line_of(server.url("x"), 1);
   server.stop();
   const outcome o = waiter.end_acquire();
   EXPECT_EQ(o.error, errc::timed_out);
@@ -158,7 +158,7 @@ TEST_F(EtcdTrouble, AWaiterOutlivesARestartAndACompaction) {
   lock_process waiter(name);
   ASSERT_TRUE(holder.acquire(0ns));
   waiter.begin_acquire(forever);
-  if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+  wait_for_line_of(name, 1);
   const std::string put = server.ctl("put other value -w json");
   const auto at = put.find("\"revision\":") + 11;
   server.ctl("compact " + put.substr(at, put.find_first_not_of("0123456789", at) - at));
@@ -176,7 +176,7 @@ TEST_F(EtcdTrouble, AKilledHoldersLockOpensAfterTheTtl) {
   lock_process waiter(name);
   ASSERT_TRUE(holder.acquire(0ns));
   waiter.begin_acquire(forever);
-  if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+  wait_for_line_of(name, 1);
   const auto killed = steady_now();
   holder.kill();
   const outcome o = waiter.end_acquire();
@@ -190,7 +190,7 @@ TEST_F(EtcdTrouble, AStoppedHolderIsToldWhenItGoesOn) {
   lock_process waiter(name);
   ASSERT_TRUE(holder.acquire(0ns));
   waiter.begin_acquire(forever);
-  if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+  wait_for_line_of(name, 1);
   holder.stop();
   ASSERT_TRUE(waiter.end_acquire());
   holder.go_on();
@@ -205,7 +205,7 @@ TEST_F(EtcdTrouble, AHolderThatComesBackBehindAStoppedWaiterIsNotWaitedFor) {
   lock_process waiter(name);
   ASSERT_TRUE(holder.acquire(0ns));
   waiter.begin_acquire(forever);
-  if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+  wait_for_line_of(name, 1);
   waiter.stop();
   ASSERT_EQ(holder.release(), std::error_code());
   holder.begin_acquire(forever);  // with a place under the key that it had before
@@ -253,7 +253,7 @@ TEST_F(EtcdTrouble, HandingOnTakesFarLessThanEtcdsLoopForLateWatchesTiming) {
   std::vector<std::chrono::nanoseconds> took;
   for (int i = 0; i < 40; ++i) {
     waiter->begin_acquire(forever);
-    if (!eventually([&] { return observe(name).waiters.size() == 1; })) FAIL();
+    wait_for_line_of(name, 1);
     std::this_thread::sleep_for(5ms);  // it watches by then
     const auto begun = steady_now();
     ASSERT_EQ(holder->release(), std::error_code());

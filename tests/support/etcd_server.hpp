@@ -66,17 +66,22 @@ class etcd_server {
                                    "--heartbeat-interval=20",
                                    "--election-timeout=200"};
     words.insert(words.end(), options_.begin(), options_.end());
-    std::vector<char*> pointers;
-    for (std::string& w : words) pointers.push_back(w.data());
-    pointers.push_back(nullptr);
     pid_ = ::fork();
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (std::freopen((directory_.path() + "/log").c_str(), "w", stderr) == nullptr) ::_exit(1);
-      ::execvp("etcd", pointers.data());
-      ::_exit(127);
+      become(words, directory_.path() + "/log", "w");
     }
     wait_until_it_serves();
+  }
+  /// Executes `words`, with what it says to stderr in `log`, opened in `mode`.
+  [[noreturn]] static void become(std::vector<std::string> words, const std::string& log,
+                                  const char* mode) {
+    std::vector<char*> pointers;
+    for (std::string& w : words) pointers.push_back(w.data());
+    pointers.push_back(nullptr);
+    if (std::freopen(log.c_str(), mode, stderr) == nullptr) ::_exit(1);
+    ::execvp(pointers[0], pointers.data());
+    ::_exit(127);
   }
   void kill() {
     if (pid_ <= 0) return;

@@ -28,6 +28,12 @@ bool eventually(Event event) {
   return true;
 }
 
+/// Waits until exactly `count` wait for the lock called `name`.
+inline void wait_for_line_of(const std::string& name, std::size_t count) {
+  if (!eventually([&] { return lockbyfile::observe(name).waiters.size() == count; }))
+    throw std::runtime_error("the line does not become " + std::to_string(count) + " long");
+}
+
 class LockTest : public ::testing::Test {
  protected:
   /// A path, so that it is the same in every directory and environment.
@@ -37,10 +43,7 @@ class LockTest : public ::testing::Test {
   [[nodiscard]] lockbyfile::lock_state look() const { return lockbyfile::observe(name_); }
 
   /// Waits until exactly `count` wait for the lock.
-  void wait_for_line_of(std::size_t count) const {
-    if (!eventually([&] { return look().waiters.size() == count; }))
-      throw std::runtime_error("the line does not become " + std::to_string(count) + " long");
-  }
+  void wait_for_line_of(std::size_t count) const { ::wait_for_line_of(name_, count); }
 
   /// Has `waiter` join the line, after those who are in it.
   void queue(lock_process& waiter, std::chrono::nanoseconds patience = lockbyfile::forever) const {
