@@ -70,7 +70,7 @@ void add_lock_address(CLI::App& verb, lock_address& target) {
 }
 
 void add_lock_name(CLI::App& verb, lock_address& target) {
-  verb.add_option("NAME", target.name, "the lock: a name, or with a slash a path")
+  verb.add_option("NAME", target.name, "the lock: a name, with a slash a path, or etcd://HOST/NAME")
       ->required()
       ->type_name("");
 }

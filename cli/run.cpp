@@ -147,6 +147,7 @@ std::string run_footer() {
          "\n"
          "The lock is released when the command ends. If lockbyfile is killed, the command\n"
          "keeps the lock until it or the lease ends: it shares the lifeline (not with -o).\n"
+         "With a lock in etcd it is killed, too.\n"
          "\n"
          "With --lease the command is ended before the lock opens: SIGTERM comes a tenth of\n"
          "the lease before its end, 5s at the most (or --kill-after before its end), and\n"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What `cmake --install` installs, in components, which are the packages (cmake/packages.cmake):
+# What `cmake --install` installs, in components, which the packages are made of (packaging/packages.cmake):
 #
 #   command      the program lockbyfile and what belongs to it
 #   demo         what `lockbyfile demo` runs
