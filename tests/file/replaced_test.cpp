@@ -2,7 +2,9 @@
 //
 // Lockfiles that somebody deletes, renames or replaces behind everybody's back. That is a
 // break: the holder learns of it, and everybody moves to the path's next file.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -200,19 +202,22 @@ INSTANTIATE_TEST_SUITE_P(Ways, Replaced, ::testing::ValuesIn(ways),
 
 // By what is no lockfile
 
-/// What a path can lead to that no lock can live in.
+/// What a path can lead to that no lock can live in. It is made aside.
 const way foreign[] = {
     {"TextFile", [](const std::string& path) { write_file(path, "Dear diary\n"); }},
     {"Directory", [](const std::string& path) { fs::create_directory(path); }},
-    {"SymbolicLink", [](const std::string& path) { fs::create_symlink(path + ".aside", path); }},
+    {"SymbolicLink",  // which leads to the lockfile, once they have changed places
+     [](const std::string& path) { fs::create_symlink(path, path); }},
     {"Fifo", [](const std::string& path) { ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0); }},
 };
 
 class ReplacedByForeign : public LockTest, public ::testing::WithParamInterface<way> {
  protected:
   void happen() const {
-    fs::rename(name(), name() + ".aside");
-    GetParam().happen(name());
+    const std::string aside = name() + ".aside";
+    GetParam().happen(aside);
+    // At once: a waiter that finds nothing there, or an empty file, makes a lockfile of it.
+    ASSERT_EQ(::renameat2(AT_FDCWD, aside.c_str(), AT_FDCWD, name().c_str(), RENAME_EXCHANGE), 0);
     outlive_the_last_look_at_the_path();
   }
 };
