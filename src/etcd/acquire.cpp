@@ -101,7 +101,7 @@ class etcd_session::waiting {
 
   std::int64_t lease_ = 0;  // 0: we certainly have no place
   instant sent_ = 0;        // before the Txn that may grant
-  entry entry_;             // which it writes
+  entry entry_;             // what it then writes, or the keeper (E6)
   standing found_;
   std::size_t ahead_ = 0;
   std::optional<place> before_;  // whom we wait for, or waited for last
@@ -178,7 +178,7 @@ std::optional<grant> etcd_session::waiting::once(std::error_code& ec) {
     }
     if (!status.ok()) fail(status);
     if (!found_.is_granted && found_.created != 0) {  // by a first try whose answer was lost
-      status = s_.line_.take_or_leave(lease_, found_.created, entry_, found_, limit);
+      status = s_.line_.take_or_leave(lease_, found_.created, found_, limit);
       if (!status.ok()) fail(status);
     }
     if (found_.is_granted) return granted();
@@ -254,7 +254,7 @@ void etcd_session::waiting::look() {
   for (;;) {
     const place* const first = before_ && is_before_first_ ? &*before_ : nullptr;
     entry_ = granted_entry();
-    const grpc::Status status = s_.line_.look(lease_, found_.created, first, entry_, found_,
+    const grpc::Status status = s_.line_.look(lease_, found_.created, first, found_,
                                               std::max(call_limit(deadline_), now() + to_leave));
     if (status.ok()) return;
     if (is_lease_not_found(status)) {
@@ -339,7 +339,7 @@ std::optional<grant> etcd_session::waiting::end(outcome why, std::error_code& ec
   entry_ = granted_entry();
   const std::int64_t created = found_.created;
   const grpc::Status status =
-      s_.line_.take_or_leave(lease_, created, entry_, found_, now() + to_leave);
+      s_.line_.take_or_leave(lease_, created, found_, now() + to_leave);
   if (status.ok() && found_.is_granted) return granted();
   if (status.ok()) lease_ = 0;
   ec = why == outcome::cancelled ? errc::cancelled : errc::timed_out;
@@ -382,9 +382,11 @@ void etcd_session::take(const standing& found, std::int64_t lease, std::chrono::
   grant_.what = what;
   grant_.since = now();
   grant_.deadline = after(sent, asked);
+  grant_.is_shown = found.revision == found.created;
   token_ = static_cast<std::uint64_t>(found.revision);
   grant_.what.token = token_;
-  wake_keeper_for(std::min(grant_.deadline, grant_.since + before_watching));
+  const instant next = grant_.is_shown ? before_watching : before_showing;
+  wake_keeper_for(std::min(grant_.deadline, grant_.since + next));
 }
 
 entry etcd_session::entry_for(std::chrono::nanoseconds lease) const {

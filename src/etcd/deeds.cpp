@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <set>
+#include <thread>
 
 #include "etcd/errors.hpp"
 #include "etcd/line.hpp"
@@ -34,9 +35,14 @@ struct looked_at {
         on(where, options.etcd),
         places_of(on, lock_keys(where.name, where.raw)) {}
 
+  /// Who has just been granted the lock after a wait is given the time to say so.
   void read(const char* what) {
-    const auto status = places_of.read(places, last, has_record, now() + longest_call);
-    if (!status.ok()) throw error_of(status, what, where);
+    for (int tries = 20; tries != 0; --tries) {
+      const auto status = places_of.read(places, last, has_record, now() + longest_call);
+      if (!status.ok()) throw error_of(status, what, where);
+      if (places.empty() || !places.front().is_silent()) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
   }
   [[nodiscard]] lock_error refused(errc code, const std::string& why) const {
     const std::string path = where.text();
@@ -90,6 +96,8 @@ void break_lock(std::string_view url, fencing_token expected, const lock_options
     l.read("cannot break");
     if (l.places.empty()) throw l.refused(errc::token_mismatch, " is not held by anybody");
     const place& holder = l.places.front();
+    if (expected && holder.is_silent())
+      throw l.refused(errc::token_mismatch, " is held by a process that has not told its token");
     if (expected && holder.token() != expected.value()) {
       throw l.refused(errc::token_mismatch,
                       " is held under token " + std::to_string(holder.token()));

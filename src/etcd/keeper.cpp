@@ -6,6 +6,9 @@
 // (E5) It does one deed at a time and looks at the clock again after each. No deed takes longer
 //      than a third of the TTL, but for keeping alive itself, so that a slow etcd does not
 //      make it late for the next beat.
+// (E6) A grant that was only read (line.hpp, L2) is marked in its place after 20 ms: most do not
+//      last that long, and cost no write then. The mark gives way to whatever was written since
+//      the place was made (a renewal, the end of the lease), so it needs no turn.
 #include <algorithm>
 #include <utility>
 
@@ -42,6 +45,8 @@ void etcd_session::keep() {
       guard.lock();
     } else if (holds && grant_.what.lease_ns != 0 && t >= grant_.deadline && !grant_.is_expiring) {
       expire(guard);
+    } else if (holds && !grant_.is_shown && t >= grant_.since + before_showing) {
+      show(guard);
     } else if (!revocations_.empty() && t >= revocations_.front().next_try) {
       revoke(guard);
     } else if (holds && t >= grant_.since + before_watching &&
@@ -73,6 +78,7 @@ instant etcd_session::next_deed() const {
   if (lease_.id != 0) next = lease_.next_beat;
   if (!revocations_.empty()) next = std::min(next, revocations_.front().next_try);
   if (grant_.created == 0 || grant_.is_lost) return next;
+  if (!grant_.is_shown) next = std::min(next, grant_.since + before_showing);
   if (watched_ != grant_.created) next = std::min(next, grant_.since + before_watching);
   if (!grant_.is_expiring) next = std::min(next, grant_.deadline);
   return next;
@@ -98,6 +104,17 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
     lease_.next_beat = now() + std::min(lease_.ttl / 10, after_a_failure);
   }
   changed_.notify_all();
+}
+
+void etcd_session::show(std::unique_lock<std::mutex>& guard) {
+  const holding h = grant_;
+  const instant limit = now() + std::max(lease_.ttl / 3, milliseconds(200));
+  guard.unlock();
+  const grpc::Status status = line_.show(h.lease, h.created, h.what, limit);
+  guard.lock();
+  if (grant_.created != h.created) return;
+  grant_.is_shown = !is_transient(status);
+  if (!grant_.is_shown) rest(guard, now() + after_a_failure);
 }
 
 void etcd_session::expire(std::unique_lock<std::mutex>& guard) {

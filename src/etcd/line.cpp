@@ -73,12 +73,12 @@ void read_outcome(const wire::TxnResponse& answer, standing& found) {
   found.is_granted = answer.succeeded();
 }
 
-/// Of a Txn that put_grant was called for.
+/// Of a Txn whose success is a grant and get_record.
 void read_grant(const wire::TxnResponse& answer, std::int64_t created, standing& found) {
   read_outcome(answer, found);
   if (!found.is_granted) return;
   found.created = created;
-  if (answer.responses_size() == 2) found.last = record_in(answer.responses(1).range());
+  if (answer.responses_size() == 1) found.last = record_in(answer.responses(0).range());
 }
 
 /// Nothing is before a place with create revision `created`, when this one is the only other.
@@ -106,8 +106,7 @@ void line::put_record(TxnRequest& request, const record& r) const {
   if (!keys_.record.empty()) put(request.add_success(), keys_.record, written(r), 0);
 }
 
-void line::put_grant(TxnRequest& request, std::int64_t lease, const entry& granted) const {
-  put(request.add_success(), keys_.place(lease), written(granted), lease);
+void line::get_record(TxnRequest& request) const {
   if (!keys_.record.empty()) get(request.add_success(), keys_.record);
 }
 
@@ -156,13 +155,13 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
     found.ahead = static_cast<std::size_t>(newest.count() > 2 ? newest.count() - 2 : 0);
   } else if (joined.responses_size() == 1 && joined.responses(0).range().kvs_size() == 1) {
     found.created = joined.responses(0).range().kvs(0).create_revision();  // of a lost answer
-    return look(lease, found.created, nullptr, granted, found, deadline);
+    return look(lease, found.created, nullptr, found, deadline);
   }
   return status;
 }
 
 grpc::Status line::look(std::int64_t lease, std::int64_t created, const place* first,
-                        const entry& granted, standing& found, instant deadline) {
+                        standing& found, instant deadline) {
   const std::string own = keys_.place(lease);
   TxnRequest t;
   require_created(t, own, created);
@@ -172,7 +171,7 @@ grpc::Status line::look(std::int64_t lease, std::int64_t created, const place* f
     require_created(t, first->key, first->created);
     t.mutable_compare(1)->set_result(Compare::NOT_EQUAL);  // 0 if there is no such key
   }
-  put_grant(t, lease, granted);
+  get_record(t);
   get(t.add_failure(), own);
   get_newest(t.add_failure(), keys_, created - 1, 2);
   wire::TxnResponse answer;
@@ -201,13 +200,13 @@ bool line::is_worth_a_look(std::int64_t lease, std::int64_t created, place& befo
   return us.kvs_size() == 0 || us.kvs(0).create_revision() != created;
 }
 
-grpc::Status line::take_or_leave(std::int64_t lease, std::int64_t created, const entry& granted,
-                                 standing& found, instant deadline) {
+grpc::Status line::take_or_leave(std::int64_t lease, std::int64_t created, standing& found,
+                                 instant deadline) {
   const std::string own = keys_.place(lease);
   TxnRequest t;
   require_created(t, own, created);
   require_all(t, keys_, Compare::GREATER, created - 1);
-  put_grant(t, lease, granted);
+  get_record(t);
   TxnRequest* other = t.add_failure()->mutable_txn();
   require_created(*other, own, created);
   remove(other->add_success(), own);
@@ -215,6 +214,16 @@ grpc::Status line::take_or_leave(std::int64_t lease, std::int64_t created, const
   const grpc::Status status = transact(t, answer, deadline);
   if (status.ok()) read_grant(answer, created, found);
   return status;
+}
+
+grpc::Status line::show(std::int64_t lease, std::int64_t created, const entry& granted,
+                        instant deadline) {
+  const std::string own = keys_.place(lease);
+  TxnRequest t;
+  require_modified(t, own, created);
+  put(t.add_success(), own, written(granted), lease);
+  bool done = false;
+  return transact(t, done, deadline);
 }
 
 grpc::Status line::take_away(const place& expired, bool& done, instant deadline) {

@@ -7,10 +7,13 @@
 //
 //   (L1) The place with the lowest create revision is the only one that may hold the lock. A new
 //        place has a higher one than every other, so those before a place only ever leave.
-//   (L2) A grant is written into its place in the same Txn that proves that nobody is before
-//        it; its token is that Txn's revision. An earlier grant's place was gone by then, and its
-//        revision is smaller, so tokens grow. It is the number that etcdctl shows as
-//        ETCD_LOCK_REV, and stands in the store, for whoever looks or breaks.
+//   (L2) A grant is the answer of one Txn that proves that our place is there and nobody before it;
+//        its token is that answer's revision, the number that etcdctl shows as ETCD_LOCK_REV. The
+//        place of an earlier grant was there when that was given its token, and was removed by a
+//        later revision, which ours has seen: so tokens grow. Who comes to a free lock puts its
+//        place by that Txn, marked as granted. Who waited only reads, which needs no agreement of
+//        etcd's members, and marks its place if it still holds the lock a few ms later (E6), for
+//        whoever looks or breaks.
 //   (L3) Whoever ends a grant otherwise than by letting its etcd lease end (release, expiry, break)
 //        writes into the record in the same Txn whose it was and how it ended. Who waited and finds
 //        the record silent about the holder that it saw knows that this one died.
@@ -44,7 +47,11 @@ struct place {
   std::int64_t lease = 0;
   entry what;
 
+  /// Whoever is first has been granted the lock, but has not said so, or is about to be.
+  [[nodiscard]] bool is_silent() const { return what.is_ours && !what.is_granted; }
+  /// 0: not told.
   [[nodiscard]] std::uint64_t token() const {
+    if (is_silent()) return 0;
     return what.token != 0 ? what.token : static_cast<std::uint64_t>(modified);
   }
 };
@@ -72,15 +79,18 @@ class line {
   /// Takes the lock if nobody is before us any more. If the first is known (else null), its
   /// absence is the proof, and etcd need not look at all places. Its session may have come back
   /// behind us with a place under the same key: only the create revision tells.
-  grpc::Status look(std::int64_t lease, std::int64_t created, const place* first,
-                    const entry& granted, standing& found, instant deadline);
+  grpc::Status look(std::int64_t lease, std::int64_t created, const place* first, standing& found,
+                    instant deadline);
   /// Whether a look is worth it: our place or the one before has gone, or there was no answer,
-  /// which is for the look to deal with. `before` is told as it stands there now, if it does. Only
-  /// reads, which costs etcd's members no agreement.
+  /// which is for the look to deal with. `before` is told as it stands there now, if it does. etcd
+  /// need not look at all places.
   bool is_worth_a_look(std::int64_t lease, std::int64_t created, place& before, instant deadline);
   /// Like look, and gives the place up if not.
-  grpc::Status take_or_leave(std::int64_t lease, std::int64_t created, const entry& granted,
-                             standing& found, instant deadline);
+  grpc::Status take_or_leave(std::int64_t lease, std::int64_t created, standing& found,
+                             instant deadline);
+  /// Marks our place as granted, unless anything was written there since we joined.
+  grpc::Status show(std::int64_t lease, std::int64_t created, const entry& granted,
+                    instant deadline);
   /// Removes the place of a holder that is marked as expired.
   grpc::Status take_away(const place& expired, bool& done, instant deadline);
 
@@ -106,7 +116,7 @@ class line {
   /// `done`: whether its conditions held.
   grpc::Status transact(const wire::TxnRequest& request, bool& done, instant deadline);
   void put_record(wire::TxnRequest& request, const record& r) const;
-  void put_grant(wire::TxnRequest& request, std::int64_t lease, const entry& granted) const;
+  void get_record(wire::TxnRequest& request) const;
 
   client& on_;
   const lock_keys keys_;

@@ -94,6 +94,7 @@ class etcd_session final : public session {
     instant since = 0;
     instant deadline = 0;
     bool is_lost = false;
+    bool is_shown = false;     // our place says that it is granted, and its token
     bool is_expiring = false;  // the keeper has seen to the end of its lease
   };
   class waiting;
@@ -114,6 +115,7 @@ class etcd_session final : public session {
   void start_keeper();
   void keep();
   void beat(std::unique_lock<std::mutex>& guard);
+  void show(std::unique_lock<std::mutex>& guard);
   void expire(std::unique_lock<std::mutex>& guard);
   void revoke(std::unique_lock<std::mutex>& guard);
   void watch_grant(std::unique_lock<std::mutex>& guard);
@@ -162,6 +164,7 @@ class etcd_session final : public session {
 };
 
 inline constexpr instant before_watching = milliseconds(100);  // (E4)
+inline constexpr instant before_showing = milliseconds(20);    // (E6)
 
 /// Servers that do not answer are asked again after so long.
 inline constexpr instant between_tries = milliseconds(100);
