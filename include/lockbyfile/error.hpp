@@ -12,7 +12,7 @@
 #include <string>
 #include <system_error>
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 enum class errc {
   // results
@@ -58,7 +58,7 @@ class LOCKBYFILE_EXPORT lock_error : public std::system_error {
   std::string path_;
 };
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0
 
 template <>
 struct std::is_error_code_enum<lockbyfile::errc> : std::true_type {};

@@ -22,7 +22,7 @@
 #include <memory>
 #include <string>
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 class LOCKBYFILE_EXPORT FLock {
  public:
@@ -75,4 +75,4 @@ class LOCKBYFILE_EXPORT FLock {
   std::unique_ptr<impl> impl_;
 };
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0

@@ -14,7 +14,7 @@
 #include <system_error>
 #include <thread>
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 class LOCKBYFILE_EXPORT keep_alive {
  public:
@@ -40,4 +40,4 @@ class LOCKBYFILE_EXPORT keep_alive {
   std::jthread thread_;
 };
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0

@@ -44,7 +44,7 @@
 #include <string>
 #include <string_view>
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 class LOCKBYFILE_EXPORT named_lock {
  public:
@@ -178,4 +178,4 @@ class LOCKBYFILE_EXPORT named_lock {
   std::shared_ptr<impl> impl_;
 };
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 struct holder_info {
   party who;
@@ -65,4 +65,4 @@ struct lock_state {
 /// Throws lock_error with the system's error if it cannot be read.
 [[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> list(const std::string& directory);
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0

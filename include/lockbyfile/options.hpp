@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 /// Patience that never ends.
 inline constexpr std::chrono::nanoseconds forever = std::chrono::nanoseconds::max();
@@ -71,4 +71,4 @@ struct lock_options {
   etcd_access etcd = {};
 };
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0

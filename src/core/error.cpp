@@ -54,7 +54,7 @@ class category final : public std::error_category {
 
 }  // namespace
 
-const std::error_category& lock_category() noexcept {
+const std::error_category& v0::lock_category() noexcept {
   static const category instance;
   return instance;
 }

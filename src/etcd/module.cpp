@@ -8,7 +8,7 @@
 #include "core/engines.hpp"
 #include "etcd/engine.hpp"
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 namespace {
 const std::error_category* category_of_the_host = nullptr;
@@ -19,7 +19,7 @@ const std::error_category& lock_category() noexcept { return *category_of_the_ho
 lock_error::lock_error(std::error_code code, const std::string& what, std::string path)
     : std::system_error(code, what), path_(std::move(path)) {}
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0
 
 extern "C" __attribute__((visibility("default"))) const lockbyfile::engine_table*
 lockbyfile_engine_module(const lockbyfile::engine_host* host) {

@@ -25,7 +25,7 @@
 #include "file/point.hpp"
 #include "file/tokens.hpp"
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 namespace {
 
@@ -159,4 +159,4 @@ std::vector<std::string> prune(const std::string& directory) {
   return removed;
 }
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0

@@ -15,7 +15,7 @@
 #include "file/lockfile.hpp"
 #include "file/session.hpp"
 
-namespace lockbyfile {
+namespace lockbyfile::inline v0 {
 
 namespace {
 
@@ -172,4 +172,4 @@ std::vector<std::string> list(const std::string& directory) {
   return paths;
 }
 
-}  // namespace lockbyfile
+}  // namespace lockbyfile::inline v0
