@@ -12,7 +12,8 @@
 #include <string>
 #include <system_error>
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 enum class errc {
   // results
@@ -58,7 +59,8 @@ class LOCKBYFILE_EXPORT lock_error : public std::system_error {
   std::string path_;
 };
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile
 
 template <>
 struct std::is_error_code_enum<lockbyfile::errc> : std::true_type {};

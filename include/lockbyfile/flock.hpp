@@ -22,7 +22,8 @@
 #include <memory>
 #include <string>
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 class LOCKBYFILE_EXPORT FLock {
  public:
@@ -75,4 +76,5 @@ class LOCKBYFILE_EXPORT FLock {
   std::unique_ptr<impl> impl_;
 };
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

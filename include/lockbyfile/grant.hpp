@@ -10,7 +10,8 @@
 #include <optional>
 #include <string>
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 /// A number larger than that of every earlier grant of the same name, below
 /// 2^52 and so exact in JSON and in a double. Zero means: none. Send it with each
@@ -58,4 +59,5 @@ struct grant {
   std::size_t place = 0;
 };
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

@@ -14,7 +14,8 @@
 #include <system_error>
 #include <thread>
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 class LOCKBYFILE_EXPORT keep_alive {
  public:
@@ -40,4 +41,5 @@ class LOCKBYFILE_EXPORT keep_alive {
   std::jthread thread_;
 };
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

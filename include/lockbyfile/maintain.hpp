@@ -11,7 +11,8 @@
 #include <system_error>
 #include <vector>
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 /// Forces the lock open if it is held under the token `expected`; the zero token
 /// stands for whoever holds it. The holder learns that its lease is lost, the
@@ -34,4 +35,5 @@ LOCKBYFILE_EXPORT void remove(std::string_view name, const lock_options& options
 /// directory cannot be read.
 LOCKBYFILE_EXPORT std::vector<std::string> prune(const std::string& directory);
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

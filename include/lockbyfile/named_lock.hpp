@@ -44,7 +44,8 @@
 #include <string>
 #include <string_view>
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 class LOCKBYFILE_EXPORT named_lock {
  public:
@@ -178,4 +179,5 @@ class LOCKBYFILE_EXPORT named_lock {
   std::shared_ptr<impl> impl_;
 };
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

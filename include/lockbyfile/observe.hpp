@@ -14,7 +14,8 @@
 #include <string_view>
 #include <vector>
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 struct holder_info {
   party who;
@@ -65,4 +66,5 @@ struct lock_state {
 /// Throws lock_error with the system's error if it cannot be read.
 [[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> list(const std::string& directory);
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

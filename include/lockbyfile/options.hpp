@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 /// Patience that never ends.
 inline constexpr std::chrono::nanoseconds forever = std::chrono::nanoseconds::max();
@@ -71,4 +72,5 @@ struct lock_options {
   etcd_access etcd = {};
 };
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

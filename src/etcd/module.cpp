@@ -8,7 +8,8 @@
 #include "core/engines.hpp"
 #include "etcd/engine.hpp"
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 namespace {
 const std::error_category* category_of_the_host = nullptr;
@@ -19,7 +20,8 @@ const std::error_category& lock_category() noexcept { return *category_of_the_ho
 lock_error::lock_error(std::error_code code, const std::string& what, std::string path)
     : std::system_error(code, what), path_(std::move(path)) {}
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile
 
 extern "C" __attribute__((visibility("default"))) const lockbyfile::engine_table*
 lockbyfile_engine_module(const lockbyfile::engine_host* host) {

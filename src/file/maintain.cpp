@@ -25,7 +25,8 @@
 #include "file/point.hpp"
 #include "file/tokens.hpp"
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 namespace {
 
@@ -159,4 +160,5 @@ std::vector<std::string> prune(const std::string& directory) {
   return removed;
 }
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

@@ -15,7 +15,8 @@
 #include "file/lockfile.hpp"
 #include "file/session.hpp"
 
-namespace lockbyfile::inline v0 {
+namespace lockbyfile {
+inline namespace v0 {
 
 namespace {
 
@@ -172,4 +173,5 @@ std::vector<std::string> list(const std::string& directory) {
   return paths;
 }
 
-}  // namespace lockbyfile::inline v0
+}  // namespace v0
+}  // namespace lockbyfile

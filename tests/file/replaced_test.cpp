@@ -326,7 +326,8 @@ TEST_F(Deleted, TheDirectoryGoneIsAClearError) {  // TORTURE 9: systemd-tmpfiles
   lock_process waiter(inside);
   waiter.begin_acquire(forever);
   ASSERT_TRUE(eventually([&] { return observe(inside).waiters.size() == 1; }));
-  fs::remove_all(directory() + "/sub");
+  fs::rename(directory() + "/sub", directory() + "/gone");  // at once, the file in it, too
+  fs::remove_all(directory() + "/gone");
   outlive_the_last_look_at_the_path();
 
   EXPECT_EQ(waiter.end_acquire().error, std::errc::no_such_file_or_directory);
