@@ -46,15 +46,17 @@ TEST(EtcdHandoff, OfALockThatIsReleasedAtOnceIsOneWrite) {  // line.hpp, L2
   const std::string name = etcd_server::shared().url("moment");
   named_lock first(name);
   named_lock second(name);
-  std::uint64_t fewest = 100;
-  for (int i = 0; i < 10; ++i) {  // now and then it is not released within 20 ms
+  std::vector<std::uint64_t> writes;
+  for (int i = 0; i < 21; ++i) {
     const std::uint64_t begun = first.acquire().token.value();
     hand_over(first, second, name);
-    second.unlock();
-    fewest = std::min(fewest, first.acquire().token.value() - begun);
+    std::this_thread::sleep_for(5ms);
+    second.unlock();  // now and then not within the 20 ms after which the grant is marked
+    writes.push_back(first.acquire().token.value() - begun);
     first.unlock();
   }
-  EXPECT_EQ(fewest, 4u)
+  std::sort(writes.begin(), writes.end());
+  EXPECT_EQ(writes[writes.size() / 2], 4u)
       << "the second joins, the first releases, the second releases, the first acquires";
 }
 

@@ -38,7 +38,7 @@ TEST_F(EtcdKeepAlive, GoesOnWhenTheServerIsBackInTime) {
   std::atomic<bool> is_lost{false};
   const keep_alive k(lock, [&](std::error_code) { is_lost = true; });
   server->kill();
-  std::this_thread::sleep_for(4200ms);  // a renewal has failed: they come every 4 s
+  std::this_thread::sleep_for(7s);  // a renewal has failed: they come every 4 s, and try for 2
   server->start();
   std::error_code ec;
   lock.renew(ec);
@@ -48,7 +48,7 @@ TEST_F(EtcdKeepAlive, GoesOnWhenTheServerIsBackInTime) {
 }
 
 TEST_F(EtcdKeepAlive, TellsBeforeTheLockCanOpenThatNoServerAnswers) {
-  named_lock lock(server->url("x?ttl=3"));
+  named_lock lock(server->url("x?ttl=3"), {.lease = 100s});  // renewed every 33 s
   lock.acquire();
   std::promise<std::error_code> lost;
   const keep_alive k(lock, [&](std::error_code why) { lost.set_value(why); });

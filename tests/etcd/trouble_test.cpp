@@ -170,6 +170,20 @@ TEST_F(EtcdTrouble, AWaiterOutlivesARestartAndACompaction) {
   EXPECT_TRUE(waiter.end_acquire());
 }
 
+TEST_F(EtcdTrouble, AWaiterWhosePlaceIsGoneJoinsAnew) {  // acquire.cpp, A1
+  etcd_server server;
+  lock_process holder(server.url("x"));
+  lock_process waiter(server.url("x"));
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.begin_acquire(30s);
+  wait_for_line_of(server.url("x"), 1);
+  std::string keys = server.ctl("get x:lock/ --prefix --keys-only --sort-by=CREATE");
+  keys = keys.substr(keys.find("x:lock/", 1));  // the second
+  server.ctl("del " + keys.substr(0, keys.find('\n')));
+  ASSERT_EQ(holder.release(), std::error_code());
+  EXPECT_TRUE(waiter.end_acquire());
+}
+
 TEST_F(EtcdTrouble, AKilledHoldersLockOpensAfterTheTtl) {
   const std::string name = etcd_server::shared().url("trouble/killed?ttl=2");
   lock_process holder(name);
