@@ -171,16 +171,12 @@ std::optional<grant> etcd_session::waiting::once(std::error_code& ec) {
     const instant limit = call_limit(0);
     lease_ = s_.lease_for(asked_, limit);
     entry_ = granted_entry();
-    grpc::Status status = s_.line_.try_once(lease_, entry_, found_, limit);
+    const grpc::Status status = s_.line_.try_once(lease_, entry_, found_, limit);
     if (is_lease_not_found(status)) {
       s_.give_up_lease(std::exchange(lease_, 0));
       continue;
     }
     if (!status.ok()) fail(status);
-    if (!found_.is_granted && found_.created != 0) {  // by a first try whose answer was lost
-      status = s_.line_.take_or_leave(lease_, found_.created, found_, limit);
-      if (!status.ok()) fail(status);
-    }
     if (found_.is_granted) return granted();
     lease_ = 0;
     before_ = found_.before;
@@ -338,8 +334,7 @@ etcd_session::waiting::outcome etcd_session::waiting::sleep(instant until) {
 std::optional<grant> etcd_session::waiting::end(outcome why, std::error_code& ec) {
   entry_ = granted_entry();
   const std::int64_t created = found_.created;
-  const grpc::Status status =
-      s_.line_.take_or_leave(lease_, created, found_, now() + to_leave);
+  const grpc::Status status = s_.line_.take_or_leave(lease_, created, found_, now() + to_leave);
   if (status.ok() && found_.is_granted) return granted();
   if (status.ok()) lease_ = 0;
   ec = why == outcome::cancelled ? errc::cancelled : errc::timed_out;

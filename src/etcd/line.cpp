@@ -81,6 +81,12 @@ void read_grant(const wire::TxnResponse& answer, std::int64_t created, standing&
   if (answer.responses_size() == 1) found.last = record_in(answer.responses(0).range());
 }
 
+/// Of a place that an earlier try made, whose answer was lost. If it was made by a grant, that is
+/// the token which it shows (L2).
+void take_up(const wire::KeyValue& us, standing& found) {
+  if (found.is_granted && read_entry(us.value()).is_granted) found.revision = us.create_revision();
+}
+
 /// Nothing is before a place with create revision `created`, when this one is the only other.
 void read_before(const wire::RangeResponse& r, int from, standing& found) {
   if (r.kvs_size() <= from) return;
@@ -125,7 +131,11 @@ grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found,
     found.created = found.revision;
   } else if (answer.responses_size() == 2) {
     const wire::RangeResponse& us = answer.responses(0).range();
-    if (us.kvs_size() == 1) found.created = us.kvs(0).create_revision();
+    if (us.kvs_size() == 1) {
+      const grpc::Status again = take_or_leave(lease, us.kvs(0).create_revision(), found, deadline);
+      take_up(us.kvs(0), found);
+      if (!again.ok() || found.is_granted) return again;
+    }
     read_before(answer.responses(1).range(), 0, found);
   }
   return status;
@@ -154,8 +164,10 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
     read_before(newest, 1, found);
     found.ahead = static_cast<std::size_t>(newest.count() > 2 ? newest.count() - 2 : 0);
   } else if (joined.responses_size() == 1 && joined.responses(0).range().kvs_size() == 1) {
-    found.created = joined.responses(0).range().kvs(0).create_revision();  // of a lost answer
-    return look(lease, found.created, nullptr, found, deadline);
+    const wire::KeyValue& us = joined.responses(0).range().kvs(0);
+    const grpc::Status again = look(lease, us.create_revision(), nullptr, found, deadline);
+    take_up(us, found);
+    return again;
   }
   return status;
 }

@@ -11,9 +11,9 @@
 //        its token is that answer's revision, the number that etcdctl shows as ETCD_LOCK_REV. The
 //        place of an earlier grant was there when that was given its token, and was removed by a
 //        later revision, which ours has seen: so tokens grow. Who comes to a free lock puts its
-//        place by that Txn, marked as granted. Who waited only reads, which needs no agreement of
-//        etcd's members, and marks its place if it still holds the lock a few ms later (E6), for
-//        whoever looks or breaks.
+//        place by that Txn, marked as granted; it keeps that token if the answer is lost. Who
+//        waited only reads, which needs no agreement of etcd's members, and marks its place if it
+//        still holds the lock a few ms later (E6), for whoever looks or breaks.
 //   (L3) Whoever ends a grant otherwise than by letting its etcd lease end (release, expiry, break)
 //        writes into the record in the same Txn whose it was and how it ended. Who waited and finds
 //        the record silent about the holder that it saw knows that this one died.
@@ -71,7 +71,8 @@ class line {
  public:
   line(client& on, lock_keys keys) : on_(on), keys_(std::move(keys)) {}
 
-  /// Takes the lock if there are no places at all; else does nothing.
+  /// Takes the lock if there are no places at all; else does nothing. Gives up the place that it
+  /// has.
   grpc::Status try_once(std::int64_t lease, const entry& e, standing& found, instant deadline);
   /// Takes it if there are none, else a place at the end; or finds the one it has.
   grpc::Status join(std::int64_t lease, const entry& granted, const entry& waiting, standing& found,

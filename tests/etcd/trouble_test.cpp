@@ -127,6 +127,22 @@ TEST_F(EtcdTrouble, ALeaseThatIsGoneIsReplacedByTheNextAcquisition) {
   EXPECT_TRUE(lock.is_held());
 }
 
+/// What a try leaves whose answer is lost: a place of ours that says that it is granted.
+TEST_F(EtcdTrouble, AGrantWhoseAnswerWasLostKeepsTheTokenThatItShows) {  // line.hpp, L2
+  for (const auto patience : {0s, 30s}) {
+    etcd_server server;
+    named_lock lock(server.url("x"));
+    const std::string list = server.ctl("lease list");
+    const std::string lease = list.substr(list.find('\n') + 1, 16);
+    const std::string number = lease.substr(lease.find_first_not_of('0'));
+    server.ctl("put x:lock/" + number + " '{\"pid\": 1, \"granted\": true}' --lease=" + lease);
+    const fencing_token shown = observe(server.url("x")).holder->token;
+    server.ctl("put other value");
+    EXPECT_EQ(lock.acquire(patience).token, shown);
+    EXPECT_EQ(observe(server.url("x")).holder->token, shown);
+  }
+}
+
 TEST_F(EtcdTrouble, ARevokedLeaseIsALostGrantToldAtOnce) {
   etcd_server server;
   named_lock lock(server.url("x"));
