@@ -198,6 +198,8 @@ TEST_F(EtcdTrouble, AWaiterWhosePlaceIsGoneJoinsAnew) {  // acquire.cpp, A1
   server.ctl("del " + keys.substr(0, keys.find('\n')));
   ASSERT_EQ(holder.release(), std::error_code());
   EXPECT_TRUE(waiter.end_acquire());
+  EXPECT_TRUE(observe(server.url("x")).holder) << "it believes to hold the lock, and has no place";
+  EXPECT_EQ(waiter.release(), std::error_code());
 }
 
 TEST_F(EtcdTrouble, AKilledHoldersLockOpensAfterTheTtl) {
