@@ -90,6 +90,10 @@ class judge {
     for (const misfortune& m : mischiefs_) {
       if (m.blind_until >= g.begin()) end = std::min(end, m.what->begin);
     }
+    for (const deed* r : time_.revokings()) {
+      // Who is told later than that that it holds the lock was not hit.
+      if (g.proven <= r->result.end && g.end() <= r->result.end) end = std::min(end, r->begin);
+    }
     return end;
   }
 
@@ -193,7 +197,8 @@ class judge {
     if (is_remote_ && d.kind == deed_kind::release && time_.is_troubled(d.begin, end)) return;
     const bool is_broken = std::ranges::any_of(
         name_.breaks, [&](const deed* b) { return b->begin <= end && may_hit(*b, g); });
-    if (lease_from > end && !is_broken && !is_parted(g, end))
+    const bool is_revoked = time_.may_be_revoked(g.begin(), end);
+    if (lease_from > end && !is_broken && !is_revoked && !is_parted(g, end))
       violation("lost without a reason", g, &d);
   }
 
@@ -306,7 +311,7 @@ class judge {
   /// Whether that is what it says, and has a reason.
   [[nodiscard]] bool may_be_unreachable(const deed& d) const {
     return d.result.error == static_cast<int>(errc::unreachable) &&
-           (time_.is_troubled(d.begin, d.result.end) ||
+           (time_.is_troubled(d.begin, d.result.end) || time_.is_slow_for_others(d) ||
             time_.stopped_for(d.process, d.begin, d.result.end) > 0);
   }
 
@@ -361,12 +366,13 @@ report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::u
              engine of) {
   report out;
   out.last_token = floors;
+  const timeline time(deeds);
   for (const deed& d : deeds) {
-    if (d.kind == deed_kind::wrong)
+    const bool is_fenced_off = d.detail == static_cast<std::uint8_t>(wrong_kind::fenced_off);
+    if (d.kind == deed_kind::wrong && !(is_fenced_off && time.may_be_revoked(d.begin, d.begin)))
       out.add("name " + std::to_string(d.name) + ", process " + std::to_string(d.process) + ": " +
               sentence(d));
   }
-  const timeline time(deeds);
   for (const auto& [index, name] : time.names()) {
     std::uint64_t& last = out.last_token[index];
     judge(time, index, name, of, out).judge_all(last);

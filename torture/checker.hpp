@@ -41,7 +41,9 @@
 // - A release whose answer got lost is asked again, and if others have come and gone meanwhile,
 //   nobody knows any more how it was: then it says `lease_lost`. While members are out, that is
 //   not judged.
-// - Errors: `unreachable` while members are out, or to who was stopped itself.
+// - Errors: `unreachable` while members are out, or have been too slow for others, too, or to who
+//   was stopped itself.
+// - A grant that etcd may have ended by its fault (`revoking`) is certain until then only.
 //
 // An acquire whose process was killed in it may have been granted the lock. So it may have
 // been the holder before any grant whose acquire returned later.

@@ -590,6 +590,9 @@ class CheckerOverEtcd : public Checker {
   void outage(std::uint64_t begin, std::uint64_t end) {
     add(deed_kind::outage, 0, begin, end).session = 0;
   }
+  void revoking(std::uint64_t begin, std::uint64_t end) {
+    add(deed_kind::revoking, 0, begin, end).session = 0;
+  }
 };
 
 TEST_F(CheckerOverEtcd, AcceptsASuccessorOfAStoppedHolder) {
@@ -649,6 +652,48 @@ TEST_F(CheckerOverEtcd, AcceptsServersUnreachableWhileTheyAreOut) {
   refused(1, 0, 1 * s, 2s).result.error = static_cast<int>(errc::unreachable);
   outage(0, 1 * s);
   expect_clean();
+}
+
+TEST_F(CheckerOverEtcd, AcceptsServersUnreachableThatAreSlowForOthers) {
+  refused(1, 0, 1 * s, 2s).result.error = static_cast<int>(errc::unreachable);
+  add(deed_kind::removing, 2, s / 4, s);
+  expect_clean();
+}
+
+TEST_F(CheckerOverEtcd, FindsServersUnreachableThatAreSlowForNobodyElse) {
+  refused(1, 0, 1 * s, 2s).result.error = static_cast<int>(errc::unreachable);
+  add(deed_kind::removing, 1, s / 4, s);  // of the same process
+  add(deed_kind::removing, 2, s / 4, s);  // which stood still
+  stop(2, s / 4, s);
+  add(deed_kind::removing, 3, 2 * s, 3 * s);
+  expect_rejected("error");
+}
+
+TEST_F(CheckerOverEtcd, AcceptsALeaseThatEtcdEndsByItsFault) {
+  sure(1, 0, 10, 1, 20 * s);
+  outage(100, 1 * s);
+  revoking(1 * s, 2 * s);
+  sure(2, 100, s + s / 2, 5, 2 * s, grant_kind::abandoned);
+  add(deed_kind::ask, 1, s + s / 2 + 10, s + s / 2 + 20);
+  lost(deed_kind::ask, 1, 2 * s);
+  release(2, 3 * s);
+  expect_clean();
+}
+
+TEST_F(CheckerOverEtcd, FindsAHolderWhoIsNotToldOfEtcdsFault) {
+  sure(1, 0, 10, 1, 20 * s);
+  revoking(1 * s, 2 * s);
+  sure(2, 100, s + s / 2, 5, 2 * s, grant_kind::abandoned);
+  add(deed_kind::ask, 1, 2 * s + 10, 2 * s + 20);
+  release(2, 3 * s);
+  expect_rejected("a second holder");
+}
+
+TEST_F(CheckerOverEtcd, FindsALossBeforeEtcdsFault) {
+  sure(1, 0, 10, 1, 20 * s);
+  lost(deed_kind::ask, 1, 1 * s);
+  revoking(2 * s, 3 * s);
+  expect_rejected("lost without a reason");
 }
 
 TEST_F(CheckerOverEtcd, FindsALostUpdate) {

@@ -29,6 +29,16 @@ constexpr unsigned short usual_port = 2379;
 
 std::string cluster::missing() { return etcd_server::missing(); }
 
+bool cluster::has_fault_of_late_revocations() {
+  FILE* pipe = ::popen("etcd --version", "r");
+  unsigned minor = 0;
+  unsigned patch = 0;
+  const int found =
+      pipe == nullptr ? 0 : std::fscanf(pipe, "etcd Version: 3.%u.%u", &minor, &patch);
+  if (pipe != nullptr) ::pclose(pipe);
+  return found == 2 && (minor < 4 || (minor == 4 && patch < 31) || (minor == 5 && patch < 13));
+}
+
 cluster::cluster(const std::string& directory, std::unique_ptr<network> net)
     : directory_(directory), net_(std::move(net)) {
   for (unsigned i = 0; i < members; ++i) {

@@ -27,6 +27,8 @@ class cluster {
 
   /// Why there can be none here, or nothing.
   static std::string missing();
+  /// Whether this etcd has the fault of outages.hpp.
+  static bool has_fault_of_late_revocations();
 
   /// Starts them, and returns when they serve. `net` may be null.
   cluster(const std::string& directory, std::unique_ptr<network> net);

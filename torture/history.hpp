@@ -55,8 +55,9 @@ enum class deed_kind : std::uint8_t {
   fork,      // the process forks
   change,    // of the name's register: `read` was read, then `written` is written, 0 for not
   outage,    // of members of the cluster; see outages.hpp
+  revoking,  // any etcd lease may be ended between, by a fault of etcd; see outages.hpp
 };
-inline constexpr std::size_t deed_kinds = static_cast<std::size_t>(deed_kind::outage) + 1;
+inline constexpr std::size_t deed_kinds = static_cast<std::size_t>(deed_kind::revoking) + 1;
 
 enum class mischief_kind : std::uint8_t {
   replaced,   // deleted, renamed, truncated or replaced: a break, and a new file

@@ -5,6 +5,12 @@
 
 namespace lockbyfile::torture {
 
+namespace {
+
+constexpr instant longest_revoking = milliseconds(1000);
+
+}  // namespace
+
 void outages::befall(bool may_begin) {
   if (now() < next_) return;
   if (!victims_.empty()) return end();
@@ -43,6 +49,14 @@ void outages::begin() {
 }
 
 void outages::end() {
+  if (kind_ == outage_kind::stopped && revokes_late_) {
+    deed d;
+    d.kind = deed_kind::revoking;
+    d.begin = now();
+    outcome r;
+    r.end = d.begin + longest_revoking;
+    log_.begin(d).finish(r);
+  }
   for (const unsigned v : std::exchange(victims_, {})) {
     switch (kind_) {
       case outage_kind::killed: on_.start(v); break;

@@ -6,6 +6,11 @@
 // One at a time, with a rest after it. Mostly one member, every second time the one that leads,
 // so that the others go on; sometimes two or three for a moment, so that nobody does: longer than
 // a TTL at times, and then every holder has to notice in time.
+//
+// In etcd before 3.4.31 and 3.5.13, a leader that was stopped for a TTL and goes on revokes the
+// leases of those who meanwhile kept them alive with its successor (docs/engines.md). A holder
+// learns of it by its watch, or when it looks after the next keep-alive: that is allowed for, for
+// a second.
 #pragma once
 
 #include <array>
@@ -49,6 +54,7 @@ class outages {
   std::array<std::uint64_t, outage_kinds> counts_{};
   std::uint64_t of_leaders_ = 0;
   std::uint64_t of_majorities_ = 0;
+  const bool revokes_late_ = cluster::has_fault_of_late_revocations();
 };
 
 }  // namespace lockbyfile::torture

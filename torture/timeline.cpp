@@ -55,6 +55,7 @@ timeline::timeline(const std::vector<deed>& deeds) {
       case deed_kind::outage:
         outages_.push_back({d.begin, d.is_finished() ? d.result.end + recovery : never});
         break;
+      case deed_kind::revoking: revokings_.push_back(&d); break;
       default: break;
     }
     if (d.session != 0) sessions[d.session].push_back(&d);
@@ -62,6 +63,13 @@ timeline::timeline(const std::vector<deed>& deeds) {
   for (auto& [pid, p] : processes_) {
     p.dying = std::min(p.dying, p.gone);
     std::ranges::sort(p.stops, begins_earlier);
+  }
+  for (const deed& d : deeds) {
+    const bool waits_for_none = d.kind == deed_kind::release || d.kind == deed_kind::breaking ||
+                                d.kind == deed_kind::removing;
+    if (waits_for_none && d.is_finished() &&
+        d.result.end - d.begin >= slow_call + stopped_for(d.process, d.begin, d.result.end))
+      slow_.push_back(&d);
   }
   unite(stalls_);
   unite(outages_);
@@ -151,6 +159,12 @@ instant timeline::sum_of(const std::vector<const deed*>& deeds, instant from, in
     if (begin < end) sum += end - begin;
   }
   return sum;
+}
+
+bool timeline::is_slow_for_others(const deed& d) const {
+  return std::ranges::any_of(slow_, [&](const deed* s) {
+    return s->process != d.process && meets(*s, d.begin, end_of(d));
+  });
 }
 
 void timeline::unite(std::vector<span>& spans) {

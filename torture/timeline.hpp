@@ -4,6 +4,7 @@
 // for each name its grants by token, each with the deeds that its holder did with it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <unordered_map>
@@ -16,6 +17,9 @@ namespace lockbyfile::torture {
 /// Of a cluster: a member starts, or is believed to be back (1 s), another is elected (1 s), and
 /// leases are counted anew from then on (2.5 s).
 inline constexpr instant recovery = milliseconds(4'500);
+
+/// An election begins when a leader has been silent for this long; who asks meanwhile waits.
+inline constexpr instant slow_call = milliseconds(500);
 
 /// One grant, and what is known of its end.
 struct grant_record {
@@ -100,6 +104,16 @@ class timeline {
     return outage_for(from, to) > 0;
   }
 
+  /// When any etcd lease might be ended.
+  [[nodiscard]] const std::vector<const deed*>& revokings() const { return revokings_; }
+  [[nodiscard]] bool may_be_revoked(instant from, instant to) const {
+    return std::ranges::any_of(revokings_, [&](const deed* r) { return meets(*r, from, to); });
+  }
+
+  /// Whether something that never waits for a lock took some other process longer than
+  /// `slow_call` meanwhile: the servers themselves were slow, for want of a processor or a disk.
+  [[nodiscard]] bool is_slow_for_others(const deed& d) const;
+
  private:
   struct span {
     instant from, to;
@@ -115,6 +129,8 @@ class timeline {
   std::unordered_map<std::uint32_t, process_record> processes_;
   std::vector<span> stalls_;   // disjoint, in order
   std::vector<span> outages_;  // likewise
+  std::vector<const deed*> slow_;
+  std::vector<const deed*> revokings_;
 };
 
 }  // namespace lockbyfile::torture

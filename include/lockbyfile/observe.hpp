@@ -19,7 +19,7 @@ inline namespace v0 {
 
 struct holder_info {
   party who;
-  fencing_token token;                          // zero: not told yet (only in etcd, see docs/etcd.md)
+  fencing_token token;  // zero: not told yet (only in etcd, see docs/etcd.md)
   std::chrono::system_clock::time_point since;  // of this grant
   std::chrono::nanoseconds lease{0};            // as granted or last renewed; no_lease
   std::chrono::nanoseconds lease_left{0};       // zero: expired; no_lease: unlimited

@@ -206,7 +206,10 @@ std::optional<grant> etcd_session::waiting::in_line(std::error_code& ec) {
     }
     watch_the_one_before();
     outcome why = sleep(now() + between_looks);
-    while (why == outcome::due && !is_worth_a_look()) why = sleep(now() + between_looks);
+    while (why == outcome::due && !is_worth_a_look()) {
+      watch_the_one_before();
+      why = sleep(now() + between_looks);
+    }
     if (why == outcome::out_of_patience || why == outcome::cancelled) return end(why, ec);
 #ifdef LOCKBYFILE_BROKEN_EVENT  // on purpose, to be found: torture/CMakeLists.txt
     found_.is_granted = why == outcome::changed;
@@ -278,7 +281,8 @@ void etcd_session::waiting::take_away_expired() {
 }
 
 void etcd_session::waiting::watch_the_one_before() {
-  if (!before_ || !found_.before || (watch_ != nullptr && watched_ == before_->key)) return;
+  if (!before_ || !found_.before) return;
+  if (watch_ != nullptr && watched_ == before_->key && watch_->is_where_calls_go()) return;
   end_watch();
   events_ = std::make_shared<std::deque<watch_event>>();
   watched_ = before_->key;

@@ -45,6 +45,8 @@ void etcd_session::keep() {
       guard.lock();
     } else if (holds && grant_.what.lease_ns != 0 && t >= grant_.deadline && !grant_.is_expiring) {
       expire(guard);
+    } else if (holds && is_look_due_) {
+      look_at_place(guard);
     } else if (holds && !grant_.is_shown && t >= grant_.since + before_showing) {
       show(guard);
     } else if (!revocations_.empty() && t >= revocations_.front().next_try) {
@@ -97,6 +99,8 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
   if (lease_.id != before.id) return;
   if (status.ok() && ttl > 0) {
     lease_.heard(sent, ttl);
+    is_look_due_ = true;
+    if (grant_watch_ != nullptr && !grant_watch_->is_where_calls_go()) is_watch_broken_ = true;
   } else if (status.ok()) {  // there is no such lease: etcd has removed our place
     lease_ = {};
     if (grant_.lease == before.id) have_lost();
@@ -155,9 +159,33 @@ void etcd_session::revoke(std::unique_lock<std::mutex>& guard) {
   changed_.notify_all();
 }
 
+void etcd_session::look_at_place(std::unique_lock<std::mutex>& guard) {
+  const holding h = grant_;
+  is_look_due_ = false;
+  guard.unlock();
+  std::int64_t revision = 0;
+  (void)is_there(h, revision);
+  guard.lock();
+}
+
+/// If not, because it is gone, that is told; or nobody answered.
+bool etcd_session::is_there(const holding& h, std::int64_t& revision) {
+  wire::RangeRequest request;
+  request.set_key(line_.keys().place(h.lease));
+  wire::RangeResponse answer;
+  const grpc::Status status =
+      client_.call("/etcdserverpb.KV/Range", request, answer, now() + milliseconds(500));
+  if (!status.ok()) return false;
+  revision = answer.header().revision();
+  if (answer.kvs_size() != 0 && answer.kvs(0).create_revision() == h.created) return true;
+  if (revision >= h.created)
+    lose(h.created);  // else it is a stale read, of before (docs/engines.md)
+  return false;
+}
+
 void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
-  const std::int64_t created = grant_.created;
-  const std::int64_t lease = grant_.lease;
+  const holding h = grant_;
+  const std::int64_t created = h.created;
   leave_to_keeper(std::move(grant_watch_));
   std::int64_t from = static_cast<std::int64_t>(token_);
   const bool is_again = std::exchange(is_watch_broken_, false);
@@ -165,25 +193,14 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
   guard.unlock();
   if (is_again) {  // what happened meanwhile may have been compacted away: look
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    wire::RangeRequest request;
-    request.set_key(line_.keys().place(lease));
-    wire::RangeResponse answer;
-    const grpc::Status status =
-        client_.call("/etcdserverpb.KV/Range", request, answer, now() + milliseconds(500));
-    if (!status.ok()) {
+    if (!is_there(h, from)) {
       guard.lock();
       is_watch_broken_ = true;
-      rest(guard, now() + after_a_failure);
-      return;
-    }
-    from = answer.header().revision();
-    if (answer.kvs_size() == 0 || answer.kvs(0).create_revision() != created) {
-      lose(created);
-      guard.lock();
+      if (!grant_.is_lost) rest(guard, now() + after_a_failure);
       return;
     }
   }
-  auto next = std::make_unique<watch>(client_, line_.keys().place(lease), from + 1,
+  auto next = std::make_unique<watch>(client_, line_.keys().place(h.lease), from + 1,
                                       [this, created](const watch_event& e) {
                                         if (e.what == watch_event::kind::deleted)
                                           return lose(created);

@@ -23,7 +23,9 @@
 //        a shorter one. Then the keeper revokes it, or stops keeping it alive, which is the same
 //        a TTL later.
 //   (E4) A grant that lasts is watched: somebody may break it. The watch starts 100 ms after the
-//        grant, since most do not last that long, from the revision of the grant on.
+//        grant, since most do not last that long, from the revision of the grant on. A watch can
+//        be late or lose an event, so the place is looked at after every keep-alive, too; and it
+//        moves when calls go to another member.
 //
 // Threads: `mutex_` guards all that the user's threads and the keeper's share, and is never held
 // over a call of etcd. `turn_` is held over the calls that change a grant (renew, release,
@@ -118,7 +120,9 @@ class etcd_session final : public session {
   void show(std::unique_lock<std::mutex>& guard);
   void expire(std::unique_lock<std::mutex>& guard);
   void revoke(std::unique_lock<std::mutex>& guard);
+  void look_at_place(std::unique_lock<std::mutex>& guard);
   void watch_grant(std::unique_lock<std::mutex>& guard);
+  bool is_there(const holding& h, std::int64_t& revision);
   [[nodiscard]] instant next_deed() const;
   void rest(std::unique_lock<std::mutex>& guard, instant until);
   void wake_keeper_for(instant deed);
@@ -160,6 +164,7 @@ class etcd_session final : public session {
   std::unique_ptr<watch> grant_watch_;
   std::int64_t watched_ = 0;  // the grant that it is for
   bool is_watch_broken_ = false;
+  bool is_look_due_ = false;
   std::thread keeper_;
 };
 

@@ -18,7 +18,7 @@ class watch::stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
  public:
   stream(client& on, const std::string& key, std::int64_t from,
          std::function<void(const watch_event&)> tell)
-      : client_(on), stub_(on.channel()), tell_(std::move(tell)) {
+      : client_(on), channel_(on.channel()), stub_(channel_), tell_(std::move(tell)) {
     wire::WatchRequest request;
     request.mutable_create_request()->set_key(key);
     request.mutable_create_request()->set_start_revision(from);
@@ -36,6 +36,8 @@ class watch::stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
     std::unique_lock guard(mutex_);
     done_.wait(guard, [this] { return is_done_; });
   }
+
+  [[nodiscard]] bool is_where_calls_go() const { return channel_ == client_.channel(); }
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
@@ -63,6 +65,7 @@ class watch::stream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grp
 
  private:
   client& client_;
+  const std::shared_ptr<grpc::Channel> channel_;
   grpc::GenericStub stub_;
   std::function<void(const watch_event&)> tell_;
   grpc::ClientContext context_;
@@ -78,6 +81,8 @@ watch::watch(client& on, const std::string& key, std::int64_t from,
   const no_signals guard;
   stream_ = std::make_unique<stream>(on, key, from, std::move(tell));
 }
+
+bool watch::is_where_calls_go() const { return stream_->is_where_calls_go(); }
 
 watch::~watch() {
   const no_signals guard;

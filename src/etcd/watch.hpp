@@ -36,6 +36,8 @@ class watch {
   watch(client& on, const std::string& key, std::int64_t from,
         std::function<void(const watch_event&)> tell);
   ~watch();
+  /// Whether it is with the member that answers calls. Another may be silent, and tells nothing.
+  [[nodiscard]] bool is_where_calls_go() const;
   watch(const watch&) = delete;
   watch& operator=(const watch&) = delete;
 

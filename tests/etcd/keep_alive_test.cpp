@@ -32,6 +32,32 @@ TEST_F(EtcdKeepAlive, TellsAtOnceThatTheKeyIsGone) {
   EXPECT_FALSE(lock.is_held());
 }
 
+TEST_F(EtcdKeepAlive, TellsOfABreakThoughTheMemberThatItWatchedAtIsSilent) {
+  etcd_gateway first(*server);
+  named_lock lock("etcd://" + first.endpoint() + ',' + server->endpoint() + "/x?ttl=3");
+  lock.acquire();
+  std::promise<std::error_code> lost;
+  const keep_alive k(lock, [&](std::error_code why) { lost.set_value(why); });
+  const auto watchers = [&] { return server->metric("etcd_debugging_mvcc_watcher_total"); };
+  ASSERT_TRUE(eventually([&] { return watchers() == 1; }));
+  first.stop();
+  break_lock(server->url("x"), lock.token());
+  auto why = lost.get_future();
+  ASSERT_EQ(why.wait_for(9s), std::future_status::ready) << "at the next keep-alive, after 1 s";
+  EXPECT_EQ(why.get(), errc::lease_lost);
+}
+
+TEST_F(EtcdKeepAlive, WatchesAtAnotherMemberWhenTheFirstIsSilent) {
+  etcd_gateway first(*server);
+  named_lock lock("etcd://" + first.endpoint() + ',' + server->endpoint() + "/x?ttl=3");
+  lock.acquire();
+  const auto watchers = [&] { return server->metric("etcd_debugging_mvcc_watcher_total"); };
+  ASSERT_TRUE(eventually([&] { return watchers() == 1; }));
+  first.stop();
+  ASSERT_TRUE(eventually(
+      [&] { return watchers() == 2; }));  // the first is still there, as far as etcd knows
+}
+
 TEST_F(EtcdKeepAlive, GoesOnWhenTheServerIsBackInTime) {
   named_lock lock(server->url("x?ttl=60"), {.lease = 12s});
   lock.acquire();

@@ -99,6 +99,19 @@ class etcd_server {
   }
   [[nodiscard]] const std::string& directory() const { return directory_.path(); }
 
+  /// One of those that it counts; -1 if it does not.
+  double metric(const std::string& name) const {
+    std::string out;
+    const std::string command = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + std::to_string(port_) +
+                                R"( && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && grep "^)" +
+                                name + " \" <&3'";
+    FILE* pipe = ::popen(command.c_str(), "r");
+    double value = -1;
+    if (std::fscanf(pipe, "%*s %lf", &value) != 1) value = -1;
+    ::pclose(pipe);
+    return value;
+  }
+
   /// What etcdctl prints; throws if it fails.
   std::string ctl(const std::string& arguments) const {
     std::string out;
@@ -143,5 +156,39 @@ class etcd_server {
   std::vector<std::string> options_;
   unsigned short port_;
   unsigned short peer_port_;
+  pid_t pid_ = 0;
+};
+
+/// Hands connections on to a server, and can be stopped while that goes on.
+class etcd_gateway {
+ public:
+  explicit etcd_gateway(const etcd_server& to) {
+    std::vector<std::string> words{"etcd", "gateway", "start", "--endpoints=" + to.endpoint(),
+                                   "--listen-addr=" + endpoint()};
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      etcd_server::become(words, directory_.path() + "/log", "w");
+    }
+    const std::string connect =
+        "bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + std::to_string(port_) + "' 2>/dev/null";
+    for (int i = 0; std::system(connect.c_str()) != 0; ++i) {
+      if (i == 3000) throw std::runtime_error("the gateway does not start");
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+  ~etcd_gateway() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  etcd_gateway(const etcd_gateway&) = delete;
+  etcd_gateway& operator=(const etcd_gateway&) = delete;
+
+  void stop() const { ::kill(pid_, SIGSTOP); }
+  [[nodiscard]] std::string endpoint() const { return "127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  temporary_directory directory_;
+  unsigned short port_ = etcd_server::free_port();
   pid_t pid_ = 0;
 };
