@@ -120,7 +120,7 @@ typedef struct lockbyfile_state {
   uint32_t pid;     /* to be shown only: no decision may rest on it */
   uint32_t user;
   uint32_t reserved;
-  uint64_t token;
+  uint64_t token;     /* 0: the holder has not told it yet (only in etcd) */
   int64_t since;      /* wall clock, nanoseconds since 1970 */
   int64_t lease;      /* as granted or last renewed */
   int64_t lease_left; /* 0: it has run out */
@@ -177,7 +177,8 @@ LOCKBYFILE_API const char* lockbyfile_path(const lockbyfile_lock* lock);
 LOCKBYFILE_API int lockbyfile_observe(const char* name, const lockbyfile_options* options,
                                       lockbyfile_state* state);
 
-/* Forces the lock open if it is held under `token`; 0 stands for whoever holds it. */
+/* Forces the lock open if it is held under `token`; 0 stands for whoever holds it, so do not hand
+ * on a 0 that lockbyfile_observe showed. */
 LOCKBYFILE_API int lockbyfile_break(const char* name, uint64_t token,
                                     const lockbyfile_options* options);
 

@@ -202,6 +202,21 @@ TEST_F(EtcdTrouble, AWaiterWhosePlaceIsGoneJoinsAnew) {  // acquire.cpp, A1
   EXPECT_EQ(waiter.release(), std::error_code());
 }
 
+TEST_F(EtcdTrouble, AWaiterWatchesAtAnotherMemberWhenTheFirstIsSilent) {
+  etcd_server server;
+  etcd_gateway first(server);
+  named_lock holder(server.url("x"));
+  holder.acquire();
+  lock_process waiter("etcd://" + first.endpoint() + ',' + server.endpoint() + "/x");
+  waiter.begin_acquire(forever);
+  const auto watchers = [&] { return server.metric("etcd_debugging_mvcc_watcher_total"); };
+  ASSERT_TRUE(eventually([&] { return watchers() == 2; })) << "the holder's, and the waiter's";
+  first.stop();
+  EXPECT_TRUE(eventually([&] { return watchers() == 3; }));
+  holder.unlock();
+  EXPECT_TRUE(waiter.end_acquire());
+}
+
 TEST_F(EtcdTrouble, AKilledHoldersLockOpensAfterTheTtl) {
   const std::string name = etcd_server::shared().url("trouble/killed?ttl=2");
   lock_process holder(name);
