@@ -99,7 +99,7 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
   if (lease_.id != before.id) return;
   if (status.ok() && ttl > 0) {
     lease_.heard(sent, ttl);
-    is_look_due_ = true;
+    is_look_due_ = grant_.created != 0;
     if (grant_watch_ != nullptr && !grant_watch_->is_where_calls_go()) is_watch_broken_ = true;
   } else if (status.ok()) {  // there is no such lease: etcd has removed our place
     lease_ = {};

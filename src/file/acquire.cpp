@@ -160,7 +160,10 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
     const bool barges = found->how == grant_kind::free && !line_.is_in() && line_.may_barge(w.now);
     if (ahead > 0 && !barges) {
       instant turn = found->since + ahead * untaken;
-      if (w.now >= turn) turn = line_.call_those_ahead(w.now);
+      if (w.now >= turn) {
+        reach(point::turn_come);
+        turn = line_.call_those_ahead();
+      }
       if (w.now < turn) {
         line_.wake_wanted();
         w.next_look = std::min(w.next_look, turn);

@@ -192,17 +192,18 @@ instant line::open_since(header& h, word open, instant now) noexcept {
   return now;
 }
 
-instant line::call_those_ahead(instant now) noexcept {
+instant line::call_those_ahead() noexcept {
   image& f = file_.get();
   const std::uint32_t n = file_.capacity();
   instant until = 0;
   for (std::uint32_t i = 0; i < n; ++i) {
     slot& s = f.slots[i];
     if (!is_ahead(s.ticket.load())) continue;
+    const instant t = now();
     instant look = s.next_look.load();
     const bool is_called = (look & called) != 0;
-    until = std::max(until, (is_called ? std::min(look & ~called, now) : now) + grace);
-    if (!is_called && s.next_look.compare_exchange_strong(look, now | called)) wake(s);
+    until = std::max(until, (is_called ? std::min(look & ~called, t) : t) + grace);
+    if (!is_called && s.next_look.compare_exchange_strong(look, t | called)) wake(s);
   }
   return until;
 }

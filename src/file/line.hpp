@@ -53,7 +53,8 @@
 //   (L5) A place counts the tickets ahead that are not dozing. A waiter at place p may
 //        take a lock that has been open for p * untaken, if those ahead do not answer: it
 //        calls them (wakes them, and marks that in next_look) and goes past only if
-//        `grace` later none of them has looked since. Then it marks them as dozing, so
+//        `grace` after the call (not after the look that led to it: it may have been stopped
+//        in between) none of them has looked since. Then it marks them as dozing, so
 //        that a stopped process costs its successors that delay once, not at each
 //        grant; and it wakes them: nobody else will, and who was late, not stopped, has
 //        its place back at once.
@@ -144,7 +145,7 @@ class line {
 
   /// Calls those ahead who have not been called. How long they have to answer; in the past if
   /// nobody has (L5).
-  instant call_those_ahead(instant now) noexcept;
+  instant call_those_ahead() noexcept;
 
   /// Marks those ahead as dozing, after going past them (L5).
   void pass_over() noexcept;

@@ -38,6 +38,7 @@ namespace lockbyfile::file {
   X(woken)            /* and not looked yet */                                        \
   X(head_chosen)      /* to be woken; its futex word is as it was */                  \
   X(wake_counted)     /* in its futex word; it still sleeps */                        \
+  X(turn_come)        /* those ahead have not been called */                          \
   X(line_overtaken)   /* those ahead are not marked yet */                            \
   X(line_left)        /* those behind have not been told */                           \
   /* an operator's deeds (maintain.cpp) */                                            \
