@@ -45,8 +45,6 @@ void etcd_session::keep() {
       guard.lock();
     } else if (holds && grant_.what.lease_ns != 0 && t >= grant_.deadline && !grant_.is_expiring) {
       expire(guard);
-    } else if (holds && is_look_due_) {
-      look_at_place(guard);
     } else if (holds && !grant_.is_shown && t >= grant_.since + before_showing) {
       show(guard);
     } else if (!revocations_.empty() && t >= revocations_.front().next_try) {
@@ -99,7 +97,6 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
   if (lease_.id != before.id) return;
   if (status.ok() && ttl > 0) {
     lease_.heard(sent, ttl);
-    is_look_due_ = grant_.created != 0;
     if (grant_watch_ != nullptr && !grant_watch_->is_where_calls_go()) is_watch_broken_ = true;
   } else if (status.ok()) {  // there is no such lease: etcd has removed our place
     lease_ = {};
@@ -108,6 +105,11 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
     lease_.next_beat = now() + std::min(lease_.ttl / 10, after_a_failure);
   }
   changed_.notify_all();
+  if (!status.ok() || grant_.created == 0 || grant_.is_lost) return;
+  const holding h = grant_;
+  guard.unlock();
+  (void)look_at_place(h);
+  guard.lock();
 }
 
 void etcd_session::show(std::unique_lock<std::mutex>& guard) {
@@ -159,28 +161,19 @@ void etcd_session::revoke(std::unique_lock<std::mutex>& guard) {
   changed_.notify_all();
 }
 
-void etcd_session::look_at_place(std::unique_lock<std::mutex>& guard) {
-  const holding h = grant_;
-  is_look_due_ = false;
-  guard.unlock();
-  std::int64_t revision = 0;
-  (void)is_there(h, revision);
-  guard.lock();
-}
-
-/// If not, because it is gone, that is told; or nobody answered.
-bool etcd_session::is_there(const holding& h, std::int64_t& revision) {
+/// The revision at which it is there; 0 if it is gone, which is told, or nobody answered.
+std::int64_t etcd_session::look_at_place(const holding& h) {
   wire::RangeRequest request;
   request.set_key(line_.keys().place(h.lease));
   wire::RangeResponse answer;
   const grpc::Status status =
       client_.call("/etcdserverpb.KV/Range", request, answer, now() + milliseconds(500));
-  if (!status.ok()) return false;
-  revision = answer.header().revision();
-  if (answer.kvs_size() != 0 && answer.kvs(0).create_revision() == h.created) return true;
-  if (revision >= h.created)
-    lose(h.created);  // else it is a stale read, of before (docs/engines.md)
-  return false;
+  if (!status.ok()) return 0;
+  const std::int64_t revision = answer.header().revision();
+  if (answer.kvs_size() != 0 && answer.kvs(0).create_revision() == h.created) return revision;
+  const bool is_old = revision < h.created;  // a stale read (docs/engines.md)
+  if (!is_old) lose(h.created);
+  return 0;
 }
 
 void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
@@ -193,7 +186,8 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
   guard.unlock();
   if (is_again) {  // what happened meanwhile may have been compacted away: look
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    if (!is_there(h, from)) {
+    from = look_at_place(h);
+    if (from == 0) {
       guard.lock();
       is_watch_broken_ = true;
       if (!grant_.is_lost) rest(guard, now() + after_a_failure);

@@ -13,9 +13,10 @@
 //        later revision, which ours has seen: so tokens grow. Who comes to a free lock puts its
 //        place by that Txn, marked as granted; it keeps that token if the answer is lost. Who
 //        waited only reads, which waits for no disk, and marks its place if it
-//        still holds the lock a few ms later (E6), for whoever looks or breaks. Such a read may even
-//        be an old one (a fault of etcd, docs/engines.md): by L1 nobody comes before us since. That
-//        our own place has gone since is what a holder has to be told in any case (session.hpp, E4).
+//        still holds the lock a few ms later (E6), for whoever looks or breaks. Such a read may
+//        even be an old one (a fault of etcd, docs/engines.md): by L1 nobody comes before us since.
+//        That our own place has gone since is what a holder has to be told in any case
+//        (session.hpp, E4).
 //   (L3) Whoever ends a grant otherwise than by letting its etcd lease end (release, expiry, break)
 //        writes into the record in the same Txn whose it was and how it ended. Who waited and finds
 //        the record silent about the holder that it saw knows that this one died.

@@ -120,9 +120,8 @@ class etcd_session final : public session {
   void show(std::unique_lock<std::mutex>& guard);
   void expire(std::unique_lock<std::mutex>& guard);
   void revoke(std::unique_lock<std::mutex>& guard);
-  void look_at_place(std::unique_lock<std::mutex>& guard);
+  std::int64_t look_at_place(const holding& h);
   void watch_grant(std::unique_lock<std::mutex>& guard);
-  bool is_there(const holding& h, std::int64_t& revision);
   [[nodiscard]] instant next_deed() const;
   void rest(std::unique_lock<std::mutex>& guard, instant until);
   void wake_keeper_for(instant deed);
@@ -164,7 +163,6 @@ class etcd_session final : public session {
   std::unique_ptr<watch> grant_watch_;
   std::int64_t watched_ = 0;  // the grant that it is for
   bool is_watch_broken_ = false;
-  bool is_look_due_ = false;
   std::thread keeper_;
 };
 

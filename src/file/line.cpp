@@ -12,10 +12,6 @@ namespace lockbyfile::file {
 
 namespace {
 
-constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
-
-// In next_look: called at that instant, and has not looked since (L5).
-constexpr instant called = instant{1} << 63;
 constexpr instant head_looks_every = milliseconds(5);
 constexpr instant each = milliseconds(15);
 

@@ -103,6 +103,12 @@ inline constexpr instant untaken = milliseconds(20);
 /// And if it is called then, it has this long to answer (L5).
 inline constexpr instant grace = milliseconds(3);
 
+/// In a slot's ticket: it left an open lock untaken.
+inline constexpr std::uint64_t dozing = std::uint64_t{1} << 63;
+
+/// In a slot's next_look: called at that instant, and has not looked since (L5).
+inline constexpr instant called = instant{1} << 63;
+
 /// Promise P7: how long the head has to wait before newcomers queue behind it.
 inline constexpr instant barging = milliseconds(1);
 

@@ -343,12 +343,12 @@ TEST_F(ScheduleOfALine, OneThatJoinsLateIsNotTakenForOneThatCameLater) {  // P7
 /// The second in line has taken the lock past a stopped head, and is about to mark it as dozing.
 class ScheduleOfPassingOver : public LockTest {
  public:
-  ScheduleOfPassingOver() {
+  explicit ScheduleOfPassingOver(point where = point::line_overtaken) {
     EXPECT_TRUE(holder.acquire(0ns));
     queue(head);
     queue(second);
     head.stop();
-    second.stop_at(point::line_overtaken);
+    second.stop_at(where);
     EXPECT_EQ(holder.release(), std::error_code());
     second.await_stop();
   }
@@ -376,6 +376,26 @@ TEST_F(ScheduleOfPassingOver, WakesTheHead) {  // P7: nobody else would
   EXPECT_GT(of_head.wake.load(), woken);
 }
 
+/// The second in line finds its turn come, since the head is stopped, and is about to call it.
+class ScheduleOfCalling : public ScheduleOfPassingOver {
+ public:
+  ScheduleOfCalling() : ScheduleOfPassingOver(point::turn_come) {}
+};
+
+TEST_F(ScheduleOfCalling, GivesTheHeadItsTimeThoughTheCallerStoodStillBefore) {  // P7
+  std::this_thread::sleep_for(5ms);  // its look is older than the time to answer
+  const mapped_lockfile file(name());
+  const file::slot& of_head = file.slot_of(head.pid());
+  const instant called_after = now();
+  second.go_on();
+  ASSERT_TRUE(second.end_acquire());
+  EXPECT_GE(now() - called_after, file::grace);
+  EXPECT_NE(of_head.ticket.load() & file::dozing, 0U) << "so it was not passed over";
+  EXPECT_EQ(second.release(), std::error_code());
+  head.go_on();
+  EXPECT_TRUE(head.end_acquire());
+}
+
 /// A line whose first two do not come to take the lock, when it opens: the third sleeps and has
 /// 29 ms until its next look, the last one looks when it is woken.
 class ScheduleOfASleeper : public LockTest {
@@ -396,12 +416,12 @@ class ScheduleOfASleeper : public LockTest {
   /// (line.hpp, L5), which happens on a busy machine.
   void expect_that_the_sleeper_is_served_first() {
     const file::slot& s = file.slot_of(sleeper.pid());
-    constexpr instant called = instant{1} << 63U;
     instant called_at = 0;
     instant looked = now();
     instant longest_gap = 0;
     ASSERT_TRUE(eventually([&] {
-      if (const instant next = s.next_look.load(); next >= called) called_at = next - called;
+      if (const instant l = s.next_look.load(); (l & file::called) != 0)
+        called_at = l & ~file::called;
       longest_gap = std::max(longest_gap, now() - std::exchange(looked, now()));
       const auto h = look().holder;
       return h && (h->who.pid == sleeper.pid() || h->who.pid == last.pid());
@@ -440,30 +460,6 @@ TEST_F(ScheduleOfASleeper, IsNotPassedByOneThatSawTheHoldersDeathBeforeIt) {  //
   holder.kill();
   wake(last);
   expect_that_the_sleeper_is_served_first();
-}
-
-TEST_F(ScheduleOfALine, WhoIsCalledHasTimeToAnswerThoughTheCallerWasStoppedBefore) {  // P7
-  lock_process holder(name());
-  lock_process sleeper(name());
-  staged_process last(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  last.stop_at(point::turn_come);
-  queue(sleeper);
-  queue(last);
-  sleeper.stop();
-  ASSERT_EQ(holder.release(), std::error_code());
-  last.await_stop();
-  std::this_thread::sleep_for(5ms);  // its look is older than the time to answer
-  const mapped_lockfile file(name());
-  const file::slot& s = file.slot_of(sleeper.pid());
-  const instant called_after = now();
-  last.go_on();
-  ASSERT_TRUE(last.end_acquire());
-  EXPECT_GE(now() - called_after, file::grace);
-  EXPECT_NE(s.ticket.load() >> 63U, 0U) << "it does not doze, so it was not passed over";
-  EXPECT_EQ(last.release(), std::error_code());
-  sleeper.go_on();
-  EXPECT_TRUE(sleeper.end_acquire());
 }
 
 TEST_F(ScheduleOfALine, OneThatIsStoppedAsItGivesUpDoesNotBlockTheRest) {  // P6

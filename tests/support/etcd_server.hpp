@@ -24,6 +24,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/fetched.hpp"
 #include "support/temporary_directory.hpp"
 
 class etcd_server {
@@ -66,12 +67,17 @@ class etcd_server {
                                    "--heartbeat-interval=20",
                                    "--election-timeout=200"};
     words.insert(words.end(), options_.begin(), options_.end());
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      become(words, directory_.path() + "/log", "w");
-    }
+    pid_ = started(words, directory_.path() + "/log");
     wait_until_it_serves();
+  }
+  /// The pid of `words`, which dies with us, and says what it says in `log`.
+  static pid_t started(const std::vector<std::string>& words, const std::string& log) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      become(words, log, "w");
+    }
+    return pid;
   }
   /// Executes `words`, with what it says to stderr in `log`, opened in `mode`.
   [[noreturn]] static void become(std::vector<std::string> words, const std::string& log,
@@ -99,17 +105,11 @@ class etcd_server {
   }
   [[nodiscard]] const std::string& directory() const { return directory_.path(); }
 
-  /// One of those that it counts; -1 if it does not.
-  double metric(const std::string& name) const {
-    std::string out;
-    const std::string command = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + std::to_string(port_) +
-                                R"( && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && grep "^)" +
-                                name + " \" <&3'";
-    FILE* pipe = ::popen(command.c_str(), "r");
-    double value = -1;
-    if (std::fscanf(pipe, "%*s %lf", &value) != 1) value = -1;
-    ::pclose(pipe);
-    return value;
+  /// How many watches it serves.
+  [[nodiscard]] int watchers() const {
+    const std::string metrics = fetched(endpoint(), "/metrics");
+    const std::string name = "\netcd_debugging_mvcc_watcher_total ";
+    return std::stoi(metrics.substr(metrics.find(name) + name.size()));
   }
 
   /// What etcdctl prints; throws if it fails.
@@ -162,18 +162,12 @@ class etcd_server {
 /// Hands connections on to a server, and can be stopped while that goes on.
 class etcd_gateway {
  public:
-  explicit etcd_gateway(const etcd_server& to) {
-    std::vector<std::string> words{"etcd", "gateway", "start", "--endpoints=" + to.endpoint(),
-                                   "--listen-addr=" + endpoint()};
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      etcd_server::become(words, directory_.path() + "/log", "w");
-    }
-    const std::string connect =
-        "bash -c 'exec 3<>/dev/tcp/127.0.0.1/" + std::to_string(port_) + "' 2>/dev/null";
-    for (int i = 0; std::system(connect.c_str()) != 0; ++i) {
-      if (i == 3000) throw std::runtime_error("the gateway does not start");
+  explicit etcd_gateway(const etcd_server& to) : to_(to) {
+    pid_ = etcd_server::started(
+        {"etcd", "gateway", "start", "--endpoints=" + to.endpoint(), "--listen-addr=" + endpoint()},
+        directory_.path() + "/log");
+    for (int tries = 0; !serves(); ++tries) {
+      if (tries == 3000) throw std::runtime_error("the gateway does not start");
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
   }
@@ -185,9 +179,23 @@ class etcd_gateway {
   etcd_gateway& operator=(const etcd_gateway&) = delete;
 
   void stop() const { ::kill(pid_, SIGSTOP); }
-  [[nodiscard]] std::string endpoint() const { return "127.0.0.1:" + std::to_string(port_); }
+
+  /// Of a lock whose first endpoint is the gateway, and whose second is the server.
+  [[nodiscard]] std::string url(const std::string& name) const {
+    return "etcd://" + endpoint() + ',' + to_.endpoint() + '/' + name;
+  }
 
  private:
+  [[nodiscard]] std::string endpoint() const { return "127.0.0.1:" + std::to_string(port_); }
+  [[nodiscard]] bool serves() const {
+    try {
+      return !fetched(endpoint(), "/health").empty();
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+  }
+
+  const etcd_server& to_;
   temporary_directory directory_;
   unsigned short port_ = etcd_server::free_port();
   pid_t pid_ = 0;
