@@ -17,7 +17,8 @@ inline namespace v0 {
 /// Forces the lock open if it is held under the token `expected`; the zero token
 /// stands for whoever holds it, so do not hand on a zero that observe showed. The holder learns
 /// that its lease is lost, the waiter next in line is woken. Errors: not_found, token_mismatch
-/// (also when it is free), and those of opening a named_lock. Does not block.
+/// (also when it is free), and those of opening a named_lock. Does not block, but in etcd it
+/// takes messages, and waits up to 200 ms for a holder to tell its token.
 LOCKBYFILE_EXPORT void break_lock(std::string_view name, fencing_token expected,
                                   const lock_options& options = {});
 LOCKBYFILE_EXPORT void break_lock(std::string_view name, fencing_token expected,

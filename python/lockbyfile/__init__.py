@@ -103,7 +103,10 @@ def observe(name: Any, directory: Any = None) -> LockState:
 
 
 def break_lock(name: Any, token: int = 0, directory: Any = None) -> None:
-    """Forces the lock open, if it is held under `token`; 0: whoever holds it."""
+    """Forces the lock open, if it is held under `token`; 0: whoever holds it.
+
+    In etcd, observe shows 0 for a holder that has not told its token yet: do not hand that on.
+    """
     _lockbyfile.break_lock(name, token, directory)
 
 
