@@ -593,6 +593,9 @@ class CheckerOverEtcd : public Checker {
   void revoking(std::uint64_t begin, std::uint64_t end) {
     add(deed_kind::revoking, 0, begin, end).session = 0;
   }
+  void fenced_off(std::uint64_t when) {
+    add(deed_kind::wrong, 1, when, when).detail = static_cast<std::uint8_t>(wrong_kind::fenced_off);
+  }
 };
 
 TEST_F(CheckerOverEtcd, AcceptsASuccessorOfAStoppedHolder) {
@@ -687,6 +690,26 @@ TEST_F(CheckerOverEtcd, FindsAHolderWhoIsNotToldOfEtcdsFault) {
   add(deed_kind::ask, 1, 2 * s + 10, 2 * s + 20);
   release(2, 3 * s);
   expect_rejected("a second holder");
+}
+
+TEST_F(CheckerOverEtcd, FindsASecondHolderBesideOneThatWasGrantedAfterEtcdsFault) {
+  outage(100, 1 * s);
+  revoking(1 * s, 2 * s);
+  sure(1, s + s / 2, 2 * s + 10, 1, 20 * s);
+  sure(2, 2 * s + 20, 2 * s + 30, 5, 2 * s);
+  expect_rejected("a second holder");
+}
+
+TEST_F(CheckerOverEtcd, AcceptsAHolderWhoMeetsALargerTokenByEtcdsFault) {
+  revoking(1 * s, 2 * s);
+  fenced_off(s + s / 2);
+  expect_clean();
+}
+
+TEST_F(CheckerOverEtcd, FindsAHolderWhoMeetsALargerTokenOtherwise) {
+  revoking(1 * s, 2 * s);
+  fenced_off(3 * s);
+  expect_rejected("a larger token");
 }
 
 TEST_F(CheckerOverEtcd, FindsALossBeforeEtcdsFault) {
