@@ -219,6 +219,27 @@ TEST_F(EtcdTrouble, AWaiterWatchesAtAnotherMemberSoonWhenTheFirstIsSilent) {
   EXPECT_TRUE(waiter.end_acquire());
 }
 
+TEST_F(EtcdTrouble, WhoIsFirstAndHasNotToldItsTokenIsBrokenOnlyWithoutOne) {
+  const std::string name = etcd_server::shared().url("trouble/silent?ttl=60");
+  lock_process holder(name);
+  lock_process waiter(name);
+  ASSERT_TRUE(holder.acquire(0ns));
+  waiter.begin_acquire(forever);
+  wait_for_line_of(name, 1);
+  waiter.stop();
+  ASSERT_EQ(holder.release(), std::error_code());
+  const lock_state seen = observe(name);
+  ASSERT_TRUE(seen.holder);
+  EXPECT_EQ(seen.holder->who.pid, waiter.pid());
+  EXPECT_EQ(seen.holder->token, fencing_token());
+  EXPECT_EQ(told([&] { break_lock(name, fencing_token(1)); }, {"has not told its token"}),
+            errc::token_mismatch);
+  break_lock(name, {});
+  EXPECT_FALSE(observe(name).holder);
+  waiter.go_on();
+  EXPECT_TRUE(waiter.end_acquire());
+}
+
 TEST_F(EtcdTrouble, AKilledHoldersLockOpensAfterTheTtl) {
   const std::string name = etcd_server::shared().url("trouble/killed?ttl=2");
   lock_process holder(name);
