@@ -10,6 +10,7 @@
 //   scan, place, clear_hint    line::scan, place, clear_hint: L1, L2
 //   join, pass_over            line::join, pass_over: L3, L5
 //   wake_head, wake_wanted     line::wake_head, wake_wanted: L3
+//   pass_on, stand_by          line::pass_on, stand_by, want: L7
 //   sleep                      line::sleep, and futex(2)
 //   fate                       signals 9, 19 and 18
 //
@@ -28,7 +29,9 @@
 //   - A newcomer may barge at any time, as often as it has rounds.
 //   - Patience ends at any time, for those who do not wait for ever.
 //   - The lease of a stopped holder ends. (Others that end: lock.pml.)
-//   - hasten() is left out. It only wakes earlier; the rest has to do without it.
+//   - hasten() is left out, and so is that a head is woken to stand by. They only wake earlier; the
+//     rest has to do without them.
+//   - Who may stand by does so at any place in line for a held lock, and ends it at any time.
 //   - A waiter reads all tickets at each look, and so does who wakes. What spares them that
 //     (`front`, and the place that a waiter remembers) changes the order at the most, and is
 //     left out.
@@ -44,6 +47,9 @@
 #endif
 #ifndef IMPATIENT
 #define IMPATIENT 1  // so many of them may give up
+#endif
+#ifndef STANDERS
+#define STANDERS 0   // and so many may stand by
 #endif
 #ifndef DEATHS
 #define DEATHS 1
@@ -68,6 +74,7 @@ bool stale[PROCESSES];  // the word has changed since that process read it
 // The line.
 byte tickets, last_to_join;
 bool wanted;
+byte standing_by;        // a ticket
 byte ticket[PROCESSES];  // of each slot
 bool woken[PROCESSES];   // the slot's futex word has changed since its owner read it
 bool asleep[PROCESSES];
@@ -210,6 +217,29 @@ inline wake_wanted() {
   fi
 }
 
+inline pass_on() {
+  if
+  :: atomic { standing_by != 0 -> mortal(); stander = standing_by; standing_by = 0 }
+     scan();
+     atomic {
+       if
+#ifdef STANDER_IS_TAKEN_FOR_THE_HEAD
+       :: true -> head_ticket = stander
+#else
+       :: true
+#endif
+       fi;
+       stander = (head_ticket == stander -> 1 : 0);
+       forget_scan()
+     }
+     if
+     :: stander == 1 -> stander = 0
+     :: else -> wake_head()
+     fi
+  :: standing_by == 0 -> wake_wanted()
+  fi
+}
+
 inline pass_over() {
   do
   :: atomic { mortal(); head_ticket = ticket[s];
@@ -238,7 +268,7 @@ inline pass_over() {
 }
 
 proctype process(byte me) provided (state[me] != stopped) {
-  byte mine, hint, head, head_ticket, s, i, rounds;
+  byte mine, hint, head, head_ticket, s, i, rounds, stander;
   bool ahead, blocked, free, open;
 
 idle:
@@ -352,7 +382,11 @@ take:
     fi
   }
 #ifndef WAKE_BEFORE_FREE
+#if STANDERS
+  pass_on();  // (L7)
+#else
   wake_wanted();  // (L3)
+#endif
 #endif
   goto idle;
 
@@ -364,6 +398,9 @@ wait:
     if
     :: !patient[me] -> goto give_up
     :: mine != 0 -> goto sleep
+#if STANDERS
+    :: mine != 0 && me < STANDERS -> goto stand_by
+#endif
     :: mine == 0 -> mortal(); tickets++; mine = tickets
     fi
   }
@@ -385,7 +422,25 @@ wait:
   goto look;
 #endif
 
+#if STANDERS
+stand_by:
+  atomic { mortal(); standing_by = mine }
+  atomic { mortal();
+    if
+    :: stale[me] || woken[me] -> goto look
+    :: true  // for long enough
+    fi
+  }
+#endif
 sleep:
+#if STANDERS && !defined(STANDS_BY_ASLEEP)
+  atomic { mortal();
+    if
+    :: standing_by == mine -> standing_by = 0
+    :: else
+    fi
+  }
+#endif
 #ifndef WANT_WITHOUT_SECOND_LOOK
   atomic { mortal(); wanted = true }
 #endif
@@ -436,7 +491,7 @@ given_up:
   atomic { waiting[me] = false; goto idle }
 
 gone:
-  atomic { mine = 0; forget_scan(); s = 0; rounds = 0; free = false; open = false }
+  atomic { mine = 0; forget_scan(); s = 0; rounds = 0; stander = 0; free = false; open = false }
 }
 
 // The lease of a stopped holder ends.

@@ -48,6 +48,7 @@ struct file_session::waiting {
   instant next_look = 0;      // as this look finds it
   instant next_question = 0;  // of whether to give up
   bool has_given_up = false;
+  bool has_stood_by = false;  // since it slept
   word seen;  // by it
 };
 
@@ -67,13 +68,17 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
   struct leaving {
     file_session& s;
     bool granted = false;
+    bool has_stood_by = false;
     ~leaving() {
       if (!s.line_.is_in()) return;
       s.line_.leave();
       reach(point::line_left);
       s.line_.hasten(now());
-      if (!granted && word(s.file_.get().header.word.load()).is_free())
+      if (granted) {
+        s.line_.have_got_it(has_stood_by);
+      } else if (word(s.file_.get().header.word.load()).is_free()) {
         s.line_.wake_head();  // (A4)
+      }
     }
   } place{*this};
 
@@ -96,6 +101,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     const outlook found = look(w, result);
     if (found == outlook::granted) {
       place.granted = true;
+      place.has_stood_by = w.has_stood_by;
       result.waited = between(begun, now());
       return result;
     }
@@ -109,10 +115,13 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       return std::nullopt;
     } else if (!line_.is_in()) {
       join(w.now, result);
+    } else if (const instant until = std::min({w.deadline, w.next_look, w.next_question});
+               !w.has_stood_by && line_.stand_by(w.seen, seen, w.now, until)) {
+      w.has_stood_by = true;
     } else if (line_.want(); file_.get().header.word.load() == w.seen.bits()) {
       reach(point::sleep_decided);
-      const bool is_quiet =
-          line_.sleep(seen, w.now, std::min({w.deadline, w.next_look, w.next_question}));
+      w.has_stood_by = false;
+      const bool is_quiet = line_.sleep(seen, w.now, until);
       reach(point::woken);
       if (gives_up_ && (!is_quiet || now() >= w.next_question)) {
         w.has_given_up = gives_up_();

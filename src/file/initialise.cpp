@@ -35,6 +35,7 @@ void write_state(header& h, std::uint32_t capacity, word first) noexcept {
   h.flags.store(0, std::memory_order_relaxed);
   h.last_to_join.store(0, std::memory_order_relaxed);
   h.wanted.store(0, std::memory_order_relaxed);
+  h.standing_by.store(0, std::memory_order_relaxed);
   h.moves.store(0, std::memory_order_relaxed);
   h.laziest.store(0, std::memory_order_relaxed);
   h.front.store(0, std::memory_order_relaxed);

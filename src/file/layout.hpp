@@ -13,7 +13,8 @@
 // Who writes what
 //   signature .. time_namespace   whoever initialises the file, alone (lockfile.cpp)
 //   word                          everyone, by the transitions in word.hpp
-//   last_to_join .. barge_until,  see line.hpp
+//   last_to_join .. granted_on,   see line.hpp
+//   tickets .. barge_until,
 //   moves, laziest, front
 //   capacity                      grows only, under the maintenance lock
 //   slot_hint                     anyone; only speeds up the search for a free slot
@@ -82,7 +83,10 @@ struct header {
   shared<std::uint64_t> word;          // file/word.hpp
   shared<std::uint64_t> last_to_join;  // a ticket; not 0: somebody may be in line
   shared<std::uint64_t> wanted;        // not 0: somebody in line may sleep, a release has to wake
-  shared<std::uint64_t> reserved_word[5];
+  shared<std::uint64_t> standing_by;   // ticket of who watches the word (line.hpp, L7)
+  shared<std::uint32_t> last_hold;     // ns: how long the last grant was held that ended beside a line
+  shared<std::uint32_t> granted_on;    // processor + 1 of the last grant after waiting
+  shared<std::uint64_t> reserved_word[3];
 
   shared<std::uint64_t> tickets;         // handed out so far
   shared<std::uint64_t> opened_counter;  // the word's counter when the lock opened, and

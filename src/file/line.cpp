@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "file/line.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -34,6 +36,23 @@ constexpr std::int64_t less_moves(instant t, std::uint64_t moves) {
 constexpr std::uint32_t slot_mask = (1U << 12) - 1;
 constexpr std::uint32_t mark(std::uint64_t ticket, std::uint32_t slot) {
   return static_cast<std::uint32_t>(ticket << 12) | (slot + 1);
+}
+
+bool is_worth_a_watch(const header& h) noexcept {
+  const instant hold = h.last_hold.load(std::memory_order_relaxed);
+  return hold >= shortest_watched && hold <= longest_watched;
+}
+
+/// Where we run, above 0; any one number where that is not told.
+std::uint32_t processor() noexcept { return static_cast<std::uint32_t>(::sched_getcpu()) + 1; }
+
+/// Lets the other thread of a processor go first for a moment.
+void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
 }
 
 constexpr std::uint64_t number(std::uint64_t ticket) { return ticket & ~dozing; }
@@ -172,9 +191,57 @@ instant line::next_look_at(std::uint32_t place, instant now) noexcept {
   return now + sleep;
 }
 
+void line::want() noexcept {
+  header& h = file_.get().header;
+  std::uint64_t ours = ticket_;
+  if (ours != 0 && h.standing_by.load() == ours) h.standing_by.compare_exchange_strong(ours, 0);
+  h.wanted.store(1);
+}
+
 void line::wake_wanted() noexcept {
   shared<std::uint64_t>& wanted = file_.get().header.wanted;
   if (wanted.load() != 0 && wanted.exchange(0) != 0) wake_head();
+}
+
+void line::pass_on() noexcept {
+  shared<std::uint64_t>& standing_by = file_.get().header.standing_by;
+  std::uint64_t stander = standing_by.load();
+  if (stander == 0 || !standing_by.compare_exchange_strong(stander, 0)) return wake_wanted();
+  reach(point::stander_relieved);
+  const scan_result r = scan();
+  if (r.head != stander) return wake_head();
+  if (r.next != 0) wake(file_.get().slots[r.next_slot]);
+}
+
+void line::note_hold(header& h, instant hold) noexcept {
+  constexpr instant most = std::numeric_limits<std::uint32_t>::max();
+  h.last_hold.store(static_cast<std::uint32_t>(std::min(hold, most)), std::memory_order_relaxed);
+}
+
+void line::have_got_it(bool has_stood_by) noexcept {
+  header& h = file_.get().header;
+  h.granted_on.store(processor(), std::memory_order_relaxed);
+  if (!has_stood_by && is_worth_a_watch(h)) wake_wanted();
+}
+
+bool line::stand_by(word held, std::uint32_t seen, instant now, instant until) noexcept {
+  header& h = file_.get().header;
+  const auto is_in_the_way = [&h] {
+    return h.granted_on.load(std::memory_order_relaxed) == processor();
+  };
+  if (seen_.place != 0 || !held.is_held() || is_in_the_way() ||
+      !is_worth_a_watch(h)) {
+    return false;
+  }
+  h.standing_by.store(ticket_);
+  reach(point::standing_by);
+  const slot& own = file_.own();
+  until = std::min(until, now + watch);
+  do {
+    for (int i = 0; i < 8 && h.word.load(std::memory_order_relaxed) == held.bits(); ++i) pause();
+  } while (h.word.load() == held.bits() && own.wake.load(std::memory_order_relaxed) == seen &&
+           !is_in_the_way() && lockbyfile::now() < until);
+  return true;
 }
 
 void line::note_opening(header& h, word open, instant now) noexcept {

@@ -73,7 +73,26 @@
 //        it comes before, or awakes. Until then one other may go first. A name that is wrong
 //        otherwise (the file was scribbled in) costs order, or a look of a waiter whose turn it is
 //        not.
+//   (L7) Where holds are short, the head stands by: it watches the word instead of sleeping, and
+//        takes the lock without being woken. It writes its ticket to `standing_by` first, and a
+//        release that finds one there clears it and wakes the one behind, so that the next
+//        head is awake by the next release; `wanted` stays as it is. If the ticket is not the
+//        head's (it has taken and left, or never was), that release wakes the head, wanted or not.
+//        No wake-up is lost by that: who stands by is awake, clears its ticket from
+//        `standing_by`, and goes to sleep by way of L3. If its ticket was read by a release
+//        before that, it finds the word changed after want(); if the word had not changed yet,
+//        the release loads `standing_by` after its write to the word, and does not find it.
+//        The first of a chain of heads that stand by has nobody who wakes it early, but the
+//        holder: who gets the lock without having stood by wakes its successor at once, if
+//        somebody is wanted, and so its release will not have to.
+//        To watch costs a processor for as long as the lock is held, so it is for short holds
+//        only, going by the last one that ended beside a line, and once between two sleeps;
+//        it ends after `watch`. A holder that is kept from running has held for too long for
+//        that when it releases, and then nobody stands by. Nor does the head where the holder
+//        runs (`granted_on`): it would be in its way. For very short holds newcomers that go
+//        first do better than a line that is awake.
 //
+// last_hold and granted_on are hints: what is wrong there costs a watch, or saves one.
 // last_to_join, laziest and barge_until are hints in one direction each: last_to_join other
 // than 0, or a `laziest` that is too large, costs a scan; barge_until is believed only up to
 // `barging` ahead of now. A newcomer may go before the line until barge_until, which a releaser
@@ -112,6 +131,14 @@ inline constexpr instant called = instant{1} << 63;
 /// Promise P7: how long the head has to wait before newcomers queue behind it.
 inline constexpr instant barging = milliseconds(1);
 
+/// Holds that the head watches (L7). To sleep and to be woken takes some 50 us here, and as much
+/// again until the next head is awake. A lock that is held for less is free again before it matters.
+inline constexpr instant shortest_watched = 1'000;
+inline constexpr instant longest_watched = 150'000;
+
+/// And how long it watches at the most.
+inline constexpr instant watch = 250'000;
+
 class line {
  public:
   explicit line(lockfile& file) noexcept : file_(file) {}
@@ -138,10 +165,21 @@ class line {
   /// When we have to look again, being at `place` now (L4).
   [[nodiscard]] instant next_look_at(std::uint32_t place, instant now) noexcept;
 
-  /// Says that a release has to wake somebody from now on (L3).
-  void want() noexcept { file_.get().header.wanted.store(1); }
+  /// Says that a release has to wake somebody from now on (L3), us if we are the head (L7).
+  void want() noexcept;
   /// Wakes the head, if anybody is wanted.
   void wake_wanted() noexcept;
+  /// The same after a release, or calls the next one if the head stands by (L7).
+  void pass_on() noexcept;
+
+  /// Notes how long a grant was held, by who is about to free the lock.
+  static void note_hold(header& h, instant hold) noexcept;
+  /// Notes where the holder runs, and wakes the new head to stand by if nobody else will. By who
+  /// has left the line with the lock.
+  void have_got_it(bool has_stood_by) noexcept;
+  /// Watches the word for as long as it is `held`, until woken after `seen` was read from the
+  /// own slot's `wake`, or `until`, or for `watch`. False at once if it would not pay (L7).
+  bool stand_by(word held, std::uint32_t seen, instant now, instant until) noexcept;
 
   /// Says since when the lock is open, to whoever finds it so. By whoever is about to free
   /// it, before the word becomes `open`, and by whoever finds it open first.

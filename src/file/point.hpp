@@ -34,6 +34,8 @@ namespace lockbyfile::file {
   X(ticket_drawn)     /* nobody can see it */                                         \
   X(ticket_published) /* the hint does not say that there is a line */                \
   X(line_joined)      /* and not looked again */                                      \
+  X(standing_by)      /* and watches the word from now on */                          \
+  X(stander_relieved) /* by a release; whoever is to be woken sleeps */               \
   X(sleep_decided)    /* by a look that may be old by now */                          \
   X(woken)            /* and not looked yet */                                        \
   X(head_chosen)      /* to be woken; its futex word is as it was */                  \

@@ -247,14 +247,17 @@ bool file_session::free_and_wake() noexcept {
   if (!h.word.compare_exchange_strong(expected, freed.bits())) return false;
   reach(point::word_freed);
 #ifndef LOCKBYFILE_BROKEN_WAKE  // on purpose, to be found: torture/CMakeLists.txt
-  if (h.last_to_join.load() != 0) line_.wake_wanted();  // (L3)
+  if (h.last_to_join.load() != 0) line_.pass_on();  // (L3)
 #endif
   return true;
 }
 
 [[gnu::noinline]] void file_session::note_release(word held) noexcept {
   header& h = file_.get().header;
-  if (h.word.load() == held.bits()) line::note_opening(h, held.freed(), now());
+  if (h.word.load() != held.bits()) return;
+  const instant freed_at = now();
+  line::note_opening(h, held.freed(), freed_at);
+  line::note_hold(h, freed_at - file_.own().since.load(std::memory_order_relaxed));
 }
 
 bool file_session::holds() const noexcept {

@@ -6,6 +6,7 @@
 //
 // Outside it, on purpose (tests/unit/seam_test.cpp finds whatever else is):
 //   getpid, geteuid             cannot fail, and are only shown
+//   sched_getcpu                is a hint, and reads memory where the C library has rseq
 //   sigaction, signal, raise    handling SIGBUS (file/attachment.cpp): fail only for signals
 //                               that do not exist
 //   mmap, madvise, munmap       of process_epoch.cpp, for a page that no lock is in; it has a

@@ -70,6 +70,22 @@ class CrashAt : public LockTest, public ::testing::WithParamInterface<named_poin
     EXPECT_EQ(victim->release(), std::error_code());
   }
 
+  void stands_by_for_its_turn() {
+    { const named_lock made(name()); }
+    mapped_lockfile(name())->header.last_hold = 10'000;
+    waits_for_its_turn();
+  }
+
+  void passes_the_lock_on_to_one_that_stands_by() {
+    open();
+    ASSERT_TRUE(noted(victim->acquire(0ns)));
+    wait_in_line(other());
+    wait_in_line(other());
+    const mapped_lockfile file(name());
+    file->header.standing_by = file.slot_of(waiting.front()->pid()).ticket.load();
+    EXPECT_EQ(victim->release(), std::error_code());
+  }
+
   void goes_past_a_stopped_head() {
     lock_process& holder = other();
     ASSERT_TRUE(noted(holder.acquire(0ns)));
@@ -218,6 +234,9 @@ const CrashAt::chapter CrashAt::chapters[] = {
     {"takes, renews and releases", &CrashAt::takes_renews_and_releases},
     {"waits for its turn", &CrashAt::waits_for_its_turn},
     {"passes the lock on", &CrashAt::passes_the_lock_on},
+    {"stands by for its turn", &CrashAt::stands_by_for_its_turn},
+    {"passes the lock on to one that stands by",
+     &CrashAt::passes_the_lock_on_to_one_that_stands_by},
     {"goes past a stopped head", &CrashAt::goes_past_a_stopped_head},
     {"takes over from a dead holder", &CrashAt::takes_over_from_a_dead_holder},
     {"breaks the lock", &CrashAt::breaks_the_lock},

@@ -3,6 +3,7 @@
 // Orders of events that would otherwise need luck: a process is stopped between two steps
 // of the protocol, the others do their worst, and it goes on.
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
@@ -254,6 +255,7 @@ TEST_P(ScheduleOfWaiting, NoReleaseIsMissedOnTheWayToSleep) {  // P6, L3, A2
   lock_process holder(name());
   staged_process waiter(name());
   ASSERT_TRUE(holder.acquire(0ns));
+  mapped_lockfile(name())->header.last_hold = 10'000;  // or it would not stand by
   waiter.stop_at(GetParam().value);
   waiter.begin_acquire(forever);
   waiter.await_stop();
@@ -270,6 +272,7 @@ TEST_P(ScheduleOfWaiting, OneThatIsStoppedThereDoesNotBlockTheRest) {  // P6, TO
   staged_process waiter(name());
   lock_process next(name());
   ASSERT_TRUE(holder.acquire(0ns));
+  mapped_lockfile(name())->header.last_hold = 10'000;
   waiter.stop_at(GetParam().value);
   waiter.begin_acquire(forever);
   waiter.await_stop();
@@ -291,8 +294,136 @@ TEST_P(ScheduleOfWaiting, OneThatIsStoppedThereDoesNotBlockTheRest) {  // P6, TO
 INSTANTIATE_TEST_SUITE_P(OnTheWayToSleep, ScheduleOfWaiting,
                          ::testing::Values(named(point::ticket_drawn),
                                            named(point::ticket_published),
-                                           named(point::line_joined), named(point::sleep_decided)),
+                                           named(point::line_joined), named(point::standing_by),
+                                           named(point::sleep_decided)),
                          [](const auto& p) { return p.param.name; });
+
+/// A head that has found the lock held for short times lately.
+class ScheduleOfStandingBy : public LockTest {
+ public:
+  ScheduleOfStandingBy() {
+    EXPECT_TRUE(holder.acquire(0ns));
+    file->header.last_hold = 10'000;
+  }
+
+  [[nodiscard]] file::slot& slot_of(const lock_process& p) const { return file.slot_of(p.pid()); }
+  void let_it_stand_by() {
+    head.stop_at(point::standing_by);
+    head.begin_acquire(forever);
+    head.await_stop();
+  }
+  void let_it_sleep() {
+    head.stop_at(point::standing_by);
+    queue(head);
+    if (!eventually([&] { return slot_of(head).next_look > now(); }))
+      FAIL() << "it does not go to sleep";
+  }
+
+  lock_process holder{name()};
+  staged_process head{name()};
+  lock_process second{name()};
+  const mapped_lockfile file{name()};
+};
+
+TEST_F(ScheduleOfStandingBy, TakesTheLockWithoutBeingWoken) {
+  let_it_stand_by();
+  ASSERT_EQ(holder.release(), std::error_code());
+  EXPECT_EQ(slot_of(head).wake, 0U);
+  head.go_on();
+  EXPECT_TRUE(head.end_acquire());
+}
+
+TEST_F(ScheduleOfStandingBy, IsFollowedByTheNextWhichTheReleaseWakes) {
+  let_it_stand_by();
+  queue(second);
+  const auto woken = slot_of(second).wake.load();
+  ASSERT_EQ(holder.release(), std::error_code());
+  EXPECT_GT(slot_of(second).wake, woken);
+  head.go_on();
+  serve({&head, &second});
+}
+
+TEST_F(ScheduleOfStandingBy, EndsInASleepFromWhichTheReleaseWakes) {  // P6, L7
+  let_it_stand_by();
+  head.stop_at(point::sleep_decided);
+  head.go_on();
+  head.await_stop();
+  ASSERT_EQ(holder.release(), std::error_code());
+  EXPECT_EQ(slot_of(head).wake, 1U);
+  head.go_on();
+  EXPECT_TRUE(head.end_acquire());
+}
+
+TEST_F(ScheduleOfStandingBy, ByOneThatIsNotTheHeadDoesNotLeaveTheHeadAsleep) {  // P6, L7
+  file->header.last_hold = 0;
+  let_it_sleep();
+  file->header.standing_by = slot_of(head).ticket + 1;
+  file->header.wanted = 0;
+  const auto woken = slot_of(head).wake.load();
+  ASSERT_EQ(holder.release(), std::error_code());
+  EXPECT_GT(slot_of(head).wake, woken);
+  EXPECT_TRUE(head.end_acquire());
+}
+
+TEST_F(ScheduleOfStandingBy, BeginsWithASuccessorThatTheHolderWakes) {
+  file->header.last_hold = 0;
+  let_it_sleep();
+  queue(second);
+  head.stop_at(point::line_left);
+  ASSERT_EQ(holder.release(), std::error_code());
+  head.await_stop();  // it has the lock
+  file->header.last_hold = 10'000;
+  const auto woken = slot_of(second).wake.load();
+  head.go_on();
+  ASSERT_TRUE(head.end_acquire());
+  EXPECT_GT(slot_of(second).wake, woken);
+  EXPECT_EQ(head.release(), std::error_code());
+  EXPECT_TRUE(second.end_acquire());
+}
+
+TEST_F(ScheduleOfStandingBy, DoesNotLast) {
+  let_it_stand_by();
+  head.go_on();
+  EXPECT_TRUE(eventually([&] { return slot_of(head).next_look > now(); })) << "it watches for ever";
+  EXPECT_EQ(file->header.standing_by, 0U);
+}
+
+TEST_F(ScheduleOfStandingBy, IsNotForLocksThatAreHeldForLong) {
+  file->header.last_hold = 1'000'000;
+  let_it_sleep();
+  EXPECT_FALSE(head.was_struck());
+}
+
+TEST_F(ScheduleOfStandingBy, IsNotForLocksThatAreHeldForVeryShortTimes) {  // newcomers go first
+  file->header.last_hold = 100;
+  let_it_sleep();
+  EXPECT_FALSE(head.was_struck());
+}
+
+TEST_F(ScheduleOfStandingBy, IsNotDoneInTheWayOfTheHolder) {
+  const int processor = ::sched_getcpu();
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(processor, &only);
+  ASSERT_EQ(::sched_setaffinity(static_cast<pid_t>(head.pid()), sizeof only, &only), 0);
+  file->header.granted_on = static_cast<std::uint32_t>(processor) + 1;
+  let_it_sleep();
+  EXPECT_FALSE(head.was_struck());
+}
+
+TEST_F(ScheduleOfStandingBy, GoesByTheLastHoldBesideALine) {
+  file->header.last_hold = 0;
+  let_it_sleep();
+  std::this_thread::sleep_for(5ms);
+  const auto released = steady_now();
+  ASSERT_EQ(holder.release(), std::error_code());
+  EXPECT_GE(file->header.last_hold, 5'000'000U);
+  ASSERT_TRUE(head.end_acquire());
+  queue(second);
+  ASSERT_EQ(head.release(), std::error_code());
+  EXPECT_LE(std::chrono::nanoseconds(file->header.last_hold), steady_now() - released);
+  EXPECT_TRUE(second.end_acquire());
+}
 
 using ScheduleOfALine = LockTest;
 

@@ -42,7 +42,8 @@ using places = std::map<std::string, place>;
 places header_fields() {
   return {FIELD(header, signature),      FIELD(header, format),         FIELD(header, flags),
           FIELD(header, boot_id),        FIELD(header, time_namespace), FIELD(header, word),
-          FIELD(header, last_to_join),   FIELD(header, wanted),         FIELD(header, tickets),
+          FIELD(header, last_to_join),   FIELD(header, wanted),         FIELD(header, standing_by),
+          FIELD(header, last_hold),      FIELD(header, granted_on),     FIELD(header, tickets),
           FIELD(header, opened_counter), FIELD(header, opened_at),      FIELD(header, barge_until),
           FIELD(header, capacity),       FIELD(header, slot_hint),      FIELD(header, moves),
           FIELD(header, laziest),        FIELD(header, front)};
@@ -98,6 +99,9 @@ TEST(Layout, OffsetsAreThoseOfFormat1) {
                                      {"word", {128, 8}},
                                      {"last_to_join", {136, 8}},
                                      {"wanted", {144, 8}},
+                                     {"standing_by", {152, 8}},
+                                     {"last_hold", {160, 4}},
+                                     {"granted_on", {164, 4}},
                                      {"tickets", {192, 8}},
                                      {"opened_counter", {200, 8}},
                                      {"opened_at", {208, 8}},
