@@ -49,7 +49,7 @@ struct file_session::waiting {
   instant next_question = 0;  // of whether to give up
   bool has_given_up = false;
   bool has_stood_by = false;  // since it slept
-  word seen;  // by it
+  word seen;                  // by it
 };
 
 std::optional<grant> file_session::acquire_slowly(instant deadline, const std::stop_token& stop,

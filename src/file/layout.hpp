@@ -84,8 +84,8 @@ struct header {
   shared<std::uint64_t> last_to_join;  // a ticket; not 0: somebody may be in line
   shared<std::uint64_t> wanted;        // not 0: somebody in line may sleep, a release has to wake
   shared<std::uint64_t> standing_by;   // ticket of who watches the word (line.hpp, L7)
-  shared<std::uint32_t> last_hold;     // ns: how long the last grant was held that ended beside a line
-  shared<std::uint32_t> granted_on;    // processor + 1 of the last grant after waiting
+  shared<std::uint32_t> usual_hold;  // ns, of the last grants that ended beside a line (note_hold)
+  shared<std::uint32_t> granted_on;  // processor + 1 of the last grant after waiting
   shared<std::uint64_t> reserved_word[3];
 
   shared<std::uint64_t> tickets;         // handed out so far

@@ -38,8 +38,12 @@ constexpr std::uint32_t mark(std::uint64_t ticket, std::uint32_t slot) {
   return static_cast<std::uint32_t>(ticket << 12) | (slot + 1);
 }
 
+// A longer hold counts as one of this length: one among short ones changes nothing, two in a row
+// do.
+constexpr instant too_long = 2 * longest_watched;
+
 bool is_worth_a_watch(const header& h) noexcept {
-  const instant hold = h.last_hold.load(std::memory_order_relaxed);
+  const instant hold = h.usual_hold.load(std::memory_order_relaxed);
   return hold >= shortest_watched && hold <= longest_watched;
 }
 
@@ -214,8 +218,11 @@ void line::pass_on() noexcept {
 }
 
 void line::note_hold(header& h, instant hold) noexcept {
-  constexpr instant most = std::numeric_limits<std::uint32_t>::max();
-  h.last_hold.store(static_cast<std::uint32_t>(std::min(hold, most)), std::memory_order_relaxed);
+  if (hold >= shortest_watched) {
+    hold =
+        (3 * instant{h.usual_hold.load(std::memory_order_relaxed)} + std::min(hold, too_long)) / 4;
+  }
+  h.usual_hold.store(static_cast<std::uint32_t>(hold), std::memory_order_relaxed);
 }
 
 void line::have_got_it(bool has_stood_by) noexcept {
@@ -229,8 +236,7 @@ bool line::stand_by(word held, std::uint32_t seen, instant now, instant until) n
   const auto is_in_the_way = [&h] {
     return h.granted_on.load(std::memory_order_relaxed) == processor();
   };
-  if (seen_.place != 0 || !held.is_held() || is_in_the_way() ||
-      !is_worth_a_watch(h)) {
+  if (seen_.place != 0 || !held.is_held() || is_in_the_way() || !is_worth_a_watch(h)) {
     return false;
   }
   h.standing_by.store(ticket_);

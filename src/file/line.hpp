@@ -86,13 +86,12 @@
 //        holder: who gets the lock without having stood by wakes its successor at once, if
 //        somebody is wanted, and so its release will not have to.
 //        To watch costs a processor for as long as the lock is held, so it is for short holds
-//        only, going by the last one that ended beside a line, and once between two sleeps;
-//        it ends after `watch`. A holder that is kept from running has held for too long for
-//        that when it releases, and then nobody stands by. Nor does the head where the holder
-//        runs (`granted_on`): it would be in its way. For very short holds newcomers that go
-//        first do better than a line that is awake.
+//        only, going by the last ones that ended beside a line, and once between two sleeps;
+//        it ends after `watch`. Where holders are kept from running, holds are long, and nobody
+//        stands by. Nor does the head where the holder runs (`granted_on`): it would be in its
+//        way. For very short holds newcomers that go first do better than a line that is awake.
 //
-// last_hold and granted_on are hints: what is wrong there costs a watch, or saves one.
+// usual_hold and granted_on are hints: what is wrong there costs a watch, or saves one.
 // last_to_join, laziest and barge_until are hints in one direction each: last_to_join other
 // than 0, or a `laziest` that is too large, costs a scan; barge_until is believed only up to
 // `barging` ahead of now. A newcomer may go before the line until barge_until, which a releaser
@@ -132,7 +131,8 @@ inline constexpr instant called = instant{1} << 63;
 inline constexpr instant barging = milliseconds(1);
 
 /// Holds that the head watches (L7). To sleep and to be woken takes some 50 us here, and as much
-/// again until the next head is awake. A lock that is held for less is free again before it matters.
+/// again until the next head is awake. A lock that is held for less is free again before it
+/// matters.
 inline constexpr instant shortest_watched = 1'000;
 inline constexpr instant longest_watched = 150'000;
 
@@ -172,7 +172,7 @@ class line {
   /// The same after a release, or calls the next one if the head stands by (L7).
   void pass_on() noexcept;
 
-  /// Notes how long a grant was held, by who is about to free the lock.
+  /// Notes how long a grant was held, for `usual_hold`. By who is about to free the lock.
   static void note_hold(header& h, instant hold) noexcept;
   /// Notes where the holder runs, and wakes the new head to stand by if nobody else will. By who
   /// has left the line with the lock.

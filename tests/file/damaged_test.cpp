@@ -99,7 +99,7 @@ const damage damages[] = {
               h.barge_until.store(~std::uint64_t{0});
               h.wanted.store(~std::uint64_t{0});
               h.standing_by.store(~std::uint64_t{0});
-              h.last_hold.store(~std::uint32_t{0});
+              h.usual_hold.store(~std::uint32_t{0});
               h.granted_on.store(~std::uint32_t{0});
               h.moves.store(~std::uint64_t{0});
               h.laziest.store(~std::int64_t{0});

@@ -83,7 +83,7 @@ const vandalism of_the_line = [](file::image& f, std::mt19937_64& random) {
     case 13: return scribble(h.laziest, random);
     case 14: return scribble(h.front, random);
     case 15: return scribble(h.standing_by, random);
-    case 16: return h.last_hold.store(static_cast<std::uint32_t>(pick(random, 0, 1'000'000)));
+    case 16: return h.usual_hold.store(static_cast<std::uint32_t>(pick(random, 0, 1'000'000)));
     default: return scribble(any_slot(f, random).token, random);
   }
 };

@@ -72,7 +72,7 @@ class CrashAt : public LockTest, public ::testing::WithParamInterface<named_poin
 
   void stands_by_for_its_turn() {
     { const named_lock made(name()); }
-    mapped_lockfile(name())->header.last_hold = 10'000;
+    mapped_lockfile(name())->header.usual_hold = 10'000;
     waits_for_its_turn();
   }
 

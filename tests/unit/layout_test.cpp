@@ -43,7 +43,7 @@ places header_fields() {
   return {FIELD(header, signature),      FIELD(header, format),         FIELD(header, flags),
           FIELD(header, boot_id),        FIELD(header, time_namespace), FIELD(header, word),
           FIELD(header, last_to_join),   FIELD(header, wanted),         FIELD(header, standing_by),
-          FIELD(header, last_hold),      FIELD(header, granted_on),     FIELD(header, tickets),
+          FIELD(header, usual_hold),     FIELD(header, granted_on),     FIELD(header, tickets),
           FIELD(header, opened_counter), FIELD(header, opened_at),      FIELD(header, barge_until),
           FIELD(header, capacity),       FIELD(header, slot_hint),      FIELD(header, moves),
           FIELD(header, laziest),        FIELD(header, front)};
@@ -91,26 +91,15 @@ TEST(Layout, OffsetsAreThoseOfTheDocumentation) {
 
 TEST(Layout, OffsetsAreThoseOfFormat1) {
   static_assert(format_version == 1, "then this test is of another format");
-  EXPECT_EQ(header_fields(), (places{{"signature", {0, 64}},
-                                     {"format", {64, 4}},
-                                     {"flags", {68, 4}},
-                                     {"boot_id", {72, 16}},
-                                     {"time_namespace", {88, 8}},
-                                     {"word", {128, 8}},
-                                     {"last_to_join", {136, 8}},
-                                     {"wanted", {144, 8}},
-                                     {"standing_by", {152, 8}},
-                                     {"last_hold", {160, 4}},
-                                     {"granted_on", {164, 4}},
-                                     {"tickets", {192, 8}},
-                                     {"opened_counter", {200, 8}},
-                                     {"opened_at", {208, 8}},
-                                     {"barge_until", {216, 8}},
-                                     {"capacity", {224, 4}},
-                                     {"slot_hint", {228, 4}},
-                                     {"moves", {232, 8}},
-                                     {"laziest", {240, 8}},
-                                     {"front", {248, 8}}}));
+  EXPECT_EQ(
+      header_fields(),
+      (places{{"signature", {0, 64}},       {"format", {64, 4}},         {"flags", {68, 4}},
+              {"boot_id", {72, 16}},        {"time_namespace", {88, 8}}, {"word", {128, 8}},
+              {"last_to_join", {136, 8}},   {"wanted", {144, 8}},        {"standing_by", {152, 8}},
+              {"usual_hold", {160, 4}},     {"granted_on", {164, 4}},    {"tickets", {192, 8}},
+              {"opened_counter", {200, 8}}, {"opened_at", {208, 8}},     {"barge_until", {216, 8}},
+              {"capacity", {224, 4}},       {"slot_hint", {228, 4}},     {"moves", {232, 8}},
+              {"laziest", {240, 8}},        {"front", {248, 8}}}));
   EXPECT_EQ(slot_fields(), (places{{"lease_deadline", {0, 8}},
                                    {"token", {8, 8}},
                                    {"since", {16, 8}},
