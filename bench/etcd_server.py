@@ -77,7 +77,7 @@ class Server:
         end = time.monotonic() + SECONDS_TO_START
         while not self.is_healthy():
             if self.process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"bench: etcd does not start\n{self.log.read_text()[-2000:]}")
+                raise SystemExit(f"etcd does not start\n{self.log.read_text()[-2000:]}")
             time.sleep(0.05)
 
     def is_healthy(self) -> bool:

@@ -15,8 +15,9 @@ A page has a scratch directory of its own, in which its blocks run one after the
 
 Any other block, and any that cannot be run, needs a comment right before it that says why:
 `<!-- not run: REASON -->`. Python that is not run must still be Python. What a page takes for given
-is made by a comment, too: `<!-- first: SHELL TEXT -->` runs before the next block. Code that is only indented
-is refused. Where a page says /run/lock or /srv, a folder of the scratch directory is meant.
+is made by a comment, too: `<!-- first: SHELL TEXT -->` runs before the next block. `<!-- if: SHELL TEXT -->`: it
+is run where that succeeds, and else it is told that it was not. `<!-- etcd -->`: the same where there is an etcd, which
+is started for the page and stands for host1, host2 and host3. Code that is only indented is refused. Where a page says /run/lock or /srv, a folder of the scratch directory is meant.
 
 In a man page the commands of its .Dl must be taken by the command (stubs stand for the jobs), and the
 programs of lockbyfile(3) are run.
@@ -37,6 +38,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(SOURCE / "bench"))
+import etcd_server
+
 LOCKBYFILE = Path(os.environ["LOCKBYFILE"]).resolve()
 SECONDS = 100  # for a block
 
@@ -52,33 +56,35 @@ class Block:
     line: int
     reason: str = ""  # for not being run
     first: str = ""
+    condition: str = ""
+    of_etcd: bool = False
 
 
 def blocks_of(page: str) -> list[Block]:
     """The fenced blocks. Wrong, if there is code that is not fenced."""
     found: list[Block] = []
     fence: re.Match[str] | None = None
-    reason = first = ""
+    said: dict[str, str] = {}
     after_blank = True
     start = 0
     lines = page.split("\n")
-    comment = re.compile(r"^<!-- (not run|first): (.*) -->$")
+    comment = re.compile(r"^<!-- (?:(not run|first|if): (.*)|(etcd)) -->$")
     for number, line in enumerate(lines, 1):
         if fence is not None:
             if line == fence[1] + "```":
                 text = "\n".join(each.removeprefix(fence[1]) for each in lines[start : number - 1]) + "\n"
-                found.append(Block(fence[2], text, start, reason, first))
-                fence, reason, first = None, "", ""
+                block = Block(fence[2], text, start)
+                block.reason, block.first = said.get("not run", ""), said.get("first", "")
+                block.condition, block.of_etcd = said.get("if", ""), "etcd" in said
+                found.append(block)
+                fence, said = None, {}
         elif match := re.match(r"^( *)```(\S*)", line):
             fence, start = match, number
         elif match := comment.match(line):
-            if match[1] == "first":
-                first = match[2]
-            else:
-                reason = match[2]
+            said[match[1] or match[3]] = match[2] or ""
         elif line.startswith("    ") and line.strip() and after_blank:
             raise Wrong(f"line {number} is a code block without a fence, or too far to the right")
-        elif line.strip() and (reason or first):
+        elif line.strip() and said:
             raise Wrong(f"line {number}: no block follows the comment before it")
         after_blank = not line.strip() or (after_blank and line.startswith("    "))
     if fence is not None:
@@ -96,9 +102,12 @@ class Runner:
         for folder in (self.here, self.bin, os.path.join(scratch, "run/lock"), os.path.join(scratch, "srv")):
             os.makedirs(folder)
         self.programs = 0
+        self.etcd: etcd_server.Server | None = None
         self.sessions: list[int] = []
 
     def end_what_is_left(self) -> None:
+        if self.etcd:
+            self.etcd.stop()
         for session in self.sessions:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(session, signal.SIGKILL)
@@ -140,7 +149,21 @@ class Runner:
             raise Wrong(f"{what} ended with {code}:\n{output}")
         return output
 
+    def with_an_etcd(self, text: str) -> str:
+        """The text with our server for its hosts."""
+        self.etcd = self.etcd or etcd_server.Server(Path(self.scratch))
+        host = r"host[123](?::2379)?"
+        return re.sub(rf"{host}(?:,{host})*", self.etcd.endpoint, text)
+
     def block(self, block: Block) -> None:
+        missing = etcd_server.missing() if block.of_etcd else ""
+        if block.condition and self.shell(block.condition)[0] != 0:
+            missing = "not so: " + block.condition
+        if missing:
+            print(f"not run: {missing}", flush=True)
+            return
+        if block.of_etcd:
+            block.text = self.with_an_etcd(block.text)
         if block.first:
             self.must(self.shell("set -e\n" + block.first), "what comes first")
         if block.reason:

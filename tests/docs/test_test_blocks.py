@@ -33,6 +33,7 @@ class Pages(unittest.TestCase):
             "```cpp\nint main() { return 1; }\n```\n",
             "```cpp\nint main( { }\n```\n",
             "<!-- first: false -->\n```sh\ntrue\n```\n",
+            "<!-- if: true -->\n```sh\nfalse\n```\n",
         ):
             with self.subTest(page), self.assertRaises(Wrong):
                 play(page)
@@ -44,6 +45,7 @@ class Pages(unittest.TestCase):
             "<!-- not run: why -->\n```sql\nSELECT 1;\n```\n",
             "```console\n$ echo a\na\n$ echo b; echo c\nb\n...\n```\n",
             "- a list\n  ```sh\n  true\n  ```\n",
+            "<!-- if: false -->\n```sh\nfalse\n```\n",
             "<!-- first: touch made -->\n```sh\ntest -f made\n```\n",
             "```python\nimport lockbyfile\n```\n",
             "```cpp\n#include <lockbyfile/lockbyfile.hpp>\nint main() { lockbyfile::named_lock(\"a\").lock(); }\n```\n",

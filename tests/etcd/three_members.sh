@@ -51,5 +51,6 @@ kill -9 "$1"
 lockbyfile run -w 30 "etcd://$servers/jobs/nightly" -- echo "held without one"
 kill -9 "$2"
 code=0
-timeout 60 lockbyfile run -w 5 "etcd://$servers/jobs/nightly" -- echo "held without two" || code=$?
+timeout 60 lockbyfile run -w 5 "etcd://$servers/jobs/nightly" -- echo "held without two" 2>error || code=$?
 [ "$code" = 69 ] || { echo "without two members it ends with $code, not with 69"; exit 1; }
+grep -q 'half of its members may be down' error || { echo "it says"; cat error; exit 1; }
