@@ -115,6 +115,7 @@ grpc::Status client::exchange(const char* method, const std::string& request, st
   const std::size_t first = current_.load();
   bool has_authenticated = false;
   grpc::Status status;
+  grpc::Status told;  // of those that could not serve us
   if (!who_.user.empty()) {
     std::unique_lock guard(mutex_);
     const bool has_token = needs_none_ || !token_.empty();
@@ -138,11 +139,12 @@ grpc::Status client::exchange(const char* method, const std::string& request, st
       current_.store(endpoint);
       return status;
     }
+    told = more_telling(std::move(told), std::move(status));
     if (now() >= deadline) break;
     ++i;
   }
   move_on();
-  return status;
+  return told;
 }
 
 grpc::Status client::authenticate(instant deadline) {

@@ -29,6 +29,13 @@ bool is_about_members(const grpc::Status& status) {
           says(status, "proposal dropped") || says(status, "raft: stopped"));
 }
 
+bool is_without_leader(const grpc::Status& status) {
+  return is_about_members(status) ||
+         (status.error_code() == StatusCode::UNAVAILABLE &&
+          (says(status, "no leader") || says(status, "request timed out") ||
+           says(status, "leader changed")));
+}
+
 struct meaning {
   std::error_code code;
   std::string text;
@@ -36,16 +43,12 @@ struct meaning {
 
 meaning meaning_of(const grpc::Status& status, const address& where) {
   const std::string words = " (" + status.error_message() + ")";
-  if (is_about_members(status))
+  if (is_without_leader(status))
     return {errc::unreachable, "etcd has no leader now: half of its members may be down" + words};
   switch (status.error_code()) {
     case StatusCode::UNAVAILABLE:
       if (where.tls && is_about_certificates(status))
         return {system(EACCES), "the certificates do not fit" + words};
-      if (says(status, "no leader") || says(status, "request timed out") ||
-          says(status, "leader changed"))
-        return {errc::unreachable,
-                "etcd has no leader now: half of its members may be down" + words};
       if (where.tls && (says(status, "Socket closed") || says(status, "reset") ||
                         says(status, "Endpoint read failed")))
         return {system(EACCES),
@@ -94,6 +97,12 @@ bool is_transient(const grpc::Status& status) {
     case StatusCode::RESOURCE_EXHAUSTED: return says(status, "too many requests");
     default: return is_about_members(status);
   }
+}
+
+grpc::Status more_telling(grpc::Status one, grpc::Status next) {
+  const bool is_nobody_there = next.error_code() == StatusCode::UNAVAILABLE &&
+                               !is_without_leader(next) && !is_about_certificates(next);
+  return is_nobody_there && !one.ok() ? std::move(one) : std::move(next);
 }
 
 bool wants_authentication(const grpc::Status& status) {

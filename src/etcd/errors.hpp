@@ -24,6 +24,9 @@ inline constexpr const char* wrong_cluster_text = "the endpoints belong to diffe
 
 /// May go away by itself: worth another endpoint, or another try.
 bool is_transient(const grpc::Status& status);
+/// What to tell where two endpoints failed: not that nobody is at the next one, if the one before
+/// said more.
+grpc::Status more_telling(grpc::Status one, grpc::Status next);
 /// The token has expired, or was never asked for.
 bool wants_authentication(const grpc::Status& status);
 /// Users and passwords are not switched on there: everybody may do everything.
