@@ -49,6 +49,7 @@ struct file_session::waiting {
   instant next_question = 0;  // of whether to give up
   bool has_given_up = false;
   bool has_stood_by = false;  // since it slept
+  word watched;               // then
   word seen;                  // by it
 };
 
@@ -116,8 +117,10 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     } else if (!line_.is_in()) {
       join(w.now, result);
     } else if (const instant until = std::min({w.deadline, w.next_look, w.next_question});
-               !w.has_stood_by && line_.stand_by(w.seen, seen, w.now, until)) {
+               !w.has_stood_by && w.seen != w.watched &&
+               line_.stand_by(w.seen, seen, w.now, until)) {
       w.has_stood_by = true;
+      w.watched = w.seen;
     } else if (line_.want(); file_.get().header.word.load() == w.seen.bits()) {
       reach(point::sleep_decided);
       w.has_stood_by = false;

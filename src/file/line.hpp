@@ -86,10 +86,11 @@
 //        holder: who gets the lock without having stood by wakes its successor at once, if
 //        somebody is wanted, and so its release will not have to.
 //        To watch costs a processor for as long as the lock is held, so it is for short holds
-//        only, going by the last ones that ended beside a line, and once between two sleeps;
-//        it ends after `watch`. Where holders are kept from running, holds are long, and nobody
-//        stands by. Nor does the head where the holder runs (`granted_on`): it would be in its
-//        way. For very short holds newcomers that go first do better than a line that is awake.
+//        only, going by the last ones that ended beside a line; it ends after `watch`, and is
+//        done once between two sleeps, and once for each word. Where holders are kept from
+//        running, holds are long, and nobody stands by. Nor does the head where the holder runs
+//        (`granted_on`): it would be in its way. For very short holds newcomers that go first
+//        do better than a line that is awake.
 //
 // usual_hold and granted_on are hints: what is wrong there costs a watch, or saves one.
 // last_to_join, laziest and barge_until are hints in one direction each: last_to_join other

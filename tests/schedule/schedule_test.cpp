@@ -388,6 +388,20 @@ TEST_F(ScheduleOfStandingBy, DoesNotLast) {
   EXPECT_EQ(file->header.standing_by, 0U);
 }
 
+TEST_F(ScheduleOfStandingBy,
+       IsDoneOnceForEachGrant) {  // or a long one would cost 5 % of a processor
+  let_it_stand_by();
+  head.stop_at(point::standing_by);
+  head.go_on();
+  instant last = 0;
+  for (int looks = 0; looks < 4; ++looks) {
+    if (!eventually([&] { return slot_of(head).next_look > std::max(now(), last); }))
+      FAIL() << "it does not look and sleep";
+    last = slot_of(head).next_look;
+  }
+  EXPECT_FALSE(head.was_struck());
+}
+
 TEST_F(ScheduleOfStandingBy, IsNotForLocksThatAreHeldForLong) {
   file->header.usual_hold = 1'000'000;
   let_it_sleep();
