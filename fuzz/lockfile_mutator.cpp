@@ -28,15 +28,17 @@ struct field {
 };
 
 constexpr field of_header[] = {
-    {offsetof(header, format), 4},    {offsetof(header, flags), 4},
-    {offsetof(header, boot_id), 8},   {offsetof(header, time_namespace), 8},
-    {offsetof(header, word), 8},      {offsetof(header, word), 8},
-    {offsetof(header, word), 2},      {offsetof(header, last_to_join), 8},
-    {offsetof(header, tickets), 8},   {offsetof(header, opened_counter), 8},
-    {offsetof(header, opened_at), 8}, {offsetof(header, barge_until), 8},
-    {offsetof(header, capacity), 4},  {offsetof(header, slot_hint), 4},
-    {offsetof(header, wanted), 8},    {offsetof(header, moves), 8},
-    {offsetof(header, laziest), 8},   {offsetof(header, front), 8},
+    {offsetof(header, format), 4},      {offsetof(header, flags), 4},
+    {offsetof(header, boot_id), 8},     {offsetof(header, time_namespace), 8},
+    {offsetof(header, word), 8},        {offsetof(header, word), 8},
+    {offsetof(header, word), 2},        {offsetof(header, last_to_join), 8},
+    {offsetof(header, tickets), 8},     {offsetof(header, opened_counter), 8},
+    {offsetof(header, opened_at), 8},   {offsetof(header, barge_until), 8},
+    {offsetof(header, capacity), 4},    {offsetof(header, slot_hint), 4},
+    {offsetof(header, wanted), 8},      {offsetof(header, moves), 8},
+    {offsetof(header, standing_by), 8}, {offsetof(header, usual_hold), 4},
+    {offsetof(header, granted_on), 4},  {offsetof(header, laziest), 8},
+    {offsetof(header, front), 8},
 };
 constexpr field of_slot[] = {
     {offsetof(slot, lease_deadline), 8}, {offsetof(slot, token), 8},
