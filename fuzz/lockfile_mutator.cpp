@@ -18,7 +18,6 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
 namespace lockbyfile::fuzz {
 namespace {
 
-using file::grant_entry;
 using file::header;
 using file::slot;
 
