@@ -49,8 +49,8 @@ class Engine : public ::testing::Test {
     return p;
   }
   /// In line, behind those who are.
-  process& waiter(std::chrono::nanoseconds patience = forever) {
-    process& p = join();
+  process& waiter(std::chrono::nanoseconds patience = forever) { return in_line(join(), patience); }
+  process& in_line(process& p, std::chrono::nanoseconds patience = forever) {
     p.begin_acquire(patience);
     world.wait_for_line_of(++line);
     return p;
@@ -109,8 +109,9 @@ TYPED_TEST(Engine, KeepsAGrantWithoutALease) {  // P3
 // --- lease ------------------------------------------------------------------------------------
 
 TYPED_TEST(Engine, EndsAGrantWithItsLeaseAndSaysExpiredAndWhoHadIt) {
+  auto& next = this->join();  // a process takes its time to start
   auto& holder = this->holder(this->briefly());
-  auto& next = this->waiter();
+  this->in_line(next);
   this->world.pass(TestFixture::briefly().lease);
   const outcome o = next.end_acquire();
   ASSERT_TRUE(o);
@@ -282,8 +283,9 @@ TYPED_TEST(Engine, EndsAWaitWithItsPatienceAndNotBefore) {  // P8
 
 TYPED_TEST(Engine, LeavesTheLockToTheNextWhenAWaiterGivesUp) {
   auto& holder = this->holder();
+  auto& next = this->join();
   auto& impatient = this->waiter(TypeParam::short_lease);
-  auto& next = this->waiter();
+  this->in_line(next);
   this->world.pass(TypeParam::short_lease);
   EXPECT_EQ(impatient.end_acquire().error, errc::timed_out);
   EXPECT_EQ(holder.release(), std::error_code());
