@@ -129,7 +129,8 @@ inline const deed all[] = {
        hold(path);
        waiter.emplace(path, lock_options{}, [] { clocks.reset(); });  // in real time
        waiter->begin_acquire(forever);
-       if (!eventually([&] { return observe(path).waiters.size() == 1; }))
+       const mapped_lockfile file(path);
+       if (!eventually([&] { return file->header.wanted != 0; }))  // or it need not be woken yet
          throw std::runtime_error("nobody waits");
      },
      [](const std::string&) {
