@@ -4,16 +4,28 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
+#include <stdexcept>
 #include <string>
 
 #include "conformance/real_world.hpp"
 #include "support/lock_process.hpp"
+#include "support/lock_test.hpp"
+#include "support/mapped_lockfile.hpp"
 #include "support/temporary_directory.hpp"
 
 class file_world : public real_world<lock_process> {
  public:
   static constexpr std::chrono::nanoseconds short_lease = std::chrono::milliseconds(100);
   static constexpr std::chrono::nanoseconds long_time = std::chrono::milliseconds(150);
+
+  /// And until they sleep: who has only just joined does not know its place yet.
+  void wait_for_line_of(std::size_t count) {
+    real_world::wait_for_line_of(count);
+    const mapped_lockfile file(name_);
+    if (!eventually([&] { return file.sleepers() == count; }))
+      throw std::runtime_error("those in line do not sleep");
+  }
 
  private:
   const std::string& name() override { return name_; }

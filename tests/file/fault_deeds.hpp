@@ -130,7 +130,7 @@ inline const deed all[] = {
        waiter.emplace(path, lock_options{}, [] { clocks.reset(); });  // in real time
        waiter->begin_acquire(forever);
        const mapped_lockfile file(path);
-       if (!eventually([&] { return file->header.wanted != 0; }))  // or it need not be woken yet
+       if (!eventually([&] { return file.sleepers() == 1; }))
          throw std::runtime_error("nobody waits");
      },
      [](const std::string&) {

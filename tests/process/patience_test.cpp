@@ -17,6 +17,7 @@
 #include "linux/system_calls.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
+#include "support/seam.hpp"
 
 namespace lockbyfile {
 namespace {
@@ -130,23 +131,26 @@ class ArrivingTogether : public Patience {
     return lock_.acquire(patience, stop, ec);
   }
 
+  static void outlast_patience() { shifted_clocks::steady() += nanoseconds(2min).count(); }
+
   named_lock lock_{name()};
 
  private:
+  const shifted_clocks clocks_;
   const system_calls real_ = sys;
 };
 
 TEST_F(ArrivingTogether, GrantAndDeadlineGiveTheGrant) {
-  EXPECT_TRUE(acquire(1ms, {}, [&] {
-    std::this_thread::sleep_for(10ms);
+  EXPECT_TRUE(acquire(1min, {}, [&] {
+    outlast_patience();
     EXPECT_EQ(holder_.release(), std::error_code());
   }));
 }
 
 TEST_F(ArrivingTogether, DeathOfTheHolderAndDeadlineGiveTheGrant) {
-  const auto granted = acquire(1ms, {}, [&] {
+  const auto granted = acquire(1min, {}, [&] {
     holder_.kill();
-    std::this_thread::sleep_for(10ms);
+    outlast_patience();
   });
   ASSERT_TRUE(granted);
   EXPECT_EQ(granted->how, grant_kind::abandoned);
@@ -160,8 +164,8 @@ TEST_F(ArrivingTogether, GrantAndStopRequestGiveTheGrant) {
 }
 
 TEST_F(ArrivingTogether, DeadlineAndStopRequestGiveNothing) {
-  EXPECT_FALSE(acquire(1ms, stop_.get_token(), [&] {
-    std::this_thread::sleep_for(10ms);
+  EXPECT_FALSE(acquire(1min, stop_.get_token(), [&] {
+    outlast_patience();
     stop_.request_stop();
   }));
   EXPECT_TRUE(look().waiters.empty());

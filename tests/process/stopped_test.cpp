@@ -32,31 +32,10 @@ int hit_before_waking(const std::uint32_t* /*word*/, int /*count*/) {
   return 0;
 }
 
-int (*real_wait)(const std::uint32_t*, std::uint32_t, const struct timespec*) = nullptr;
-
-/// The process is hit when somebody has woken it, before it takes the lock.
-int hit_after_being_woken(const std::uint32_t* word, std::uint32_t seen,
-                          const struct timespec* until) {
-  const int result = real_wait(word, seen, until);
-  if (result == 0) {
-    sys.futex_wait = real_wait;
-    ::raise(signal_to_raise);
-  }
-  return result;
-}
-
 std::function<void()> hit_when_passing_on(int signal) {
   return [signal] {
     signal_to_raise = signal;
     sys.futex_wake = hit_before_waking;
-  };
-}
-
-std::function<void()> hit_when_woken(int signal) {
-  return [signal] {
-    signal_to_raise = signal;
-    real_wait = sys.futex_wait;
-    sys.futex_wait = hit_after_being_woken;
   };
 }
 
@@ -163,22 +142,6 @@ TEST_F(Stopped, AHeadDoesNotKeepTheLockFromOneThatOnlyTries) {
   EXPECT_TRUE(eventually([&] { return newcomer.try_lock(); }));
 }
 
-TEST_F(Stopped, WhoIsStoppedBetweenBeingWokenAndTakingDoesNotKeepTheLock) {
-  lock_process holder(name());
-  lock_process head(name(), {}, hit_when_woken(SIGSTOP));
-  lock_process next(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  queue(head);
-  queue(next);
-  ASSERT_EQ(holder.release(), std::error_code());
-  const outcome taken = next.end_acquire();
-  EXPECT_TRUE(taken) << taken;
-  await_stop(head);
-  head.go_on();
-  ASSERT_EQ(next.release(), std::error_code());
-  EXPECT_TRUE(head.end_acquire()) << "it is served again";
-}
-
 TEST_F(Stopped, WhoIsStoppedBetweenReleasingAndWakingDoesNotKeepTheLock) {
   lock_process holder(name(), {}, hit_when_passing_on(SIGSTOP));
   lock_process head(name());
@@ -199,19 +162,6 @@ TEST_F(Stopped, WhoIsStoppedBetweenReleasingAndWakingDoesNotKeepTheLock) {
 // TORTURE 26, 47, P6: killed at the same instants
 
 using Killed = LockTest;
-
-TEST_F(Killed, BetweenBeingWokenAndTakingDoesNotKeepTheLock) {
-  lock_process holder(name());
-  lock_process head(name(), {}, hit_when_woken(SIGKILL));
-  lock_process next(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  queue(head);
-  queue(next);
-  ASSERT_EQ(holder.release(), std::error_code());
-  const outcome taken = next.end_acquire();
-  EXPECT_TRUE(taken) << taken;
-  EXPECT_EQ(taken.granted.how, grant_kind::free);
-}
 
 TEST_F(Killed, BetweenReleasingAndWakingDoesNotKeepTheLock) {
   lock_process holder(name(), {}, hit_when_passing_on(SIGKILL));

@@ -57,7 +57,9 @@ class CrashAt : public LockTest, public ::testing::WithParamInterface<named_poin
     holding.push_back(&holder);
     open();
     victim->begin_acquire(forever);
-    wait_for_line_or_death(1);
+    const mapped_lockfile file(name());
+    if (!eventually([&] { return victim->was_struck() || file.sleepers() == 1; }))
+      throw std::runtime_error("it does not sleep");
     release_all();
     ASSERT_TRUE(noted(victim->end_acquire()));
   }

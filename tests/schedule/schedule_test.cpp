@@ -249,16 +249,34 @@ TEST_F(ScheduleOfReleasing, ByABreakThatReadAnEarlierGrantBreaksNothing) {
 // --- waiting ------------------------------------------------------------------------------
 
 /// A waiter is stopped on its way to sleep, the lock is freed meanwhile, and it goes on.
-class ScheduleOfWaiting : public LockTest, public ::testing::WithParamInterface<named_point> {};
+class ScheduleOfWaiting : public LockTest, public ::testing::WithParamInterface<named_point> {
+ public:
+  ScheduleOfWaiting() {
+    EXPECT_TRUE(holder.acquire(0ns));
+    file->header.usual_hold = 10'000;  // or it would not stand by
+    waiter.stop_at(GetParam().value);
+    waiter.begin_acquire(forever);
+    waiter.await_stop();
+  }
+
+  /// Behind the waiter, if that is in line.
+  void queue_another() {
+    next.begin_acquire(forever);
+    const auto is_next_in_line = [&] {
+      const auto all = look().waiters;
+      return std::any_of(all.begin(), all.end(),
+                         [&](const waiter_info& w) { return w.who.pid == next.pid(); });
+    };
+    ASSERT_TRUE(eventually([&] { return is_next_in_line() && file.is_last_asleep(); }));
+  }
+
+  lock_process holder{name()};
+  staged_process waiter{name()};
+  lock_process next{name()};
+  const mapped_lockfile file{name()};
+};
 
 TEST_P(ScheduleOfWaiting, NoReleaseIsMissedOnTheWayToSleep) {  // P6, L3, A2
-  lock_process holder(name());
-  staged_process waiter(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  mapped_lockfile(name())->header.usual_hold = 10'000;  // or it would not stand by
-  waiter.stop_at(GetParam().value);
-  waiter.begin_acquire(forever);
-  waiter.await_stop();
   ASSERT_EQ(holder.release(), std::error_code());
   const auto gone_on = steady_now();
   waiter.go_on();
@@ -268,34 +286,30 @@ TEST_P(ScheduleOfWaiting, NoReleaseIsMissedOnTheWayToSleep) {  // P6, L3, A2
 }
 
 TEST_P(ScheduleOfWaiting, OneThatIsStoppedThereDoesNotBlockTheRest) {  // P6, TORTURE 28
-  lock_process holder(name());
-  staged_process waiter(name());
-  lock_process next(name());
-  ASSERT_TRUE(holder.acquire(0ns));
-  mapped_lockfile(name())->header.usual_hold = 10'000;
-  waiter.stop_at(GetParam().value);
-  waiter.begin_acquire(forever);
-  waiter.await_stop();
-  next.begin_acquire(forever);
-  if (!eventually([&] {
-        for (const waiter_info& w : look().waiters)
-          if (w.who.pid == next.pid()) return true;
-        return false;
-      }))
-    FAIL() << "it does not come into the line";
+  queue_another();
   ASSERT_EQ(holder.release(), std::error_code());
   const outcome o = next.end_acquire();
   ASSERT_TRUE(o);
   EXPECT_EQ(next.release(), std::error_code());
   waiter.go_on();
-  EXPECT_TRUE(waiter.end_acquire());
+  EXPECT_TRUE(waiter.end_acquire()) << "it is served again";
+}
+
+// P6, TORTURE 26, 47
+TEST_P(ScheduleOfWaiting, OneThatIsKilledThereAfterTheReleaseDoesNotBlockTheRest) {
+  queue_another();
+  ASSERT_EQ(holder.release(), std::error_code());
+  waiter.kill();
+  const outcome o = next.end_acquire();
+  ASSERT_TRUE(o);
+  EXPECT_EQ(o.granted.how, grant_kind::free);
 }
 
 INSTANTIATE_TEST_SUITE_P(OnTheWayToSleep, ScheduleOfWaiting,
                          ::testing::Values(named(point::ticket_drawn),
                                            named(point::ticket_published),
                                            named(point::line_joined), named(point::standing_by),
-                                           named(point::sleep_decided)),
+                                           named(point::sleep_decided), named(point::woken)),
                          [](const auto& p) { return p.param.name; });
 
 /// A head that has found the lock held for short times lately.
@@ -388,8 +402,8 @@ TEST_F(ScheduleOfStandingBy, DoesNotLast) {
   EXPECT_EQ(file->header.standing_by, 0U);
 }
 
-TEST_F(ScheduleOfStandingBy,
-       IsDoneOnceForEachGrant) {  // or a long one would cost 5 % of a processor
+// Or a long one would cost 5 % of a processor.
+TEST_F(ScheduleOfStandingBy, IsDoneOnceForEachGrant) {
   let_it_stand_by();
   head.stop_at(point::standing_by);
   head.go_on();
@@ -562,10 +576,13 @@ class ScheduleOfASleeper : public LockTest {
 
   void wake(const lock_process& p) { file::line::wake(file.slot_of(p.pid())); }
   void put_to_sleep() {
-    wake(sleeper);
     const file::slot& s = file.slot_of(sleeper.pid());
-    if (!eventually([&] { return s.next_look > now() + milliseconds(26); }))
-      throw std::runtime_error("it does not go to sleep");
+    const auto has_just_begun = [&] {
+      if (s.next_look > now() + milliseconds(26)) return true;
+      wake(sleeper);
+      return false;
+    };
+    if (!eventually(has_just_begun)) throw std::runtime_error("it does not go to sleep");
   }
   /// Or at least that it was called, and did not run for all the time that it had to answer
   /// (line.hpp, L5), which happens on a busy machine.

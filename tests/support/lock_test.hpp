@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/lock_process.hpp"
+#include "support/mapped_lockfile.hpp"
 #include "support/temporary_directory.hpp"
 
 /// Looks again and again until `event` has happened, for a minute at the most.
@@ -45,11 +46,14 @@ class LockTest : public ::testing::Test {
   /// Waits until exactly `count` wait for the lock.
   void wait_for_line_of(std::size_t count) const { ::wait_for_line_of(name_, count); }
 
-  /// Has `waiter` join the line, after those who are in it.
+  /// Has `waiter` join the line, after those who are in it, and go to sleep.
   void queue(lock_process& waiter, std::chrono::nanoseconds patience = lockbyfile::forever) const {
     const std::size_t before = look().waiters.size();
     waiter.begin_acquire(patience);
     wait_for_line_of(before + 1);
+    const mapped_lockfile file(name_);
+    if (!eventually([&] { return file.is_last_asleep(); }))
+      throw std::runtime_error("it is in line and does not sleep");
   }
 
   /// Lets those in line be served until none is left, whoever comes first: a busy machine

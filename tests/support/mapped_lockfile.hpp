@@ -7,15 +7,19 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 
 #include "core/instant.hpp"
 #include "file/layout.hpp"
+#include "file/line.hpp"
 
 class mapped_lockfile {
  public:
@@ -50,9 +54,39 @@ class mapped_lockfile {
     throw std::runtime_error("no slot of that process");
   }
 
+  /// How many sleep in line: from then on a release has to wake the first of them.
+  [[nodiscard]] std::size_t sleepers() const {
+    std::size_t found = 0;
+    for (const auto& s : slots())
+      if (s.ticket.load() != 0 && sleeps(s)) ++found;
+    return found;
+  }
+  /// Whether the last in line does.
+  [[nodiscard]] bool is_last_asleep() const {
+    const auto ticket = [](const lockbyfile::file::slot& s) {
+      return s.ticket.load() & ~lockbyfile::file::dozing;
+    };
+    const auto all = slots();
+    const auto& last = *std::max_element(all.begin(), all.end(), [&](const auto& a, const auto& b) {
+      return ticket(a) < ticket(b);
+    });
+    return ticket(last) != 0 && sleeps(last);
+  }
+
   lockbyfile::file::image* operator->() const { return image_; }
 
  private:
+  [[nodiscard]] std::span<lockbyfile::file::slot> slots() const {
+    return {image_->slots, image_->header.capacity};
+  }
+  /// In real time, as its owner's has to be: it looks again later than now.
+  static bool sleeps(const lockbyfile::file::slot& s) {
+    const auto t = std::chrono::steady_clock::now().time_since_epoch().count();
+    const lockbyfile::instant next_look = s.next_look.load();
+    return next_look > static_cast<lockbyfile::instant>(t) &&
+           (next_look & lockbyfile::file::called) == 0;
+  }
+
   lockbyfile::file::image* image_;
 };
 
