@@ -66,7 +66,7 @@ slot& any_slot(file::image& f, std::mt19937_64& random) {
 /// What steers sessions that are open.
 const vandalism of_the_line = [](file::image& f, std::mt19937_64& random) {
   header& h = f.header;
-  switch (pick(random, 0, 17)) {
+  switch (pick(random, 0, 18)) {
     case 0: return scribble(h.last_to_join, random);
     case 1: return scribble(h.tickets, random);
     case 2: h.opened_counter.store(h.word.load() >> 12); return scribble(h.opened_at, random);
@@ -84,6 +84,7 @@ const vandalism of_the_line = [](file::image& f, std::mt19937_64& random) {
     case 14: return scribble(h.front, random);
     case 15: return scribble(h.standing_by, random);
     case 16: return h.usual_hold.store(static_cast<std::uint32_t>(pick(random, 0, 1'000'000)));
+    case 17: return h.granted_on.store(static_cast<std::uint32_t>(pick(random, 0, 3)));
     default: return scribble(any_slot(f, random).token, random);
   }
 };
