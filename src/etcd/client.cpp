@@ -110,41 +110,41 @@ grpc::Status client::try_once(std::size_t endpoint, const char* method, const st
   return status;
 }
 
-grpc::Status client::exchange(const char* method, const std::string& request, std::string& reply,
+grpc::Status client::try_each(const char* method, const std::string& request, std::string& reply,
                               instant deadline) {
   const std::size_t first = current_.load();
-  bool has_authenticated = false;
-  grpc::Status status;
   grpc::Status told;  // of those that could not serve us
-  if (!who_.user.empty()) {
-    std::unique_lock guard(mutex_);
-    const bool has_token = needs_none_ || !token_.empty();
-    guard.unlock();
-    if (!has_token) {
-      has_authenticated = true;
-      status = authenticate(deadline);
-      if (!status.ok()) return status;
-    }
-  }
-  for (std::size_t i = 0; i < channels_.size();) {
+  for (std::size_t i = 0; i < channels_.size(); ++i) {
     const std::size_t endpoint = (first + i) % channels_.size();
-    status = try_once(endpoint, method, request, reply, share_of(deadline));
-    if (wants_authentication(status) && !who_.user.empty() && !has_authenticated) {
-      has_authenticated = true;
-      const grpc::Status renewed = authenticate(deadline);
-      if (!renewed.ok()) return renewed;
-      continue;
-    }
+    grpc::Status status = try_once(endpoint, method, request, reply, share_of(deadline));
     if (!is_transient(status)) {
       current_.store(endpoint);
       return status;
     }
     told = more_telling(std::move(told), std::move(status));
     if (now() >= deadline) break;
-    ++i;
   }
   move_on();
   return told;
+}
+
+grpc::Status client::exchange(const char* method, const std::string& request, std::string& reply,
+                              instant deadline) {
+  bool has_authenticated = false;
+  if (!who_.user.empty()) {
+    std::unique_lock guard(mutex_);
+    const bool has_token = needs_none_ || !token_.empty();
+    guard.unlock();
+    if (!has_token) {
+      has_authenticated = true;
+      const grpc::Status known = authenticate(deadline);
+      if (!known.ok()) return known;
+    }
+  }
+  const grpc::Status status = try_each(method, request, reply, deadline);
+  if (!wants_authentication(status) || who_.user.empty() || has_authenticated) return status;
+  const grpc::Status known = authenticate(deadline);
+  return known.ok() ? try_each(method, request, reply, deadline) : known;
 }
 
 grpc::Status client::authenticate(instant deadline) {
@@ -155,27 +155,20 @@ grpc::Status client::authenticate(instant deadline) {
     const std::lock_guard guard(mutex_);
     token_.clear();
   }
-  grpc::Status status;
-  for (std::size_t i = 0; i < channels_.size(); ++i) {
-    std::string reply;
-    const std::size_t endpoint = (current_.load() + i) % channels_.size();
-    status = try_once(endpoint, "/etcdserverpb.Auth/Authenticate", request.SerializeAsString(),
-                      reply, share_of(deadline));
-    if (status.ok()) {
-      wire::AuthenticateResponse answer;
-      if (!answer.ParseFromString(reply)) return nonsense();
-      const std::lock_guard guard(mutex_);
-      token_ = answer.token();
-      return status;
-    }
-    if (needs_no_authentication(status)) {
-      const std::lock_guard guard(mutex_);
-      needs_none_ = true;
-      return grpc::Status::OK;
-    }
-    if (!is_transient(status)) return status;
+  std::string reply;
+  const grpc::Status status =
+      try_each("/etcdserverpb.Auth/Authenticate", request.SerializeAsString(), reply, deadline);
+  if (status.ok()) {
+    wire::AuthenticateResponse answer;
+    if (!answer.ParseFromString(reply)) return nonsense();
+    const std::lock_guard guard(mutex_);
+    token_ = answer.token();
+    return status;
   }
-  return status;
+  if (!needs_no_authentication(status)) return status;
+  const std::lock_guard guard(mutex_);
+  needs_none_ = true;
+  return grpc::Status::OK;
 }
 
 grpc::Status client::checked(std::uint64_t cluster) {

@@ -64,6 +64,9 @@ class client {
   [[nodiscard]] const address& where() const noexcept { return where_; }
 
  private:
+  /// The first answer of an endpoint that can serve us, from the current one on; or what to tell.
+  grpc::Status try_each(const char* method, const std::string& request, std::string& reply,
+                        instant deadline);
   grpc::Status exchange(const char* method, const std::string& request, std::string& reply,
                         instant deadline);
   grpc::Status try_once(std::size_t endpoint, const char* method, const std::string& request,

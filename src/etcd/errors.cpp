@@ -22,18 +22,17 @@ bool is_about_certificates(const grpc::Status& status) {
 
 std::error_code system(int error) { return {error, std::system_category()}; }
 
-/// A member that cannot reach the others says it without a code of its own.
-bool is_about_members(const grpc::Status& status) {
-  return status.error_code() == StatusCode::UNKNOWN &&
-         (says(status, "context deadline exceeded") || says(status, "context canceled") ||
-          says(status, "proposal dropped") || says(status, "raft: stopped"));
-}
-
+/// A member that cannot reach the others may say it without a code of its own.
 bool is_without_leader(const grpc::Status& status) {
-  return is_about_members(status) ||
-         (status.error_code() == StatusCode::UNAVAILABLE &&
-          (says(status, "no leader") || says(status, "request timed out") ||
-           says(status, "leader changed")));
+  switch (status.error_code()) {
+    case StatusCode::UNAVAILABLE:
+      return says(status, "no leader") || says(status, "request timed out") ||
+             says(status, "leader changed");
+    case StatusCode::UNKNOWN:
+      return says(status, "context deadline exceeded") || says(status, "context canceled") ||
+             says(status, "proposal dropped") || says(status, "raft: stopped");
+    default: return false;
+  }
 }
 
 struct meaning {
@@ -95,7 +94,7 @@ bool is_transient(const grpc::Status& status) {
     case StatusCode::DEADLINE_EXCEEDED:
     case StatusCode::CANCELLED: return true;
     case StatusCode::RESOURCE_EXHAUSTED: return says(status, "too many requests");
-    default: return is_about_members(status);
+    default: return is_without_leader(status);
   }
 }
 
