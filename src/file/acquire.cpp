@@ -68,20 +68,20 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
   });
   struct leaving {
     file_session& s;
+    const waiting& w;
     bool granted = false;
-    bool has_stood_by = false;
     ~leaving() {
       if (!s.line_.is_in()) return;
       s.line_.leave();
       reach(point::line_left);
       s.line_.hasten(now());
       if (granted) {
-        s.line_.have_got_it(has_stood_by);
+        s.line_.have_got_it(w.has_stood_by);
       } else if (word(s.file_.get().header.word.load()).is_free()) {
         s.line_.wake_head();  // (A4)
       }
     }
-  } place{*this};
+  } place{*this, w};
 
   // Who will have to wait most likely joins before the first look, which is then the only one.
   if (deadline > begun && epoch_.load(std::memory_order_relaxed) == process_epoch() &&
@@ -102,7 +102,6 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     const outlook found = look(w, result);
     if (found == outlook::granted) {
       place.granted = true;
-      place.has_stood_by = w.has_stood_by;
       result.waited = between(begun, now());
       return result;
     }

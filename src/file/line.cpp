@@ -38,8 +38,8 @@ constexpr std::uint32_t mark(std::uint64_t ticket, std::uint32_t slot) {
   return static_cast<std::uint32_t>(ticket << 12) | (slot + 1);
 }
 
-// A longer hold counts as one of this length: one among short ones changes nothing, two in a row
-// do.
+// A longer hold counts as one of this length: so one among short ones changes nothing, and several
+// in a row do.
 constexpr instant too_long = 2 * longest_watched;
 
 bool is_worth_a_watch(const header& h) noexcept {
@@ -218,10 +218,8 @@ void line::pass_on() noexcept {
 }
 
 void line::note_hold(header& h, instant hold) noexcept {
-  if (hold >= shortest_watched) {
-    hold =
-        (3 * instant{h.usual_hold.load(std::memory_order_relaxed)} + std::min(hold, too_long)) / 4;
-  }
+  const instant usual = h.usual_hold.load(std::memory_order_relaxed);
+  if (hold >= shortest_watched) hold = (3 * usual + std::min(hold, too_long)) / 4;
   h.usual_hold.store(static_cast<std::uint32_t>(hold), std::memory_order_relaxed);
 }
 
@@ -236,7 +234,7 @@ bool line::stand_by(word held, std::uint32_t seen, instant now, instant until) n
   const auto is_in_the_way = [&h] {
     return h.granted_on.load(std::memory_order_relaxed) == processor();
   };
-  if (seen_.place != 0 || !held.is_held() || is_in_the_way() || !is_worth_a_watch(h)) {
+  if (seen_.place != 0 || !held.is_held() || !is_worth_a_watch(h) || is_in_the_way()) {
     return false;
   }
   h.standing_by.store(ticket_);
