@@ -222,18 +222,16 @@ inline pass_on() {
   :: atomic { standing_by != 0 -> mortal(); stander = standing_by; standing_by = 0 }
      scan();
      atomic {
-       if
 #ifdef STANDER_IS_TAKEN_FOR_THE_HEAD
-       :: true -> head_ticket = stander
+       is_head = true;
 #else
-       :: true
+       is_head = (head_ticket == stander);
 #endif
-       fi;
-       stander = (head_ticket == stander -> 1 : 0);
+       stander = 0;
        forget_scan()
      }
      if
-     :: stander == 1 -> stander = 0
+     :: is_head -> is_head = false
      :: else -> wake_head()
      fi
   :: standing_by == 0 -> wake_wanted()
@@ -269,7 +267,7 @@ inline pass_over() {
 
 proctype process(byte me) provided (state[me] != stopped) {
   byte mine, hint, head, head_ticket, s, i, rounds, stander;
-  bool ahead, blocked, free, open;
+  bool ahead, blocked, free, open, is_head;
 
 idle:
   atomic {
