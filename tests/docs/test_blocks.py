@@ -16,8 +16,9 @@ A page has a scratch directory of its own, in which its blocks run one after the
 Any other block, and any that cannot be run, needs a comment right before it that says why:
 `<!-- not run: REASON -->`. Python that is not run must still be Python. What a page takes for given
 is made by a comment, too: `<!-- first: SHELL TEXT -->` runs before the next block. `<!-- if: SHELL TEXT -->`: it
-is run where that succeeds, and else it is told that it was not. `<!-- etcd -->`: the same where there is an etcd, which
-is started for the page and stands for host1, host2 and host3. Code that is only indented is refused. Where a page says /run/lock or /srv, a folder of the scratch directory is meant.
+is run where that succeeds, and else said not to be. `<!-- etcd -->`: the same where there is an etcd, which is
+started for the page and stands for host1, host2 and host3. Code that is only indented is refused. Where a page
+says /run/lock or /srv, a folder of the scratch directory is meant.
 
 In a man page the commands of its .Dl must be taken by the command (stubs stand for the jobs), and the
 programs of lockbyfile(3) are run.
@@ -54,10 +55,7 @@ class Block:
     language: str
     text: str
     line: int
-    reason: str = ""  # for not being run
-    first: str = ""
-    condition: str = ""
-    of_etcd: bool = False
+    said: dict[str, str]  # by the comments before it
 
 
 def blocks_of(page: str) -> list[Block]:
@@ -73,10 +71,7 @@ def blocks_of(page: str) -> list[Block]:
         if fence is not None:
             if line == fence[1] + "```":
                 text = "\n".join(each.removeprefix(fence[1]) for each in lines[start : number - 1]) + "\n"
-                block = Block(fence[2], text, start)
-                block.reason, block.first = said.get("not run", ""), said.get("first", "")
-                block.condition, block.of_etcd = said.get("if", ""), "etcd" in said
-                found.append(block)
+                found.append(Block(fence[2], text, start, said))
                 fence, said = None, {}
         elif match := re.match(r"^( *)```(\S*)", line):
             fence, start = match, number
@@ -156,17 +151,17 @@ class Runner:
         return re.sub(rf"{host}(?:,{host})*", self.etcd.endpoint, text)
 
     def block(self, block: Block) -> None:
-        missing = etcd_server.missing() if block.of_etcd else ""
-        if block.condition and self.shell(block.condition)[0] != 0:
-            missing = "not so: " + block.condition
-        if missing:
-            print(f"not run: {missing}", flush=True)
+        if "if" in block.said and self.shell(block.said["if"])[0] != 0:
+            print("not run, since this fails:", block.said["if"], flush=True)
             return
-        if block.of_etcd:
+        if "etcd" in block.said:
+            if missing := etcd_server.missing():
+                print("not run:", missing, flush=True)
+                return
             block.text = self.with_an_etcd(block.text)
-        if block.first:
-            self.must(self.shell("set -e\n" + block.first), "what comes first")
-        if block.reason:
+        if "first" in block.said:
+            self.must(self.shell("set -e\n" + block.said["first"]), "what comes first")
+        if "not run" in block.said:
             if block.language == "python":
                 compile(block.text, "<block>", "exec")
         elif block.language == "text":
@@ -245,7 +240,8 @@ def matches(expected: str, output: str) -> bool:
 def check_markdown(page: Path, runner: Runner) -> int:
     blocks = blocks_of(page.read_text(encoding="utf-8"))
     for block in blocks:
-        print(f"{page.name}:{block.line}: {block.language}{', not run: ' + block.reason if block.reason else ''}", flush=True)
+        reason = ", not run: " + block.said["not run"] if "not run" in block.said else ""
+        print(f"{page.name}:{block.line}: {block.language}{reason}", flush=True)
         try:
             runner.block(block)
         except Wrong as wrong:
