@@ -157,6 +157,7 @@ class etcd_session final : public session {
   std::function<void()> tell_lost_;
   std::uint64_t token_ = 0;
   bool is_acquiring_ = false;
+  bool was_free_ = false;  // the lock, at our last grant (A5)
   bool is_ending_ = false;
   std::vector<revocation> revocations_;
   std::vector<std::unique_ptr<watch>> ended_watches_;

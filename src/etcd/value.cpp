@@ -12,8 +12,12 @@ namespace {
 using json = nlohmann::ordered_json;
 
 json as_json(const entry& e) {
-  json j{{"pid", e.pid},   {"uid", e.user},          {"command", e.command},
-         {"host", e.host}, {"since_ms", e.since_ms}, {"lease_ns", e.lease_ns}};
+  json j{{"pid", e.pid},
+         {"uid", e.user},
+         {"command", e.command},
+         {"host", e.host},
+         {"since_ms", e.since_ms}};
+  if (e.lease_ns != 0) j["lease_ns"] = e.lease_ns;
   if (e.is_granted) j["granted"] = true;
   if (e.is_expired) j["expired"] = true;
   if (e.token != 0) j["token"] = e.token;
@@ -68,9 +72,14 @@ party entry::who() const {
 
 std::string written(const entry& e) { return text_of(as_json(e)); }
 
+/// As short as can be: it is in etcd's log once for each grant.
 std::string written(const record& r) {
-  return text_of(
-      {{"holder", as_json(r.holder)}, {"created", r.created}, {"end", static_cast<int>(r.end)}});
+  entry who = r.holder;
+  who.lease_ns = 0;
+  who.is_granted = who.is_expired = false;
+  json j{{"holder", as_json(who)}, {"created", r.created}};
+  if (r.end != ending::released) j["end"] = static_cast<int>(r.end);
+  return text_of(j);
 }
 
 entry read_entry(std::string_view text) { return entry_in(json::parse(text, nullptr, false)); }

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <stop_token>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "support/etcd_server.hpp"
+#include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
 
 namespace lockbyfile {
@@ -38,6 +40,32 @@ TEST(EtcdHandoff, AfterItWhoLooksSeesTheTokenAndMayBreakByIt) {  // keeper.cpp, 
   EXPECT_EQ(state.grants.at(0).token, second.token());
   break_lock(name, second.token());
   EXPECT_TRUE(eventually([&] { return !second.is_held(); }));
+}
+
+TEST(EtcdHandoff, IsInOrderOfArrivalAlsoForWhoFoundTheLockFreeTheLastTime) {  // acquire.cpp, A5
+  if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
+  const std::string name = etcd_server::shared().url("again");
+  lock_process holder(name);
+  lock_process first(name);
+  lock_process second(name);
+  for (lock_process* p : {&first, &second}) {
+    ASSERT_TRUE(p->acquire(forever));
+    ASSERT_EQ(p->release(), std::error_code());
+  }
+  ASSERT_TRUE(holder.acquire(forever));
+  first.begin_acquire(forever);
+  wait_for_line_of(name, 1);
+  second.begin_acquire(forever);
+  wait_for_line_of(name, 2);
+  ASSERT_EQ(holder.release(), std::error_code());
+  const outcome before = first.end_acquire();
+  ASSERT_TRUE(before) << before;
+  EXPECT_EQ(before.granted.place, 0U);
+  ASSERT_EQ(first.release(), std::error_code());
+  const outcome after = second.end_acquire();
+  ASSERT_TRUE(after) << after;
+  EXPECT_EQ(after.granted.place, 1U);
+  EXPECT_GT(after.granted.token, before.granted.token);
 }
 
 /// Each write is a revision, which tokens count.
