@@ -51,6 +51,7 @@ class Step:
     who: tuple[str, ...] = ()  # languages or contenders; none: all that are listed
     but: tuple[str, ...] = ()
     rounds: int = 99  # at the most
+    turns: int = 1  # in each round: short ones beside each other, where the machine changes its speed
     limit: int = 120  # seconds that a contender has
 
 
@@ -129,7 +130,7 @@ PLAN = (
     Step("names", {"count": 1_000_000}, None, rounds=1, limit=1200),
     Step("command", {"runs": 200}, {"runs": 40}),
     # With a server. Its holds are longer than it takes to join the line, so that each grant is handed on.
-    Step("etcd_alone", {"grants": 400}, {"grants": 100}),
+    Step("etcd_alone", {"grants": 100}, {"grants": 30}, turns=8),
     Step(
         "etcd_handoff",
         {"processes": 2, "hold_us": 6000, "grants": 200},
@@ -157,6 +158,11 @@ class Play:
     contender: str
     keys: Keys
     limit: int
+    turn: int = 0
+
+    def when(self) -> float:
+        """What is played at the same time is compared."""
+        return self.round + self.turn / 100 if self.turn else self.round
 
     def what(self) -> tuple[Any, ...]:
         """The same in each round."""
@@ -192,11 +198,11 @@ def order(
             keys = step.quick if quick else step.full
             if keys is None or number > step.rounds:
                 continue
-            for setting in each_setting(keys):
+            for setting, turn in product(each_setting(keys), range(step.turns)):
                 who = who_plays(step, listed)
                 draw.shuffle(who)
                 plays += [
-                    Play(number, language, step.scenario, contender, setting, step.limit)
+                    Play(number, language, step.scenario, contender, setting, step.limit, turn)
                     for language, contender in who
                 ]
     return plays
@@ -338,7 +344,7 @@ def play_all(
         progress.begin(play)
         begin = time.monotonic()
         result: dict[str, Any] = {
-            "round": play.round,
+            "round": play.when(),
             "language": play.language,
             "scenario": play.scenario,
             "contender": play.contender,

@@ -314,6 +314,14 @@ class Order(unittest.TestCase):
         quick = self.order(*plan, rounds=3, quick=True)
         self.assertEqual({play[:2] for play in quick}, {(1, 5)})
 
+    def test_turns_of_a_round_are_compared_each_by_itself(self) -> None:
+        step = bench.Step("x", {"n": 1}, None, who=("a", "b"), turns=3)
+        plays = bench.order((step,), self.LISTED, rounds=2)
+        self.assertEqual([play.when() for play in plays[::2]], [1, 1.01, 1.02, 2, 2.01, 2.02])
+        for one, other in zip(plays[::2], plays[1::2]):
+            self.assertEqual(one.when(), other.when())
+            self.assertEqual({one.contender, other.contender}, {"a", "b"})
+
     def test_steps_keep_the_order_of_the_plan(self) -> None:
         plan = (bench.Step("y", {"n": 7}, None), bench.Step("y", {"n": 5}, None))
         self.assertEqual([play[:2] for play in self.order(*plan, rounds=2)],
