@@ -49,7 +49,7 @@ struct file_session::waiting {
   instant next_question = 0;  // of whether to give up
   bool has_given_up = false;
   bool has_stood_by = false;  // since it slept
-  word watched;               // then
+  std::uint64_t watched = 0;  // the token of the grant that it stood by for last
   word seen;                  // by it
 };
 
@@ -116,10 +116,10 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     } else if (!line_.is_in()) {
       join(w.now, result);
     } else if (const instant until = std::min({w.deadline, w.next_look, w.next_question});
-               !w.has_stood_by && w.seen != w.watched &&
+               !w.has_stood_by && token_of(w.seen) != w.watched &&
                line_.stand_by(w.seen, seen, w.now, until)) {
       w.has_stood_by = true;
-      w.watched = w.seen;
+      w.watched = token_of(w.seen);
     } else if (line_.want(); file_.get().header.word.load() == w.seen.bits()) {
       reach(point::sleep_decided);
       w.has_stood_by = false;
@@ -131,6 +131,11 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       }
     }
   }
+}
+
+/// Of the grant; not of its word, which each renewal changes.
+std::uint64_t file_session::token_of(word held) const noexcept {
+  return held.is_held() ? file_.get().slots[held.slot()].token.load() : 0;
 }
 
 void file_session::join(instant now, grant& result) noexcept {

@@ -47,7 +47,7 @@ bool is_worth_a_watch(const header& h) noexcept {
   return hold >= shortest_watched && hold <= longest_watched;
 }
 
-/// Where we run, above 0; any one number where that is not told.
+/// Where we run, above 0; 0 where that is not told, and then nobody stands by.
 std::uint32_t processor() noexcept { return static_cast<std::uint32_t>(::sched_getcpu()) + 1; }
 
 /// Lets the other thread of a processor go first for a moment.

@@ -80,14 +80,15 @@
 //        head's (it has taken and left, or never was), that release wakes the head, wanted or not.
 //        No wake-up is lost by that: who stands by is awake, clears its ticket from
 //        `standing_by`, and goes to sleep by way of L3. If its ticket was read by a release
-//        before that, it finds the word changed after want(); if the word had not changed yet,
-//        the release loads `standing_by` after its write to the word, and does not find it.
+//        before that, it finds the word changed after want(), or has already looked at a later
+//        grant, whose release comes after want(); if the word had not changed yet, the release
+//        loads `standing_by` after its write to the word, and does not find it.
 //        The first of a chain of heads that stand by has nobody who wakes it early, but the
 //        holder: who gets the lock without having stood by wakes its successor at once, if
-//        somebody is wanted, and so its release will not have to.
+//        somebody is wanted, and if that stands by, its release will not have to.
 //        To watch costs a processor for as long as the lock is held, so it is for short holds
 //        only, going by the last ones that ended beside a line; it ends after `watch`, and is
-//        done once between two sleeps, and once for each word. Where holders are kept from
+//        done once between two sleeps, and once for each grant. Where holders are kept from
 //        running, holds are long, and nobody stands by. Nor does the head where the holder runs
 //        (`granted_on`): it would be in its way. For very short holds newcomers that go first
 //        do better than a line that is awake.

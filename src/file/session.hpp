@@ -96,6 +96,7 @@ class file_session final : public session {
                                       std::error_code& ec);
   outlook look(waiting& w, grant& result);
   std::optional<opening> find_opening(word seen, waiting& w);
+  [[nodiscard]] std::uint64_t token_of(word held) const noexcept;
   void join(instant now, grant& result) noexcept;
   void reopen();
   [[nodiscard]] std::uint64_t last_before(word seen) const noexcept;

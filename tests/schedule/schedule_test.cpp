@@ -423,7 +423,8 @@ TEST_F(ScheduleOfStandingBy, DoesNotLast) {
 }
 
 // Or a long one would cost 5 % of a processor.
-TEST_F(ScheduleOfStandingBy, IsDoneOnceForEachGrant) {
+TEST_F(ScheduleOfStandingBy, IsDoneOnceForEachGrantAlsoIfItIsRenewed) {
+  ASSERT_EQ(holder.set_lease(1h), std::error_code());
   let_it_stand_by();
   head.stop_at(point::standing_by);
   head.go_on();
@@ -432,6 +433,7 @@ TEST_F(ScheduleOfStandingBy, IsDoneOnceForEachGrant) {
     if (!eventually([&] { return slot_of(head).next_look > std::max(now(), last); }))
       FAIL() << "it does not look and sleep";
     last = slot_of(head).next_look;
+    ASSERT_EQ(holder.renew(), std::error_code());
   }
   EXPECT_FALSE(head.was_struck());
 }
