@@ -46,6 +46,7 @@ import time
 import warnings
 from abc import ABCMeta
 from concurrent.futures import Executor, Future
+from concurrent.futures import TimeoutError as NotYet
 from inspect import signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple, Type, Union
@@ -152,6 +153,11 @@ class _SharedHold:
     def acquire(self, patience: Optional[float]) -> None:
         done = self._post(lambda: self._lock.acquire(patience))
         try:
+            # A signal that comes right before Python sleeps does not wake it, and would be heard
+            # with the grant only.
+            while not done.done():
+                with contextlib.suppress(NotYet):
+                    done.result(1)
             done.result()
         except BaseException:
             self._give_up(done)
