@@ -162,7 +162,7 @@ class Play:
 
     def when(self) -> float:
         """What is played at the same time is compared."""
-        return self.round + self.turn / 100 if self.turn else self.round
+        return self.round + self.turn / 100
 
     def what(self) -> tuple[Any, ...]:
         """The same in each round."""

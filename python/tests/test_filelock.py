@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import _thread
 import contextlib
 import gc
 import logging
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import warnings
 from typing import Any, Callable
@@ -444,6 +446,24 @@ class TheNewerApi(Case):
                     self.assertEqual(lockbyfile.observe(self.path).waiters, [])
                 self.assertEqual(lock.lock_counter, 0)
                 self.assertTrue(self.is_free())
+
+    def test_an_interrupt_that_wakes_nobody_ends_the_wait(self) -> None:
+        def interrupt_unheard() -> None:
+            while not lockbyfile.observe(self.path).waiters:
+                pass
+            _thread.interrupt_main()  # marks a signal as come, as one does right before a sleep
+
+        for thread_local in (True, False):
+            with self.subTest(thread_local=thread_local), ours.FileLock(self.path):
+                lock = ours.FileLock(self.path, thread_local=thread_local)
+                thread = threading.Thread(target=interrupt_unheard)
+                thread.start()
+                begun = time.monotonic()
+                with self.assertRaises(KeyboardInterrupt):
+                    lock.acquire(timeout=30)
+                self.assertLess(time.monotonic() - begun, 15)
+                thread.join()
+                self.assertEqual(lockbyfile.observe(self.path).waiters, [])
 
     def test_an_interrupt_at_any_line_leaves_a_lock_that_can_be_had(self) -> None:
         def use() -> None:

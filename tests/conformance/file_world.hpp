@@ -5,13 +5,11 @@
 
 #include <chrono>
 #include <cstddef>
-#include <stdexcept>
 #include <string>
 
 #include "conformance/real_world.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
-#include "support/mapped_lockfile.hpp"
 #include "support/temporary_directory.hpp"
 
 class file_world : public real_world<lock_process> {
@@ -22,9 +20,7 @@ class file_world : public real_world<lock_process> {
   /// And until they sleep: who has only just joined does not know its place yet.
   void wait_for_line_of(std::size_t count) {
     real_world::wait_for_line_of(count);
-    const mapped_lockfile file(name_);
-    if (!eventually([&] { return file.sleepers() == count; }))
-      throw std::runtime_error("those in line do not sleep");
+    wait_for_sleepers(name_, count);
   }
 
  private:

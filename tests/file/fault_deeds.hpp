@@ -14,7 +14,6 @@
 #include <list>
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
 #include "file/layout.hpp"
@@ -129,9 +128,7 @@ inline const deed all[] = {
        hold(path);
        waiter.emplace(path, lock_options{}, [] { clocks.reset(); });  // in real time
        waiter->begin_acquire(forever);
-       const mapped_lockfile file(path);
-       if (!eventually([&] { return file.sleepers() == 1; }))
-         throw std::runtime_error("nobody waits");
+       wait_for_sleepers(path, 1);
      },
      [](const std::string&) {
        std::error_code lost;

@@ -119,24 +119,26 @@ TEST_F(SystemCalls, OfAReleaseToAHeadThatIsOnItsWayAreNone) {
   EXPECT_TRUE(waiter.end_acquire());
 }
 
+/// How often it slept, its calls but for the looks at the path, and all of them as a text.
+void lock_and_tell_its_calls(named_lock& lock, talk& t) {
+  const count_of_calls calls;
+  lock.lock();
+  const int looks = calls.of("lstat") + calls.of("fstat");
+  t.say(std::to_string(calls.of("futex_wait")));
+  t.say(std::to_string(calls.all() - looks));
+  t.say(calls.text());
+}
+
 TEST_F(SystemCalls, OfAWaiterAreThreePerSleepAtTheMost) {
   named_lock lock(name(), {.lease = 1h});
   lock.lock();
   child waiter([this](talk& t) {
     named_lock mine(name());
     t.hear();
-    const count_of_calls calls;
-    mine.lock();
-    const int looks = calls.of("lstat") + calls.of("fstat");
-    t.say(std::to_string(calls.of("futex_wait")));
-    t.say(std::to_string(calls.all() - looks));
-    t.say(calls.text());
+    lock_and_tell_its_calls(mine, t);
   });
   waiter.say("wait");
-  wait_for_line_of(1);
-  const mapped_lockfile file(name());
-  const file::slot& slot = file.slot_of(static_cast<unsigned>(waiter.pid()));
-  if (!eventually([&] { return slot.next_look > now(); })) FAIL() << "it does not go to sleep";
+  wait_for_sleepers(name(), 1);
   lock.unlock();
   const int sleeps = std::stoi(waiter.hear());
   EXPECT_GE(sleeps, 1);
@@ -150,12 +152,7 @@ TEST_F(SystemCalls, OfAHandoffToOneThatStandsByAreNoneOfTheReleaseAndOneOfTheWai
     named_lock mine(name());
     for (;;) {
       t.hear();
-      const count_of_calls calls;
-      mine.lock();
-      const int looks = calls.of("lstat") + calls.of("fstat");
-      t.say(std::to_string(calls.of("futex_wait")));
-      t.say(std::to_string(calls.all() - looks));
-      t.say(calls.text());
+      lock_and_tell_its_calls(mine, t);
       mine.unlock();
     }
   });

@@ -35,6 +35,13 @@ inline void wait_for_line_of(const std::string& name, std::size_t count) {
     throw std::runtime_error("the line does not become " + std::to_string(count) + " long");
 }
 
+/// Waits until exactly `count` sleep in line for the lock in that file.
+inline void wait_for_sleepers(const std::string& path, std::size_t count) {
+  const mapped_lockfile file(path);
+  if (!eventually([&] { return file.sleepers() == count; }))
+    throw std::runtime_error("not " + std::to_string(count) + " of those in line sleep");
+}
+
 class LockTest : public ::testing::Test {
  protected:
   /// A path, so that it is the same in every directory and environment.
