@@ -83,8 +83,10 @@ class CrashAt : public LockTest, public ::testing::WithParamInterface<named_poin
     ASSERT_TRUE(noted(victim->acquire(0ns)));
     wait_in_line(other());
     wait_in_line(other());
+    stopped = waiting.front();
+    stopped->stop();  // or a look of its own withdraws what is written for it
     const mapped_lockfile file(name());
-    file->header.standing_by = file.slot_of(waiting.front()->pid()).ticket.load();
+    file->header.standing_by = file.slot_of(stopped->pid()).ticket.load();
     EXPECT_EQ(victim->release(), std::error_code());
   }
 

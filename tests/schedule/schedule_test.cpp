@@ -373,9 +373,11 @@ TEST_F(ScheduleOfStandingBy, EndsWithTheHold) {  // and not only in time
 TEST_F(ScheduleOfStandingBy, IsFollowedByTheNextWhichTheReleaseWakes) {
   let_it_stand_by();
   queue(second);
+  second.stop();  // or it may look by itself right now
   const auto woken = slot_of(second).wake.load();
   ASSERT_EQ(holder.release(), std::error_code());
   EXPECT_GT(slot_of(second).wake, woken);
+  second.go_on();
   head.go_on();
   serve({&head, &second});
 }
@@ -394,11 +396,13 @@ TEST_F(ScheduleOfStandingBy, EndsInASleepFromWhichTheReleaseWakes) {  // P6, L7
 TEST_F(ScheduleOfStandingBy, ByOneThatIsNotTheHeadDoesNotLeaveTheHeadAsleep) {  // P6, L7
   file->header.usual_hold = 0;
   let_it_sleep();
+  head.stop();  // or it may look by itself right now
   file->header.standing_by = slot_of(head).ticket + 1;
   file->header.wanted = 0;
   const auto woken = slot_of(head).wake.load();
   ASSERT_EQ(holder.release(), std::error_code());
   EXPECT_GT(slot_of(head).wake, woken);
+  head.go_on();
   EXPECT_TRUE(head.end_acquire());
 }
 
@@ -409,11 +413,13 @@ TEST_F(ScheduleOfStandingBy, BeginsWithASuccessorThatTheHolderWakes) {
   head.stop_at(point::line_left);
   ASSERT_EQ(holder.release(), std::error_code());
   head.await_stop();  // it has the lock
+  second.stop();      // or it may look by itself right now
   file->header.usual_hold = 10'000;
   const auto woken = slot_of(second).wake.load();
   head.go_on();
   ASSERT_TRUE(head.end_acquire());
   EXPECT_GT(slot_of(second).wake, woken);
+  second.go_on();
   EXPECT_EQ(head.release(), std::error_code());
   EXPECT_TRUE(second.end_acquire());
 }
