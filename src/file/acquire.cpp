@@ -22,7 +22,8 @@
 //      never returns. If not, we look again.
 // (A2) The own futex word is read before the look, and the sleep starts only if it
 //      is unchanged: a wake-up between look and sleep is not lost. Nor is a release that
-//      found nobody wanted: the word is compared once more after want() (line.hpp, L3).
+//      found nobody wanted: the word is compared once more after want() (line.hpp, L3). Who
+//      only naps wants nobody to wake it (L8).
 // (A3) After a sleep the lock is looked at before the clock and the stop request: a
 //      grant that arrives together with them is returned.
 // (A4) A waiter that gives up may have swallowed a wake-up: it passes it on.
@@ -115,21 +116,35 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       return std::nullopt;
     } else if (!line_.is_in()) {
       join(w.now, result);
-    } else if (const instant until = std::min({w.deadline, w.next_look, w.next_question});
-               !w.has_stood_by && token_of(w.seen) != w.watched &&
-               line_.stand_by(w.seen, seen, w.now, until)) {
-      w.has_stood_by = true;
-      w.watched = token_of(w.seen);
-    } else if (line_.want(); file_.get().header.word.load() == w.seen.bits()) {
-      reach(point::sleep_decided);
-      w.has_stood_by = false;
-      const bool is_quiet = line_.sleep(seen, w.now, until);
-      reach(point::woken);
-      if (gives_up_ && (!is_quiet || now() >= w.next_question)) {
-        w.has_given_up = gives_up_();
-        w.next_question = now() + question_interval;
-      }
+    } else {
+      rest(w, seen);
     }
+  }
+}
+
+/// From one look to the next: stands by, naps or sleeps, unless the own futex word is not as
+/// `seen` (A2).
+void file_session::rest(waiting& w, std::uint32_t seen) {
+  const instant until = std::min({w.deadline, w.next_look, w.next_question});
+  if (!w.has_stood_by && token_of(w.seen) != w.watched &&
+      line_.stand_by(w.seen, seen, w.now, until)) {
+    w.has_stood_by = true;
+    w.watched = token_of(w.seen);
+    return;
+  }
+  reach(point::look_made);
+  const instant nap_ends = line_.make_way(w.seen, w.now);
+  if (nap_ends == 0) {
+    line_.want();
+    if (file_.get().header.word.load() != w.seen.bits()) return;
+  }
+  reach(point::sleep_decided);
+  w.has_stood_by = false;
+  const bool is_quiet = line_.sleep(seen, w.now, nap_ends == 0 ? until : std::min(until, nap_ends));
+  reach(point::woken);
+  if (gives_up_ && (!is_quiet || now() >= w.next_question)) {
+    w.has_given_up = gives_up_();
+    w.next_question = now() + question_interval;
   }
 }
 
@@ -188,7 +203,9 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
     }
     if (!owns_slot() || !has_token_after(seen)) return outlook::reopen;
     reach(point::opening_found);
-    if (!take(seen, now(), lease(), found->how)) continue;
+    const instant start = now();
+    if (!take(seen, start, lease(), found->how)) continue;
+    exact_begin_ = start;
     if (ahead > 0 && !barges) {
       reach(point::line_overtaken);
       line_.pass_over();

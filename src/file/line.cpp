@@ -195,11 +195,15 @@ instant line::next_look_at(std::uint32_t place, instant now) noexcept {
   return now + sleep;
 }
 
-void line::want() noexcept {
-  header& h = file_.get().header;
+void line::stop_standing_by() noexcept {
+  shared<std::uint64_t>& standing_by = file_.get().header.standing_by;
   std::uint64_t ours = ticket_;
-  if (ours != 0 && h.standing_by.load() == ours) h.standing_by.compare_exchange_strong(ours, 0);
-  h.wanted.store(1);
+  if (ours != 0 && standing_by.load() == ours) standing_by.compare_exchange_strong(ours, 0);
+}
+
+void line::want() noexcept {
+  stop_standing_by();
+  file_.get().header.wanted.store(1);
 }
 
 void line::wake_wanted() noexcept {
@@ -246,6 +250,18 @@ bool line::stand_by(word held, std::uint32_t seen, instant now, instant until) n
   } while (h.word.load() == held.bits() && own.wake.load(std::memory_order_relaxed) == seen &&
            !is_in_the_way() && lockbyfile::now() < until);
   return true;
+}
+
+instant line::make_way(word held, instant now) noexcept {
+  header& h = file_.get().header;
+  const word current(h.word.load());
+  const bool is_outrun = current.is_held() && current.bits() != held.bits() &&
+                         h.usual_hold.load(std::memory_order_relaxed) < shortest_watched;
+  const instant until = file_.own().waiting_since.load(std::memory_order_relaxed) + barging;
+  if (seen_.place != 0 || !is_outrun || now >= until) return 0;
+  stop_standing_by();
+  h.barge_until.store(until, std::memory_order_relaxed);
+  return std::min(until, now + nap);
 }
 
 void line::note_opening(header& h, word open, instant now) noexcept {

@@ -87,17 +87,26 @@
 //        holder: who gets the lock without having stood by wakes its successor at once, if
 //        somebody is wanted, and if that stands by, its release will not have to.
 //        To watch costs a processor for as long as the lock is held, so it is for short holds
-//        only, going by the last ones that ended beside a line; it ends after `watch`, and is
+//        only, going by the last ones that ended beside a line and of which the exact begin is
+//        known (which it is not of a grant that was had at once); it ends after `watch`, and is
 //        done once between two sleeps, and once for each grant. Where holders are kept from
 //        running, holds are long, and nobody stands by. Nor does the head where the holder runs
 //        (`granted_on`): it would be in its way. For very short holds newcomers that go first
 //        do better than a line that is awake.
+//   (L8) Where holds are very short, the head makes way for newcomers, for as long as they may go
+//        first: if the lock has been freed and taken again while it looked, it naps, not
+//        `wanted`, so that no release pays for its wake-up and the holder has the word's cache
+//        line for itself. Awake it would get the lock sooner, and two processes on two processors
+//        that take it from each other at each grant make less than half as many grants. The nap
+//        is a sleep that ends by itself, long before the next look is due (L4), and until then
+//        it is to others as if the head were slow. It opens the newcomers' millisecond, which
+//        else a release does that wakes the head.
 //
 // usual_hold and granted_on are hints: what is wrong there costs a watch, or saves one.
 // last_to_join, laziest and barge_until are hints in one direction each: last_to_join other
 // than 0, or a `laziest` that is too large, costs a scan; barge_until is believed only up to
 // `barging` ahead of now. A newcomer may go before the line until barge_until, which a releaser
-// sets to the head's arrival + 1 ms (promise P7).
+// or the head sets to the head's arrival + 1 ms (promise P7).
 //
 // Crashes. Killed after taking a ticket, before publishing: the number is never used.
 // Killed in line: its lifeline is gone; whoever finds the ticket in its way clears it.
@@ -141,6 +150,9 @@ inline constexpr instant longest_watched = 150'000;
 /// And how long it watches at the most.
 inline constexpr instant watch = 250'000;
 
+/// How long the head naps (L8). Some 2,000 grants; who sleeps is woken in half of that.
+inline constexpr instant nap = 100'000;
+
 class line {
  public:
   explicit line(lockfile& file) noexcept : file_(file) {}
@@ -182,6 +194,9 @@ class line {
   /// Watches the word for as long as it is `held`, until woken after `seen` was read from the
   /// own slot's `wake`, or `until`, or for `watch`. False at once if it would not pay (L7).
   bool stand_by(word held, std::uint32_t seen, instant now, instant until) noexcept;
+
+  /// Whether to leave the lock to newcomers for a moment: until when, or 0 for no (L8).
+  [[nodiscard]] instant make_way(word held, instant now) noexcept;
 
   /// Says since when the lock is open, to whoever finds it so. By whoever is about to free
   /// it, before the word becomes `open`, and by whoever finds it open first.
@@ -239,6 +254,7 @@ class line {
   [[nodiscard]] bool is_true(const view& v) const noexcept;
   void drop(slot& s, std::uint64_t ticket) noexcept;
   void have_moved() noexcept { file_.get().header.moves.fetch_add(1); }
+  void stop_standing_by() noexcept;
   [[nodiscard]] scan_result scan() const noexcept;
   void clear_hint(std::uint64_t seen) noexcept;
 

@@ -34,6 +34,7 @@ namespace lockbyfile::file {
   X(ticket_drawn)     /* nobody can see it */                                         \
   X(ticket_published) /* the hint does not say that there is a line */                \
   X(line_joined)      /* and not looked again */                                      \
+  X(look_made)        /* and nothing taken; nobody is wanted */                       \
   X(standing_by)      /* and watches the word from now on */                          \
   X(stander_relieved) /* by a release; whoever is to be woken sleeps */               \
   X(sleep_decided)    /* by a look that may be old by now */                          \

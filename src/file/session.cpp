@@ -105,7 +105,11 @@ class file_session::acquiring {
   const instant exact = now();
   const std::uint64_t process = process_epoch();
   const acquiring us(acquiring_, process);
-  return line_.may_barge(exact) && us.is_alone() && take_at_once(process, coarse_now, exact);
+  if (!line_.may_barge(exact) || !us.is_alone() || !take_at_once(process, coarse_now, exact)) {
+    return false;
+  }
+  exact_begin_ = exact;
+  return true;
 }
 
 bool file_session::take_at_once(std::uint64_t process, instant coarse_now, instant start) noexcept {
@@ -188,6 +192,7 @@ bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease
   token_.store(token, std::memory_order_relaxed);
   current_.store(granted.bits(), std::memory_order_relaxed);
   highest_seen_ = token;
+  exact_begin_ = 0;
   own.last_grant.store(grant_mark(token, static_cast<std::uint64_t>(how)),
                        std::memory_order_release);
   return true;
@@ -257,7 +262,7 @@ bool file_session::free_and_wake() noexcept {
   if (h.word.load() != held.bits()) return;
   const instant freed_at = now();
   line::note_opening(h, held.freed(), freed_at);
-  line::note_hold(h, freed_at - file_.own().since.load(std::memory_order_relaxed));
+  if (exact_begin_ != 0) line::note_hold(h, freed_at - exact_begin_);
 }
 
 bool file_session::holds() const noexcept {

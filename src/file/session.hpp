@@ -95,6 +95,7 @@ class file_session final : public session {
   std::optional<grant> acquire_slowly(instant deadline, const std::stop_token& stop,
                                       std::error_code& ec);
   outlook look(waiting& w, grant& result);
+  void rest(waiting& w, std::uint32_t seen);
   std::optional<opening> find_opening(word seen, waiting& w);
   [[nodiscard]] std::uint64_t token_of(word held) const noexcept;
   void join(instant now, grant& result) noexcept;
@@ -126,7 +127,8 @@ class file_session final : public session {
   std::uint32_t session_ = 0;                   // as in our slot (S6)
   std::uint64_t ceiling_ = 0;                   // of tokens (tokens.hpp)
   std::uint64_t highest_seen_ = 1;              // counter; a smaller one is damage
-  std::uint64_t floor_ = 0;                     // (S5) what it was in the files before this one
+  instant exact_begin_ = 0;  // of the last grant; 0: the coarse clock's was enough
+  std::uint64_t floor_ = 0;  // (S5) what it was in the files before this one
 };
 
 /// Who a slot says its owner is.

@@ -311,7 +311,8 @@ INSTANTIATE_TEST_SUITE_P(OnTheWayToSleep, ScheduleOfWaiting,
                          ::testing::Values(named(point::ticket_drawn),
                                            named(point::ticket_published),
                                            named(point::line_joined), named(point::standing_by),
-                                           named(point::sleep_decided), named(point::woken)),
+                                           named(point::look_made), named(point::sleep_decided),
+                                           named(point::woken)),
                          [](const auto& p) { return p.param.name; });
 
 /// A head that has found the lock held for short times lately.
@@ -473,23 +474,135 @@ TEST_F(ScheduleOfStandingBy, IsNotDoneInTheWayOfTheHolder) {
 TEST_F(ScheduleOfStandingBy, GoesByHowLongTheLockIsHeldBesideALine) {
   file->header.usual_hold = 0;
   let_it_sleep();
-  std::this_thread::sleep_for(1ms);
+  queue(second);
   ASSERT_EQ(holder.release(), std::error_code());
+  ASSERT_TRUE(head.end_acquire());
+  file->header.usual_hold = 0;
+  std::this_thread::sleep_for(1ms);
+  ASSERT_EQ(head.release(), std::error_code());
   EXPECT_EQ(file->header.usual_hold, 75'000U) << "a quarter of the most that counts";
   file->header.usual_hold = 100'000;
-  ASSERT_TRUE(head.end_acquire());
-  ASSERT_EQ(head.release(), std::error_code());
+  ASSERT_TRUE(second.end_acquire());
+  ASSERT_EQ(second.release(), std::error_code());
   EXPECT_EQ(file->header.usual_hold, 100'000U) << "nobody was in line";
 }
 
+TEST_F(ScheduleOfStandingBy, GoesByNoGrantWhoseBeginTheCoarseClockTold) {
+  static int (*real_clock)(clockid_t, struct timespec*);
+  lock_process at_once(name(), {}, [] {
+    real_clock = std::exchange(sys.clock_gettime, [](clockid_t clock, struct timespec* t) {
+      static struct timespec coarse;
+      if (clock != CLOCK_MONOTONIC_COARSE) return real_clock(clock, t);
+      const int result = coarse.tv_sec == 0 ? real_clock(clock, &coarse) : 0;
+      *t = coarse;  // the tick in which it looked at the path never ends
+      return result;
+    });
+  });
+  ASSERT_EQ(holder.release(), std::error_code());
+  ASSERT_TRUE(at_once.acquire(0ns));
+  let_it_stand_by();
+  std::this_thread::sleep_for(1ms);
+  ASSERT_EQ(at_once.release(), std::error_code());
+  EXPECT_EQ(file->header.usual_hold, 10'000U);
+  head.go_on();
+  EXPECT_TRUE(head.end_acquire());
+}
+
 TEST_F(ScheduleOfStandingBy, IsNotGivenUpForOneLongHold) {
+  queue(second);
+  ASSERT_EQ(holder.release(), std::error_code());
+  ASSERT_TRUE(second.end_acquire());  // by a look, so by the exact clock
   file->header.usual_hold = 100'000;
   let_it_stand_by();
   std::this_thread::sleep_for(1ms);
-  ASSERT_EQ(holder.release(), std::error_code());
+  ASSERT_EQ(second.release(), std::error_code());
+  EXPECT_GT(file->header.usual_hold, 100'000U);
   EXPECT_LE(file->header.usual_hold, 150'000U);
   head.go_on();
   EXPECT_TRUE(head.end_acquire());
+}
+
+/// A head that has found the lock held, by a look that is not to be the last one before it sleeps:
+/// the lock has been freed and taken again since.
+class ScheduleOfMakingWay : public LockTest {
+ public:
+  ScheduleOfMakingWay() {
+    EXPECT_TRUE(holder.acquire(0ns));
+    file->header.usual_hold = 100;
+  }
+
+  void let_it_look(staged_process& waiter) {
+    waiter.stop_at(point::look_made);
+    waiter.begin_acquire(forever);
+    waiter.await_stop();
+  }
+  /// As if by a newcomer, many of which take the lock in this time.
+  void take_anew() {
+    const file::word held(file->header.word.load());
+    file->header.word = file::word::free_at(held.counter() + 1).granted_to(held.slot()).bits();
+  }
+  void free() {
+    file->header.word = file::word::free_at(file::word(file->header.word).counter() + 1).bits();
+  }
+  /// Lets it decide whether to nap, and tells.
+  bool naps(staged_process& waiter) {
+    file->header.wanted = 0;
+    waiter.stop_at(point::sleep_decided);
+    waiter.go_on();
+    waiter.await_stop();
+    return file->header.wanted == 0;
+  }
+  [[nodiscard]] file::slot& slot_of(const lock_process& p) const { return file.slot_of(p.pid()); }
+
+  lock_process holder{name()};
+  staged_process head{name()};
+  const mapped_lockfile file{name()};
+};
+
+TEST_F(ScheduleOfMakingWay, OpensTheNewcomersMillisecondAndEndsByItself) {  // P6, L8
+  let_it_look(head);
+  take_anew();
+  ASSERT_TRUE(naps(head));
+  EXPECT_EQ(file->header.barge_until, slot_of(head).waiting_since + file::barging);
+  EXPECT_LE(slot_of(head).next_look, slot_of(head).waiting_since + file::barging);
+  free();
+  head.go_on();
+  EXPECT_TRUE(head.end_acquire()) << "nobody wakes it";
+}
+
+TEST_F(ScheduleOfMakingWay, IsNotForALockThatWasHeldAllTheTime) {
+  let_it_look(head);
+  EXPECT_FALSE(naps(head));
+}
+
+TEST_F(ScheduleOfMakingWay, IsNotForALockThatIsFree) {
+  let_it_look(head);
+  free();
+  head.go_on();
+  EXPECT_TRUE(head.end_acquire());
+  EXPECT_EQ(file->header.barge_until, 0U);
+}
+
+TEST_F(ScheduleOfMakingWay, IsNotForLongerHolds) {
+  file->header.usual_hold = 1'000'000;
+  let_it_look(head);
+  take_anew();
+  EXPECT_FALSE(naps(head));
+}
+
+TEST_F(ScheduleOfMakingWay, EndsWithTheNewcomersMillisecond) {  // P7
+  let_it_look(head);
+  slot_of(head).waiting_since = slot_of(head).waiting_since - file::barging;
+  take_anew();
+  EXPECT_FALSE(naps(head));
+}
+
+TEST_F(ScheduleOfMakingWay, IsForTheHeadOnly) {
+  staged_process second(name());
+  let_it_look(head);
+  let_it_look(second);
+  take_anew();
+  EXPECT_FALSE(naps(second));
 }
 
 using ScheduleOfALine = LockTest;
