@@ -498,7 +498,10 @@ TEST_F(ScheduleOfStandingBy, GoesByNoGrantWhoseBeginTheCoarseClockTold) {
       return result;
     });
   });
+  queue(at_once);
   ASSERT_EQ(holder.release(), std::error_code());
+  ASSERT_TRUE(at_once.end_acquire());  // by a look, so by the exact clock
+  ASSERT_EQ(at_once.release(), std::error_code());
   ASSERT_TRUE(at_once.acquire(0ns));
   let_it_stand_by();
   std::this_thread::sleep_for(1ms);
@@ -561,10 +564,16 @@ class ScheduleOfMakingWay : public LockTest {
 
 TEST_F(ScheduleOfMakingWay, OpensTheNewcomersMillisecondAndEndsByItself) {  // P6, L8
   let_it_look(head);
+  const instant has_looked = now();
   take_anew();
+  file->header.standing_by = slot_of(head).ticket.load();  // it did so before
   ASSERT_TRUE(naps(head));
+  EXPECT_EQ(file->header.standing_by, 0U);
   EXPECT_EQ(file->header.barge_until, slot_of(head).waiting_since + file::barging);
-  EXPECT_LE(slot_of(head).next_look, slot_of(head).waiting_since + file::barging);
+  head.stop_at(point::woken);
+  head.go_on();
+  head.await_stop();
+  EXPECT_LE(slot_of(head).next_look, has_looked + file::nap);
   free();
   head.go_on();
   EXPECT_TRUE(head.end_acquire()) << "nobody wakes it";
