@@ -31,6 +31,7 @@
 //   - The lease of a stopped holder ends. (Others that end: lock.pml.)
 //   - hasten() is left out, and so is that a head is woken to stand by. They only wake earlier; the
 //     rest has to do without them.
+//   - A nap (L8) is left out: who naps comes to its next look by itself, as who is slow does.
 //   - Who may stand by does so at any place in line for a held lock, and ends it at any time.
 //   - A waiter reads all tickets at each look, and so does who wakes. What spares them that
 //     (`front`, and the place that a waiter remembers) changes the order at the most, and is
