@@ -206,6 +206,7 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
     const instant start = now();
     if (!take(seen, start, lease(), found->how)) continue;
     exact_begin_ = start;
+    went_first_ = false;
     if (ahead > 0 && !barges) {
       reach(point::line_overtaken);
       line_.pass_over();

@@ -255,8 +255,8 @@ bool line::stand_by(word held, std::uint32_t seen, instant now, instant until) n
 instant line::make_way(word held, instant now) noexcept {
   header& h = file_.get().header;
   const word current(h.word.load());
-  const bool is_outrun = current.is_held() && current.bits() != held.bits() &&
-                         h.usual_hold.load(std::memory_order_relaxed) < shortest_watched;
+  const bool is_outrun =
+      current.is_held() && current.bits() != held.bits() && holds_are_very_short(h);
   const instant until = file_.own().waiting_since.load(std::memory_order_relaxed) + barging;
   if (seen_.place != 0 || !is_outrun || now >= until) return 0;
   stop_standing_by();

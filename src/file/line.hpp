@@ -186,6 +186,10 @@ class line {
   /// The same after a release, or calls the next one if the head stands by (L7).
   void pass_on() noexcept;
 
+  /// Whether holds are so short that nobody stands by (L7), and newcomers go first often (L8).
+  [[nodiscard]] static bool holds_are_very_short(const header& h) noexcept {
+    return h.usual_hold.load(std::memory_order_relaxed) < shortest_watched;
+  }
   /// Notes how long a grant was held, for `usual_hold`. By who is about to free the lock.
   static void note_hold(header& h, instant hold) noexcept;
   /// Notes where the holder runs, and wakes the new head to stand by if nobody else will. By who

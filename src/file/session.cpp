@@ -109,6 +109,7 @@ class file_session::acquiring {
     return false;
   }
   exact_begin_ = exact;
+  went_first_ = true;
   return true;
 }
 
@@ -192,7 +193,6 @@ bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease
   token_.store(token, std::memory_order_relaxed);
   current_.store(granted.bits(), std::memory_order_relaxed);
   highest_seen_ = token;
-  exact_begin_ = 0;
   own.last_grant.store(grant_mark(token, static_cast<std::uint64_t>(how)),
                        std::memory_order_release);
   return true;
@@ -260,9 +260,16 @@ bool file_session::free_and_wake() noexcept {
 [[gnu::noinline]] void file_session::note_release(word held) noexcept {
   header& h = file_.get().header;
   if (h.word.load() != held.bits()) return;
+  const instant since = file_.own().since.load(std::memory_order_relaxed);
+  const bool is_exact = since == exact_begin_;
+  // Newcomers that go first are many, and hold the lock for no time: up to a tick too early is
+  // good enough for those who may take it 20 ms later, and call whoever is before them.
+  if (is_exact && went_first_ && line::holds_are_very_short(h) && now_coarse() <= since) {
+    return line::note_opening(h, held.freed(), since);
+  }
   const instant freed_at = now();
   line::note_opening(h, held.freed(), freed_at);
-  if (exact_begin_ != 0) line::note_hold(h, freed_at - exact_begin_);
+  if (is_exact) line::note_hold(h, freed_at - since);
 }
 
 bool file_session::holds() const noexcept {

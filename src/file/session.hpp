@@ -127,8 +127,9 @@ class file_session final : public session {
   std::uint32_t session_ = 0;                   // as in our slot (S6)
   std::uint64_t ceiling_ = 0;                   // of tokens (tokens.hpp)
   std::uint64_t highest_seen_ = 1;              // counter; a smaller one is damage
-  instant exact_begin_ = 0;  // of the last grant; 0: the coarse clock's was enough
-  std::uint64_t floor_ = 0;  // (S5) what it was in the files before this one
+  instant exact_begin_ = 0;                     // of the last grant whose begin was told exactly
+  bool went_first_ = false;                     // before a line, with that grant
+  std::uint64_t floor_ = 0;                     // (S5) what it was in the files before this one
 };
 
 /// Who a slot says its owner is.

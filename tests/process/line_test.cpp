@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/instant.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
 #include "support/mapped_lockfile.hpp"
@@ -144,6 +145,54 @@ TEST_F(Line, ANewcomerMayNotGoBeforeAHeadThatHasWaitedAMillisecond) {
     ASSERT_TRUE(holder_.acquire(forever));
   }
   EXPECT_TRUE(learnt) << "this machine is too slow";
+}
+
+/// One that goes before a line, whose head does not come to take the lock.
+class NewcomersRelease : public Line {
+ protected:
+  NewcomersRelease() {
+    queue_up(1);
+    waiters_[0].stop();
+    EXPECT_EQ(holder_.release(), std::error_code());
+  }
+  ~NewcomersRelease() override { waiters_[0].go_on(); }
+
+  /// Takes the lock first and frees it; since when it was held, and by its word for how long.
+  instant holds_it(std::uint32_t usual_hold, std::chrono::nanoseconds hold = 0ns) {
+    const auto goes_first = [&] {
+      file_->header.usual_hold = usual_hold;
+      file_->header.barge_until = now() + 500'000;
+      return newcomer_.try_lock();
+    };
+    if (!eventually(goes_first)) throw std::runtime_error("it may not go first");
+    const instant since = file_.holder().since;
+    std::this_thread::sleep_for(hold);
+    newcomer_.unlock();
+    return file_->header.opened_at - since;
+  }
+
+  void expect_the_begin() {
+    EXPECT_TRUE(eventually([&] { return holds_it(100) == 0; })) << "it reads the clock each time";
+  }
+
+  named_lock newcomer_{name()};
+  const mapped_lockfile file_{name()};
+};
+
+TEST_F(NewcomersRelease, OfAHoldWithinATickIsToldByItsBegin) { expect_the_begin(); }
+
+TEST_F(NewcomersRelease, OfALongerHoldIsToldExactly) {  // P7: or those behind come too early
+  for (int i = 0; i < 10; ++i) {
+    expect_the_begin();
+    EXPECT_GE(holds_it(100, 30ms), 30'000'000U);
+  }
+}
+
+TEST_F(NewcomersRelease, IsToldExactlyWhereHoldsAreUsuallyLonger) {
+  for (int i = 0; i < 10; ++i) {
+    expect_the_begin();
+    EXPECT_GT(holds_it(10'000), 0U);
+  }
 }
 
 TEST_F(LineTiming, SaysHowManyWereAheadAndHowLongItTook) {
