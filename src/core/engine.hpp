@@ -65,7 +65,7 @@ class session {
   /// Has `tell` called whenever a grant is lost, by a thread of the engine that must not be kept;
   /// an empty one ends that, and none is called afterwards. For an engine whose servers tell. One
   /// that has to be asked does nothing.
-  virtual void when_lost(std::function<void()> /*tell*/) {}
+  virtual void when_lost(std::function<void()> /*tell*/) {}  // NOLINT: others keep it
 
   [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds lease_remaining() const noexcept = 0;
