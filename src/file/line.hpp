@@ -62,7 +62,8 @@
 //        places of all shrink when somebody finds that those before them have died, or
 //        they give up; and whoever looks first then finds its turn come, though one
 //        before it has not been told. Tests: ScheduleOfASleeper.)
-//        Since when the lock is open all agree: whoever opens it, or finds it so, notes it.
+//        Since when the lock is open all agree: whoever opens it, or finds it so, notes it;
+//        a newcomer that went first may note it up to a tick of the coarse clock too early.
 //
 //   (L6) `front` names the head and who comes after it, so that neither the releaser nor the
 //        head has to read all tickets on the way from one grant to the next: whoever wakes
