@@ -70,9 +70,9 @@ class robust_mutex {
   explicit robust_mutex(const std::string& directory) {
     const open_file file(directory + "/mutex");
     const bool is_first = ::lseek(file.fd(), 0, SEEK_END) == 0;
-    checked(::ftruncate(file.fd(), sizeof *mutex_), "ftruncate");
+    checked(::ftruncate(file.fd(), sizeof(pthread_mutex_t)), "ftruncate");
     void* memory =
-        ::mmap(nullptr, sizeof *mutex_, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0);
+        ::mmap(nullptr, sizeof(pthread_mutex_t), PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0);
     if (memory == MAP_FAILED) throw std::system_error(errno, std::system_category(), "mmap");
     mutex_ = static_cast<pthread_mutex_t*>(memory);
     if (!is_first) return;
@@ -82,7 +82,7 @@ class robust_mutex {
     ::pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
     ::pthread_mutex_init(mutex_, &attributes);
   }
-  ~robust_mutex() { ::munmap(mutex_, sizeof *mutex_); }
+  ~robust_mutex() { ::munmap(mutex_, sizeof(pthread_mutex_t)); }
   robust_mutex(const robust_mutex&) = delete;
   robust_mutex& operator=(const robust_mutex&) = delete;
 

@@ -23,7 +23,7 @@ findings death(const options& o) {
   const scratch here;
   Lock lock(here.path());
   const shared_memory<std::atomic<instant>> killed;
-  std::minstd_rand random(7);
+  std::minstd_rand random(7);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same in each round
   std::vector<double> ms;
   for (int round = o.count("rounds"); round > 0; --round) {
     const int after_us = 6000 + static_cast<int>(random() % 10'000);

@@ -118,7 +118,7 @@ void add_handoff(plays& all) {
 }
 
 /// AT in a word stands for the server.
-void add_command(plays& all, const std::string& name, std::vector<std::string> words) {
+void add_command(plays& all, const std::string& name, const std::vector<std::string>& words) {
   all["etcd_command"][name] = [words](const options& o) {
     std::vector<std::string> said = words;
     for (std::size_t i = 1; i < said.size(); ++i) {

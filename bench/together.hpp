@@ -29,7 +29,7 @@ findings handoff(const options& o) {
     start_line start;
     std::atomic<int> grants;
     std::atomic<instant> released;
-    std::array<double, most_grants> handoff_us;
+    std::array<double, most_grants> handoff_us{};
     std::array<std::atomic<instant>, most_processes> longest_wait;
   };
   const int size = std::min(o.count("processes"), most_processes - 1);

@@ -39,9 +39,10 @@ constexpr std::array verbs = {
 };
 
 const verb* find_verb(const std::string& name) {
-  const auto found =
-      std::find_if(verbs.begin(), verbs.end(), [&](const verb& v) { return v.name == name; });
-  return found == verbs.end() ? nullptr : found;
+  for (const verb& v : verbs) {
+    if (v.name == name) return &v;
+  }
+  return nullptr;
 }
 
 /// `arguments` are those after the verb. The other verbs are none of the parser's business:

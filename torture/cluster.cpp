@@ -6,12 +6,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/etcd_server.hpp"
@@ -31,16 +35,19 @@ std::string cluster::missing() { return etcd_server::missing(); }
 
 bool cluster::has_fault_of_late_revocations() {
   FILE* pipe = ::popen("etcd --version", "r");
-  unsigned minor = 0;
-  unsigned patch = 0;
-  const int found =
-      pipe == nullptr ? 0 : std::fscanf(pipe, "etcd Version: 3.%u.%u", &minor, &patch);
+  std::array<char, 64> line{};
+  const bool has_line = pipe != nullptr && std::fgets(line.data(), line.size(), pipe) != nullptr;
   if (pipe != nullptr) ::pclose(pipe);
-  return found == 2 && (minor < 4 || (minor == 4 && patch < 31) || (minor == 5 && patch < 13));
+  constexpr std::string_view name = "etcd Version: 3.";
+  if (!has_line || !std::string_view(line.data()).starts_with(name)) return false;
+  char* end = nullptr;
+  const unsigned long minor = std::strtoul(line.data() + name.size(), &end, 10);
+  const unsigned long patch = *end == '.' ? std::strtoul(end + 1, nullptr, 10) : 0;
+  return minor < 4 || (minor == 4 && patch < 31) || (minor == 5 && patch < 13);
 }
 
-cluster::cluster(const std::string& directory, std::unique_ptr<network> net)
-    : directory_(directory), net_(std::move(net)) {
+cluster::cluster(std::string directory, std::unique_ptr<network> net)
+    : directory_(std::move(directory)), net_(std::move(net)) {
   for (unsigned i = 0; i < members; ++i) {
     node& m = nodes_[i];
     m.host = net_ ? network::address_of(i) : "127.0.0.1";

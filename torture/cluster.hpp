@@ -31,7 +31,7 @@ class cluster {
   static bool has_fault_of_late_revocations();
 
   /// Starts them, and returns when they serve. `net` may be null.
-  cluster(const std::string& directory, std::unique_ptr<network> net);
+  cluster(std::string directory, std::unique_ptr<network> net);
   ~cluster();
   cluster(const cluster&) = delete;
   cluster& operator=(const cluster&) = delete;

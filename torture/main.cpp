@@ -81,7 +81,7 @@ void show_summary(const storm& s, const report& total) {
 /// A storm in which nothing happens proves nothing.
 bool has_enough_happened(const storm& s, const report& total, double seconds) {
   const auto& [free, expired, abandoned] = total.grants;
-  const double scale = seconds / s.pace();
+  const double scale = seconds / static_cast<double>(s.pace());
   return static_cast<double>(free) > scale * 10 && static_cast<double>(abandoned) > scale / 2 &&
          static_cast<double>(done(s, deed_kind::kill)) > scale &&
          static_cast<double>(done(s, deed_kind::stop)) > scale;

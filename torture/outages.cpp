@@ -19,7 +19,7 @@ void outages::befall(bool may_begin) {
 
 void outages::begin() {
   const bool is_for_many = dice_.one_in(6);
-  unsigned victim = static_cast<unsigned>(dice_.pick(0, cluster::members - 1));
+  auto victim = static_cast<unsigned>(dice_.pick(0, cluster::members - 1));
   if (dice_.one_in(2)) {
     if (const auto leader = on_.leader()) {
       victim = *leader;

@@ -44,7 +44,7 @@ struct place {
 struct plan {
   std::vector<place> places;
   instant end = 0;
-  unsigned pace = 1;              // how much longer everything takes than with files
+  std::uint64_t pace = 1;         // how much longer everything takes than with files
   registers* protects = nullptr;  // by name; null: nothing
 };
 

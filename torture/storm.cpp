@@ -124,7 +124,7 @@ pid_t storm::any_of(const std::set<pid_t>& group) {
 
 void storm::befall(bool is_rough) {
   if (is_rough && dice_.one_in(60 * plan_.pace)) kill_some();
-  if (is_rough && dice_.one_in((outages_ ? 20 : 40) * plan_.pace)) stop_one();
+  if (is_rough && dice_.one_in((outages_ ? 20U : 40U) * plan_.pace)) stop_one();
   if (is_rough && dice_.one_in(40 * plan_.pace)) signal_some();
   if (outages_) {
     if (is_rough) outages_->befall(true);

@@ -54,7 +54,7 @@ class storm {
   report look_for_remains();
 
   [[nodiscard]] const counts& done() const { return done_; }
-  [[nodiscard]] unsigned pace() const { return plan_.pace; }
+  [[nodiscard]] std::uint64_t pace() const { return plan_.pace; }
   /// Null, if the locks are in files.
   [[nodiscard]] const outages* of_members() const { return outages_ ? &*outages_ : nullptr; }
 

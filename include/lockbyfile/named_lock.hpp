@@ -20,8 +20,8 @@
 // A grant is also lost when an operator breaks the lock, or when the lockfile is
 // deleted, renamed or replaced, which counts as a break.
 //
-// Thread safety: one thread at a time per object, except that token(),
-// is_held() and lease_remaining() may be called at any time from any thread. A
+// Thread safety: one thread at a time per object, except that token(), is_held(),
+// lease_remaining() and certain_for() may be called at any time from any thread. A
 // second thread that calls acquire on an object in use gets would_deadlock: give
 // each thread an object of its own. Several objects may share a name, in one
 // process or in many; they exclude each other.
@@ -30,7 +30,8 @@
 // session of its own when it is used. The descriptor is close-on-exec.
 //
 // The waiting, the order and the crash release are the engine's: see
-// docs/guarantees.md.
+// docs/guarantees.md. Where a call is said not to block, that is of a lock in a file; in etcd
+// opening, renewing and releasing exchange messages with a server (docs/etcd.md).
 #pragma once
 
 #include <chrono>
@@ -55,9 +56,10 @@ class LOCKBYFILE_EXPORT named_lock {
   /// with slashes is a path, used as it is. It is resolved once, here.
   ///
   /// Throws lock_error: invalid_name, invalid_option, wrong_engine, damaged,
-  /// too_many_sessions, clock_mismatch, network_filesystem, stuck, or the system's
-  /// error with the path. Blocks only while another process is creating the very
-  /// same file, and then 2 seconds at the most (stuck).
+  /// too_many_sessions, clock_mismatch, network_filesystem, stuck, unreachable, or the
+  /// system's error with the path. Blocks only while another process is creating the very
+  /// same file, and then 2 seconds at the most (stuck); in etcd until a server answers, for
+  /// the patience, but for 1 s at least and 3 s at most (unreachable).
   explicit named_lock(std::string_view name, const lock_options& options = {});
 
   /// The same, with the error in `ec` and no lock in place of an exception.

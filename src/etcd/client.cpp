@@ -137,14 +137,15 @@ grpc::Status client::exchange(const char* method, const std::string& request, st
     guard.unlock();
     if (!has_token) {
       has_authenticated = true;
-      const grpc::Status known = authenticate(deadline);
+      grpc::Status known = authenticate(deadline);
       if (!known.ok()) return known;
     }
   }
-  const grpc::Status status = try_each(method, request, reply, deadline);
+  grpc::Status status = try_each(method, request, reply, deadline);
   if (!wants_authentication(status) || who_.user.empty() || has_authenticated) return status;
-  const grpc::Status known = authenticate(deadline);
-  return known.ok() ? try_each(method, request, reply, deadline) : known;
+  grpc::Status known = authenticate(deadline);
+  if (!known.ok()) return known;
+  return try_each(method, request, reply, deadline);
 }
 
 grpc::Status client::authenticate(instant deadline) {
@@ -156,7 +157,7 @@ grpc::Status client::authenticate(instant deadline) {
     token_.clear();
   }
   std::string reply;
-  const grpc::Status status =
+  grpc::Status status =
       try_each("/etcdserverpb.Auth/Authenticate", request.SerializeAsString(), reply, deadline);
   if (status.ok()) {
     wire::AuthenticateResponse answer;

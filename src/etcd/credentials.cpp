@@ -40,11 +40,10 @@ std::string content_if(const std::string& path, const char* what, const std::str
 
 }  // namespace
 
-credentials::credentials(const address& where, const etcd_access& given) {
+credentials::credentials(const address& where, const etcd_access& given)
+    : user(or_environment(given.user.empty() ? where.user : given.user, "LOCKBYFILE_ETCD_USER")),
+      password(given.password) {
   const std::string lock = where.text();
-  user = given.user.empty() ? where.user : given.user;
-  user = or_environment(user, "LOCKBYFILE_ETCD_USER");
-  password = given.password;
   if (password.empty() && !user.empty()) {
     const auto file = or_environment(given.password_file, "LOCKBYFILE_ETCD_PASSWORD_FILE");
     password = content_if(file, "password file", lock);

@@ -180,7 +180,7 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
   const holding h = grant_;
   const std::int64_t created = h.created;
   leave_to_keeper(std::move(grant_watch_));
-  std::int64_t from = static_cast<std::int64_t>(token_);
+  auto from = static_cast<std::int64_t>(token_);
   const bool is_again = std::exchange(is_watch_broken_, false);
   watched_ = created;
   guard.unlock();

@@ -43,7 +43,7 @@ lock_keys::lock_keys(std::string_view name, bool raw)
 
 std::string lock_keys::place(std::int64_t lease) const {
   char hex[16];
-  const auto end = std::to_chars(hex, hex + sizeof hex, static_cast<std::uint64_t>(lease), 16).ptr;
+  auto* const end = std::to_chars(hex, hex + sizeof hex, static_cast<std::uint64_t>(lease), 16).ptr;
   return prefix + std::string(hex, end);
 }
 

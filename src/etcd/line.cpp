@@ -103,7 +103,7 @@ grpc::Status line::transact(const TxnRequest& request, wire::TxnResponse& answer
 
 grpc::Status line::transact(const TxnRequest& request, bool& done, instant deadline) {
   wire::TxnResponse answer;
-  const grpc::Status status = transact(request, answer, deadline);
+  grpc::Status status = transact(request, answer, deadline);
   done = answer.succeeded();
   return status;
 }
@@ -124,7 +124,7 @@ grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found,
   get(t.add_failure(), own);
   get_newest(t.add_failure(), keys_, 0, 2);
   wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
+  grpc::Status status = transact(t, answer, deadline);
   if (!status.ok()) return status;
   read_outcome(answer, found);
   if (found.is_granted) {
@@ -132,7 +132,7 @@ grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found,
   } else if (answer.responses_size() == 2) {
     const wire::RangeResponse& us = answer.responses(0).range();
     if (us.kvs_size() == 1) {
-      const grpc::Status again = take_or_leave(lease, us.kvs(0).create_revision(), found, deadline);
+      grpc::Status again = take_or_leave(lease, us.kvs(0).create_revision(), found, deadline);
       take_up(us.kvs(0), found);
       if (!again.ok() || found.is_granted) return again;
     }
@@ -153,7 +153,7 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
   get(other->add_failure(), own);
   get_newest(t.add_failure(), keys_, 0, 3);
   wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
+  grpc::Status status = transact(t, answer, deadline);
   if (!status.ok()) return status;
   read_outcome(answer, found);
   found.created = found.revision;
@@ -165,7 +165,7 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
     found.ahead = static_cast<std::size_t>(newest.count() > 2 ? newest.count() - 2 : 0);
   } else if (joined.responses_size() == 1 && joined.responses(0).range().kvs_size() == 1) {
     const wire::KeyValue& us = joined.responses(0).range().kvs(0);
-    const grpc::Status again = look(lease, us.create_revision(), nullptr, found, deadline);
+    grpc::Status again = look(lease, us.create_revision(), nullptr, found, deadline);
     take_up(us, found);
     return again;
   }
@@ -187,7 +187,7 @@ grpc::Status line::look(std::int64_t lease, std::int64_t created, const place* f
   get(t.add_failure(), own);
   get_newest(t.add_failure(), keys_, created - 1, 2);
   wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
+  grpc::Status status = transact(t, answer, deadline);
   if (!status.ok()) return status;
   read_grant(answer, created, found);
   if (!found.is_granted && answer.responses_size() == 2) {
@@ -223,7 +223,7 @@ grpc::Status line::take_or_leave(std::int64_t lease, std::int64_t created, stand
   require_created(*other, own, created);
   remove(other->add_success(), own);
   wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
+  grpc::Status status = transact(t, answer, deadline);
   if (status.ok()) read_grant(answer, created, found);
   return status;
 }
@@ -264,7 +264,7 @@ grpc::Status line::end(std::int64_t lease, std::int64_t created, const record& r
   put_record(t, r);
   if (!keys_.record.empty()) get(t.add_failure(), keys_.record);
   wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
+  grpc::Status status = transact(t, answer, deadline);
   done = answer.succeeded();
   if (!done && answer.responses_size() == 1) {  // perhaps the answer to our first try was lost
     const auto last = record_in(answer.responses(0).range());
@@ -285,7 +285,7 @@ grpc::Status line::expire(std::int64_t lease, std::int64_t created, const entry&
   remove(other->add_success(), own);
   put_record(*other, r);
   wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
+  grpc::Status status = transact(t, answer, deadline);
   ended = false;
   done = answer.succeeded();
   if (!done && answer.responses_size() == 1) done = ended = answer.responses(0).txn().succeeded();
@@ -302,7 +302,7 @@ grpc::Status line::read(std::vector<place>& places, std::optional<record>& last,
   all->set_sort_order(wire::RangeRequest::ASCEND);
   if (!keys_.record.empty()) get(t.add_success(), keys_.record);
   wire::TxnResponse answer;
-  const grpc::Status status = transact(t, answer, deadline);
+  grpc::Status status = transact(t, answer, deadline);
   if (!status.ok()) return status;
   places.clear();
   if (answer.responses_size() > 0)

@@ -34,65 +34,65 @@ class EtcdUsers : public ::testing::Test {
  protected:
   void SetUp() override {
     if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
-    server.emplace();
+    server_.emplace();
     for (const char* deed :
          {"user add root:rootpw", "user grant-role root root", "user add kim:sesame",
           "role add jobs", "role grant-permission --prefix=true jobs readwrite jobs/",
           "user grant-role kim jobs", "auth enable"})
-      server->ctl(deed);
+      server_->ctl(deed);
     std::ofstream(file()) << "sesame\n";
   }
-  [[nodiscard]] std::string file() const { return server->directory() + "/password"; }
+  [[nodiscard]] std::string file() const { return server_->directory() + "/password"; }
 
-  std::optional<etcd_server> server;
+  std::optional<etcd_server> server_;
 };
 
 TEST_F(EtcdUsers, WithTheRightPasswordGetTheLock) {
-  EXPECT_EQ(error_of(server->url("jobs/x"), {.user = "kim", .password_file = file()}, ""),
+  EXPECT_EQ(error_of(server_->url("jobs/x"), {.user = "kim", .password_file = file()}, ""),
             std::error_code());
-  EXPECT_EQ(error_of(server->url("jobs/x"), {.user = "kim", .password = "sesame"}, ""),
+  EXPECT_EQ(error_of(server_->url("jobs/x"), {.user = "kim", .password = "sesame"}, ""),
             std::error_code());
 }
 
 TEST_F(EtcdUsers, MayStandInTheNameAndTheEnvironment) {
   ::setenv("LOCKBYFILE_ETCD_PASSWORD_FILE", file().c_str(), 1);
-  EXPECT_EQ(error_of("etcd://kim@" + server->endpoint() + "/jobs/x", {}, ""), std::error_code());
+  EXPECT_EQ(error_of("etcd://kim@" + server_->endpoint() + "/jobs/x", {}, ""), std::error_code());
   ::setenv("LOCKBYFILE_ETCD_USER", "kim", 1);
-  EXPECT_EQ(error_of(server->url("jobs/x"), {}, ""), std::error_code());
+  EXPECT_EQ(error_of(server_->url("jobs/x"), {}, ""), std::error_code());
   ::unsetenv("LOCKBYFILE_ETCD_USER");
   ::unsetenv("LOCKBYFILE_ETCD_PASSWORD_FILE");
 }
 
 TEST_F(EtcdUsers, WithAWrongPasswordAreTold) {
-  EXPECT_EQ(error_of(server->url("jobs/x"), {.user = "kim", .password = "open sesame"},
+  EXPECT_EQ(error_of(server_->url("jobs/x"), {.user = "kim", .password = "open sesame"},
                      "user or password are wrong"),
             no_access);
 }
 
 TEST_F(EtcdUsers, AreWantedWhereThereAreAny) {
-  EXPECT_EQ(error_of(server->url("jobs/x"), {}, "none is given"), no_access);
+  EXPECT_EQ(error_of(server_->url("jobs/x"), {}, "none is given"), no_access);
 }
 
 TEST_F(EtcdUsers, WithoutPermissionAreTold) {
   EXPECT_EQ(
-      error_of(server->url("other/x"), {.user = "kim", .password = "sesame"}, "no permission"),
+      error_of(server_->url("other/x"), {.user = "kim", .password = "sesame"}, "no permission"),
       no_access);
 }
 
 TEST_F(EtcdUsers, ThatCannotReadTheirPasswordAreTold) {
   EXPECT_EQ(
-      error_of(server->url("jobs/x"), {.user = "kim", .password_file = "/nowhere"}, "/nowhere"),
+      error_of(server_->url("jobs/x"), {.user = "kim", .password_file = "/nowhere"}, "/nowhere"),
       std::error_code(ENOENT, std::system_category()));
 }
 
 TEST_F(EtcdUsers, AreAuthenticatedAgainWhenTheServerHasForgottenThem) {
   lock_options options;
   options.etcd = {.user = "kim", .password = "sesame"};
-  named_lock lock(server->url("jobs/x"), options);
+  named_lock lock(server_->url("jobs/x"), options);
   lock.acquire();
   lock.unlock();
-  server->kill();
-  server->start();
+  server_->kill();
+  server_->start();
   std::error_code ec;
   if (!eventually([&] { return lock.acquire(std::chrono::seconds(5), {}, ec).has_value(); }))
     FAIL() << ec.message();
@@ -108,16 +108,16 @@ class EtcdTls : public ::testing::Test {
     certificate("server", "ca");
     certificate("client", "ca");
     certificate("stranger", "other");
-    server.emplace(
+    server_.emplace(
         "https", std::vector<std::string>{"--cert-file=" + file("server.pem"),
                                           "--key-file=" + file("server.key"), "--client-cert-auth",
                                           "--trusted-ca-file=" + file("ca.pem")});
-    name = "etcds://" + server->endpoint() + "/x";
+    name_ = "etcds://" + server_->endpoint() + "/x";
   }
 
-  [[nodiscard]] std::string file(const std::string& f) const { return directory.path() + '/' + f; }
+  [[nodiscard]] std::string file(const std::string& f) const { return directory_.path() + '/' + f; }
   void sh(const std::string& text) const {
-    ASSERT_EQ(std::system(("cd " + directory.path() + " && (" + text + ") >>log 2>&1").c_str()), 0)
+    ASSERT_EQ(std::system(("cd " + directory_.path() + " && (" + text + ") >>log 2>&1").c_str()), 0)
         << text;
   }
   void authority(const std::string& n) const {
@@ -141,35 +141,35 @@ class EtcdTls : public ::testing::Test {
     return a;
   }
 
-  temporary_directory directory;
-  std::optional<etcd_server> server;
-  std::string name;
+  temporary_directory directory_;
+  std::optional<etcd_server> server_;
+  std::string name_;
 };
 
 TEST_F(EtcdTls, WithAClientCertificateGetsTheLock) {
-  EXPECT_EQ(error_of(name, access("ca", "client"), ""), std::error_code());
+  EXPECT_EQ(error_of(name_, access("ca", "client"), ""), std::error_code());
 }
 
 TEST_F(EtcdTls, WithoutAClientCertificateIsTold) {
-  EXPECT_EQ(error_of(name, access("ca", ""), "certificate"), no_access);
+  EXPECT_EQ(error_of(name_, access("ca", ""), "certificate"), no_access);
 }
 
 TEST_F(EtcdTls, WithAStrangersCertificateIsTold) {
-  EXPECT_EQ(error_of(name, access("ca", "stranger"), "certificate"), no_access);
+  EXPECT_EQ(error_of(name_, access("ca", "stranger"), "certificate"), no_access);
 }
 
 TEST_F(EtcdTls, WithAnotherAuthorityIsTold) {
-  EXPECT_EQ(error_of(name, access("other", "client"), "certificate"), no_access);
+  EXPECT_EQ(error_of(name_, access("other", "client"), "certificate"), no_access);
 }
 
 TEST_F(EtcdTls, WantsTheKeyWithTheCertificate) {
   etcd_access a = access("ca", "client");
   a.key_file.clear();
-  EXPECT_EQ(error_of(name, a, "needs its key"), errc::invalid_option);
+  EXPECT_EQ(error_of(name_, a, "needs its key"), errc::invalid_option);
 }
 
 TEST_F(EtcdTls, IsWantedByAServerThatHasIt) {
-  EXPECT_EQ(error_of("etcd://" + server->endpoint() + "/x", {}, "no server answers"),
+  EXPECT_EQ(error_of("etcd://" + server_->endpoint() + "/x", {}, "no server answers"),
             errc::unreachable);
 }
 

@@ -14,11 +14,11 @@ class EtcdCommand : public Command {
  protected:
   void SetUp() override {
     if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
-    server.emplace();
-    ::setenv("x", server->url("jobs/x").c_str(), 1);
+    server_.emplace();
+    ::setenv("x", server_->url("jobs/x").c_str(), 1);
   }
 
-  std::optional<etcd_server> server;
+  std::optional<etcd_server> server_;
 };
 
 TEST_F(EtcdCommand, RunHoldsTheLockAndHandsItsTokenOn) {
@@ -44,9 +44,9 @@ TEST_F(EtcdCommand, StatusListWaitBreakAndRmWork) {
   EXPECT_EQ(status.at("state"), "held");
   EXPECT_EQ(status.at("holder").at("token").dump(), token);
   EXPECT_EQ(shell("$lockbyfile wait -q -w 0.1 $x").code, 75);
-  const auto list = json::parse(shell("$lockbyfile list --json etcd://" + server->endpoint()).out);
+  const auto list = json::parse(shell("$lockbyfile list --json etcd://" + server_->endpoint()).out);
   ASSERT_EQ(list.size(), 1U);
-  EXPECT_EQ(list.at(0).at("path"), server->url("jobs/x"));
+  EXPECT_EQ(list.at(0).at("path"), server_->url("jobs/x"));
   EXPECT_EQ(shell("$lockbyfile rm $x").code, 75);
   EXPECT_EQ(shell("$lockbyfile break --token 1 $x").code, 1) << "another's token";
   EXPECT_EQ(shell("$lockbyfile break --token " + token + " $x").code, 0);
@@ -57,18 +57,18 @@ TEST_F(EtcdCommand, StatusListWaitBreakAndRmWork) {
 }
 
 TEST_F(EtcdCommand, RunEndsItsCommandBeforeTheLockCanOpenWhenNoServerAnswers) {
-  auto holder = start("exec $lockbyfile run '" + server->url("jobs/x?ttl=3") +
+  auto holder = start("exec $lockbyfile run '" + server_->url("jobs/x?ttl=3") +
                       "' sh -c 'trap \"\" TERM; echo held;"
                       " while :; do date +%s%N >>beat; sleep 0.02; done'");
   holder.expect("held");
   const auto stopped = std::chrono::system_clock::now().time_since_epoch();
-  server->stop();
+  server_->stop();
   EXPECT_EQ(holder.wait(), 76);
   std::string beats = content("beat");
   beats.erase(beats.rfind('\n'));  // and what it was about to write when it was killed
   const std::chrono::nanoseconds last_beat(std::stoll(beats.substr(beats.rfind('\n') + 1)));
   EXPECT_LT(last_beat - stopped, std::chrono::seconds(3));
-  server->go_on();
+  server_->go_on();
 }
 
 TEST_F(EtcdCommand, RunThatIsKilledTakesItsCommandAlong) {
@@ -81,14 +81,14 @@ TEST_F(EtcdCommand, RunThatIsKilledTakesItsCommandAlong) {
 TEST_F(EtcdCommand, AHolderThatAwakesFromASleepOfTheMachineKnowsThatItsLeaseIsOver) {
   auto holder =
       start("export ASLEEP=$PWD/asleep; LD_PRELOAD=" ETCD_ASLEEP " exec $lockbyfile run '" +
-            server->url("jobs/x?ttl=100") + "' sh -c 'echo held; exec sleep 100'");
+            server_->url("jobs/x?ttl=100") + "' sh -c 'echo held; exec sleep 100'");
   holder.expect("held");
-  server->stop();  // or it would say that the lease is still there
+  server_->stop();  // or it would say that the lease is still there
   const auto begun = std::chrono::steady_clock::now();
   EXPECT_EQ(shell(": >asleep").code, 0);
   EXPECT_EQ(holder.wait(), 76);
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(50));
-  server->go_on();
+  server_->go_on();
 }
 
 TEST_F(EtcdCommand, RunEndsItsCommandWithTheLease) {

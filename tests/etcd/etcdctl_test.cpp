@@ -17,29 +17,29 @@ class EtcdCtl : public ::testing::TestWithParam<bool> {
     if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
     static int number = 0;
     const std::string key = "ctl/" + std::to_string(++number);
-    name = etcd_server::shared().url(key) + (GetParam() ? "?raw" : "");
-    theirs = GetParam() ? key : key + ":lock";
+    name_ = etcd_server::shared().url(key) + (GetParam() ? "?raw" : "");
+    theirs_ = GetParam() ? key : key + ":lock";
   }
 
   /// Holds the lock, as soon as it says the key, until it is interrupted.
   background ctl_lock(const std::string& command = "") const {
-    return {directory.path(), "exec etcdctl --endpoints=" + etcd_server::shared().endpoint() +
-                                  " lock '" + theirs + "' " + command};
+    return {directory_.path(), "exec etcdctl --endpoints=" + etcd_server::shared().endpoint() +
+                                   " lock '" + theirs_ + "' " + command};
   }
-  void wait_for_line_of(std::size_t count) const { ::wait_for_line_of(name, count); }
+  void wait_for_line_of(std::size_t count) const { ::wait_for_line_of(name_, count); }
 
-  temporary_directory directory;
-  std::string name;
-  std::string theirs;
+  temporary_directory directory_;
+  std::string name_;
+  std::string theirs_;
 };
 INSTANTIATE_TEST_SUITE_P(Names, EtcdCtl, ::testing::Bool(),
                          [](const auto& i) { return i.param ? "Raw" : "Encoded"; });
 
 TEST_P(EtcdCtl, LockKeepsUsOutAndHandsOnToUs) {
   auto they = ctl_lock();
-  EXPECT_TRUE(they.hear().starts_with(theirs + "/"));
-  EXPECT_FALSE(named_lock(name).try_lock());
-  lock_process we(name);
+  EXPECT_TRUE(they.hear().starts_with(theirs_ + "/"));
+  EXPECT_FALSE(named_lock(name_).try_lock());
+  lock_process we(name_);
   we.begin_acquire(forever);
   wait_for_line_of(1);
   they.signal(SIGINT);
@@ -47,8 +47,8 @@ TEST_P(EtcdCtl, LockKeepsUsOutAndHandsOnToUs) {
 }
 
 TEST_P(EtcdCtl, LockAndOursTakeTurnsInOrder) {
-  lock_process first(name);
-  lock_process third(name);
+  lock_process first(name_);
+  lock_process third(name_);
   ASSERT_TRUE(first.acquire(0ns));
   auto second = ctl_lock();
   wait_for_line_of(1);
@@ -69,7 +69,7 @@ TEST_P(EtcdCtl, LockAndOursTakeTurnsInOrder) {
 }
 
 TEST_P(EtcdCtl, LockHasARevisionBetweenTheTokensBeforeAndAfter) {
-  named_lock lock(name);
+  named_lock lock(name_);
   const auto before = lock.acquire().token.value();
   lock.unlock();
   auto they = ctl_lock("-- sh -c 'echo $ETCD_LOCK_REV'");
@@ -81,7 +81,7 @@ TEST_P(EtcdCtl, LockHasARevisionBetweenTheTokensBeforeAndAfter) {
 }
 
 TEST_P(EtcdCtl, LockWaitsNoLongerThanOurLeaseWhichRanOutBeforeItCame) {
-  named_lock lock(name, {.lease = 200ms});
+  named_lock lock(name_, {.lease = 200ms});
   lock.acquire();
   if (!eventually([&] { return !lock.is_held(); })) FAIL();
   auto they = ctl_lock();

@@ -16,14 +16,14 @@ class EtcdFork : public ::testing::Test {
  protected:
   void SetUp() override {
     if (const auto what = etcd_server::missing(); !what.empty()) GTEST_SKIP() << what;
-    name = etcd_server::shared().url(
+    name_ = etcd_server::shared().url(
         std::string("fork/") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
   }
-  std::string name;
+  std::string name_;
 };
 
 TEST_F(EtcdFork, AChildHoldsNothingAndTheParentGoesOn) {
-  named_lock lock(name);
+  named_lock lock(name_);
   lock.acquire();
   child c([&](talk& t) {
     std::error_code ec;
@@ -33,14 +33,14 @@ TEST_F(EtcdFork, AChildHoldsNothingAndTheParentGoesOn) {
   c.expect("nothing");
   EXPECT_EQ(c.wait(), 0);
   EXPECT_TRUE(lock.is_held());
-  EXPECT_EQ(named_lock(name).try_lock(), false);
+  EXPECT_EQ(named_lock(name_).try_lock(), false);
   std::error_code ec;
   lock.release(ec);
   EXPECT_EQ(ec, std::error_code());
 }
 
 TEST_F(EtcdFork, ALockMadeBeforeForkExcludesAllChildrenThatUseIt) {
-  named_lock lock(name);
+  named_lock lock(name_);
   lock.acquire();
   const auto take = [&](talk& t) {
     lock.acquire();
@@ -50,7 +50,7 @@ TEST_F(EtcdFork, ALockMadeBeforeForkExcludesAllChildrenThatUseIt) {
   };
   child one(take);
   child two(take);
-  wait_for_line_of(name, 2);
+  wait_for_line_of(name_, 2);
   EXPECT_FALSE(one.has_spoken() || two.has_spoken());
   lock.unlock();
   if (!eventually([&] { return one.has_spoken() || two.has_spoken(); })) FAIL();
@@ -66,7 +66,7 @@ TEST_F(EtcdFork, ALockMadeBeforeForkExcludesAllChildrenThatUseIt) {
 }
 
 TEST_F(EtcdFork, AChildThatEndsOrdinarilyDoesNotDisturbTheParentsLock) {
-  named_lock lock(name);
+  named_lock lock(name_);
   lock.acquire();
   const pid_t pid = ::fork();
   if (pid == 0) std::exit(7);  // with all destructors of static objects
@@ -75,14 +75,14 @@ TEST_F(EtcdFork, AChildThatEndsOrdinarilyDoesNotDisturbTheParentsLock) {
   ASSERT_TRUE(WIFEXITED(status)) << "by signal " << WTERMSIG(status);
   EXPECT_EQ(WEXITSTATUS(status), 7);
   EXPECT_TRUE(lock.is_held());
-  EXPECT_FALSE(named_lock(name).try_lock());
+  EXPECT_FALSE(named_lock(name_).try_lock());
 }
 
 TEST_F(EtcdFork, AProcessThatExitsWhileItHoldsALockEndsOrdinarily) {
-  (void)observe(name = etcd_server::shared().url("fork/exit"), {}, *new std::error_code);
+  (void)observe(name_ = etcd_server::shared().url("fork/exit"), {}, *new std::error_code);
   const pid_t pid = ::fork();
   if (pid == 0) {
-    auto* lock = new named_lock(name);  // never destroyed
+    auto* lock = new named_lock(name_);  // never destroyed
     lock->acquire();
     std::exit(7);
   }
@@ -90,7 +90,7 @@ TEST_F(EtcdFork, AProcessThatExitsWhileItHoldsALockEndsOrdinarily) {
   ASSERT_EQ(::waitpid(pid, &status, 0), pid);
   ASSERT_TRUE(WIFEXITED(status)) << "by signal " << WTERMSIG(status);
   EXPECT_EQ(WEXITSTATUS(status), 7);
-  EXPECT_TRUE(observe(name).holder) << "until its lease in etcd ends";
+  EXPECT_TRUE(observe(name_).holder) << "until its lease in etcd ends";
 }
 
 }  // namespace

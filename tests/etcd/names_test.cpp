@@ -135,8 +135,8 @@ TEST(EtcdValue, TellsAgainWhatWasWritten) {
 }
 
 TEST(EtcdValue, OfOthersIsNothingKnownAndNoError) {
-  for (const char* text : {"", "x", "{", "[]", "7", "{\"pid\":\"x\"}", "{\"pid\":-1,\"how\":99}",
-                           "{\"holder\":[],\"end\":-5}", "\xff\xfe", "{\"lease_ns\":-4}"}) {
+  for (const char* text : {"", "x", "{", "[]", "7", R"({"pid":"x"})", R"({"pid":-1,"how":99})",
+                           R"({"holder":[],"end":-5})", "\xff\xfe", R"({"lease_ns":-4})"}) {
     EXPECT_EQ(read_entry(text).token, 0U) << text;
     EXPECT_EQ(read_entry(text).lease_ns, 0) << text;
     (void)read_record(text);

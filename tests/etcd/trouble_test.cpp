@@ -143,7 +143,10 @@ TEST_F(EtcdTrouble, AGrantWhoseAnswerWasLostKeepsTheTokenThatItShows) {  // line
     const std::string list = server.ctl("lease list");
     const std::string lease = list.substr(list.find('\n') + 1, 16);
     const std::string number = lease.substr(lease.find_first_not_of('0'));
-    server.ctl("put x:lock/" + number + " '{\"pid\": 1, \"granted\": true}' --lease=" + lease);
+    std::string put = "put x:lock/";
+    put += number;
+    put += R"( '{"pid": 1, "granted": true}' --lease=)";
+    server.ctl(put += lease);
     const fencing_token shown = observe(server.url("x")).holder->token;
     server.ctl("put other value");
     EXPECT_EQ(lock.acquire(patience).token, shown);

@@ -155,7 +155,7 @@ class NewcomersRelease : public Line {
     waiters_[0].stop();
     EXPECT_EQ(holder_.release(), std::error_code());
   }
-  ~NewcomersRelease() override { waiters_[0].go_on(); }
+  void TearDown() override { waiters_[0].go_on(); }
 
   /// Takes the lock first and frees it; since when it was held, and by its word for how long.
   instant holds_it(std::uint32_t usual_hold, std::chrono::nanoseconds hold = 0ns) {

@@ -22,6 +22,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/fetched.hpp"
@@ -44,8 +45,11 @@ class etcd_server {
   }
 
   /// `scheme` is http or https; `options` are added to the command line.
-  explicit etcd_server(const std::string& scheme = "http", std::vector<std::string> options = {})
-      : scheme_(scheme), options_(std::move(options)), port_(free_port()), peer_port_(free_port()) {
+  explicit etcd_server(std::string scheme = "http", std::vector<std::string> options = {})
+      : scheme_(std::move(scheme)),
+        options_(std::move(options)),
+        port_(free_port()),
+        peer_port_(free_port()) {
     start();
   }
   ~etcd_server() {
@@ -83,6 +87,7 @@ class etcd_server {
   [[noreturn]] static void become(std::vector<std::string> words, const std::string& log,
                                   const char* mode) {
     std::vector<char*> pointers;
+    pointers.reserve(words.size() + 1);
     for (std::string& w : words) pointers.push_back(w.data());
     pointers.push_back(nullptr);
     if (std::freopen(log.c_str(), mode, stderr) == nullptr) ::_exit(1);
@@ -130,7 +135,7 @@ class etcd_server {
     a.sin_family = AF_INET;
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof a;
-    ::bind(fd, reinterpret_cast<sockaddr*>(&a), size);
+    (void)::bind(fd, reinterpret_cast<sockaddr*>(&a), size);
     ::getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size);
     ::close(fd);
     return ntohs(a.sin_port);

@@ -23,7 +23,7 @@ inline std::string fetched(const std::string& endpoint, const std::string& path)
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0) {
     const std::string asked = "GET " + path + " HTTP/1.0\r\n\r\n";
     (void)::send(fd, asked.data(), asked.size(), MSG_NOSIGNAL);
-    std::array<char, 65536> block;
+    std::array<char, 65536> block{};
     for (ssize_t n = 0; (n = ::read(fd, block.data(), block.size())) > 0;)
       answer.append(block.data(), static_cast<std::size_t>(n));
   }
