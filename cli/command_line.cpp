@@ -77,6 +77,10 @@ command_line read_without_verb(std::vector<std::string> arguments) {
     if (!arguments[0].starts_with('-')) {
       throw CLI::ValidationError("there is no verb " + in_quotes(arguments[0]));
     }
+    const std::string first = arguments[0];
+    if (app.get_option_no_throw(first) == nullptr) {
+      throw CLI::ValidationError("there is no option " + in_quotes(first) + " before the verb");
+    }
     parse(app, std::move(arguments));
     throw CLI::ValidationError("the verb comes first");
   } catch (const CLI::ParseError& error) {
@@ -100,6 +104,13 @@ command_line read_command_line(std::vector<std::string> arguments) {
 }
 
 void parse(CLI::App& app, std::vector<std::string> arguments) {
+  // CLI11 would take the next argument for the value.
+  for (const std::string& argument : arguments) {
+    if (argument == "--") break;
+    if (argument.starts_with("--") && argument.find('=') == argument.size() - 1) {
+      throw CLI::ValidationError(argument.substr(0, argument.size() - 1), "is empty");
+    }
+  }
   std::reverse(arguments.begin(), arguments.end());
   app.parse(std::move(arguments));
 }

@@ -11,6 +11,7 @@
 #include "demo.hpp"
 #include "demo_plays.hpp"
 #include "demo_stage.hpp"
+#include "printable.hpp"
 
 namespace lockbyfile::cli {
 namespace {
@@ -88,6 +89,11 @@ command_line read_demo_command_line(std::vector<std::string> arguments) {
   add_hammer(app, result.act);
   add_counter(app, result.act);
   try {
+    const auto is_asked = [&](const CLI::App* play) { return play->get_name() == arguments[0]; };
+    if (!arguments.empty() && !arguments[0].starts_with('-') &&
+        app.get_subcommands(is_asked).empty()) {
+      throw CLI::ValidationError("there is no play " + in_quotes(arguments[0]));
+    }
     parse(app, std::move(arguments));
     return result;
   } catch (const CLI::ParseError& error) {

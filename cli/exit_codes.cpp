@@ -80,7 +80,8 @@ int exit_code_of_failed_start(int error) noexcept {
 std::string exit_codes_help() {
   return "Exit codes:\n"
          "  0    done\n"
-         "  1    no such lock (status, break, rm), or not under that token (break)\n"
+         "  1    no such lock (status, break, rm), or not held, or not under\n"
+         "       that token (break)\n"
          "  64   wrong usage\n"
          "  69   not a lockfile of this engine, or one that cannot be used here; or no\n"
          "       server of etcd answers\n"

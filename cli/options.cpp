@@ -27,6 +27,8 @@ std::optional<std::uint64_t> number_in(const std::string& text, int base) {
   return number;
 }
 
+std::string is_not_empty(const std::string& given) { return given.empty() ? "is empty" : ""; }
+
 }  // namespace
 
 CLI::Option* add_duration(CLI::App& verb, const std::string& names,
@@ -77,12 +79,13 @@ void add_lock_name(CLI::App& verb, lock_address& target) {
 
 void add_lock_directory(CLI::App& verb, lock_address& target) {
   verb.add_option("--dir", target.directory, "where names live (default: $LOCKBYFILE_DIR, or here)")
-      ->check([](const std::string& given) { return given.empty() ? "is empty" : ""; })
+      ->check(is_not_empty)
       ->option_text("DIR");
 }
 
 void add_directory(CLI::App& verb, std::string& target) {
   verb.add_option("DIR", target, "the directory (default: $LOCKBYFILE_DIR, or here)")
+      ->check(is_not_empty)
       ->type_name("");
 }
 

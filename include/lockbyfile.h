@@ -28,6 +28,9 @@
  *   - fork: the parent keeps its grant. The child's copy holds nothing; it opens a session of its
  *     own when it is used, and may be freed.
  *   - Signals: handlers run while a call waits, and do not end the wait.
+ *   - Blocking is said of locks in files. With those in etcd all but is_held, token, lease_left,
+ *     set_lease and path exchange messages with a server, and give up after some seconds
+ *     (LOCKBYFILE_UNREACHABLE).
  */
 #ifndef LOCKBYFILE_H
 #define LOCKBYFILE_H
@@ -134,7 +137,7 @@ typedef struct lockbyfile_state {
   }
 
 /* Opens the lock called `name` and creates its state if absent. Holds nothing. Blocks only while
- * another process is creating the very same file, 2 seconds at the most. */
+ * another process is setting up or removing the very same file, some 2 seconds at the most. */
 LOCKBYFILE_API int lockbyfile_open(lockbyfile_lock** lock, const char* name,
                                    const lockbyfile_options* options);
 
@@ -172,8 +175,8 @@ LOCKBYFILE_API int lockbyfile_lifeline(const lockbyfile_lock* lock);
 /* The lockfile; valid as long as the lock. */
 LOCKBYFILE_API const char* lockbyfile_path(const lockbyfile_lock* lock);
 
-/* Looks at a lock, takes nothing, creates nothing. Of `options` only the directory counts. Does
- * not block. */
+/* Looks at a lock, takes nothing, creates nothing. Of `options` only directory and leave_sigbus
+ * count. Does not block. */
 LOCKBYFILE_API int lockbyfile_observe(const char* name, const lockbyfile_options* options,
                                       lockbyfile_state* state);
 

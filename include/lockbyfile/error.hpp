@@ -29,9 +29,10 @@ enum class errc {
 
   // broken
   invalid_name,        // empty, too long, with NUL, or not the name of a file
-  invalid_option,      // a lease or patience that is no usable duration
+  invalid_option,      // a lease that is no usable duration, a mode, an option of etcd, ...
   wrong_engine,        // scheme://, a foreign file, or a newer format
-  damaged,             // a lockfile whose content makes no sense, in use
+  damaged,             // a lockfile whose content makes no sense, while it is in use (else the
+                       // next acquire mends it), or the file beside it that keeps its tokens
   too_many_sessions,   // 4,000 are open already
   clock_mismatch,      // in use from another time namespace or another kernel, or
                        // the monotonic clock of this process is faked
@@ -47,12 +48,13 @@ enum class errc {
 }
 
 /// An error with the lockfile that it happened to. what() is a whole sentence:
-/// what was tried, on which path, why it failed.
+/// what was tried, on which path (if it is about one), why it failed.
 class LOCKBYFILE_EXPORT lock_error : public std::system_error {
  public:
   lock_error(std::error_code code, const std::string& what, std::string path);
 
-  /// The lockfile's path, or the name as it was given if there is no path yet.
+  /// The lockfile's path, or the name as it was given if there is no path yet; or the
+  /// directory or other file that the error is about.
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
  private:

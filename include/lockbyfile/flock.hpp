@@ -13,6 +13,7 @@
 // TIMEOUT travels in the lock: waiters obey the holder's, not their own. An FLock
 // that is destroyed, or whose process ends, opens the lock at once.
 //
+// For locks in files: a name of another engine is refused (wrong_engine).
 // Threads and fork: as named_lock. Durations in seconds. A TIMEOUT that is not
 // above zero or is NaN, and a PATIENCE that is NaN, throw lock_error
 // (invalid_option) when they are used; infinity is for ever.
@@ -38,7 +39,8 @@ class LOCKBYFILE_EXPORT FLock {
   double TIMEOUT = 10;   // seconds after which the lock opens by itself
   double PATIENCE = 30;  // seconds after which a waiter gives up
 
-  /// Waits for the lock, PATIENCE seconds at the most. True: acquired.
+  /// Waits for the lock, PATIENCE seconds at the most. True: acquired. False at once if this
+  /// object holds it already.
   /// Waiters are served in order of arrival, woken and not polling.
   [[nodiscard]] bool LoopWhileLocked_ThenLocking();
 

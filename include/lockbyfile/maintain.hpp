@@ -24,9 +24,10 @@ LOCKBYFILE_EXPORT void break_lock(std::string_view name, fencing_token expected,
 LOCKBYFILE_EXPORT void break_lock(std::string_view name, fencing_token expected,
                                   const lock_options& options, std::error_code& ec);
 
-/// Removes the lockfile. Whoever has it open, waiting or not, moves on to the
-/// path's next file by itself; no grant is lost. Errors: not_found, in_use (it is
-/// held), stuck, and those of opening a named_lock.
+/// Removes the lockfile; an empty file only if its name ends in .lockfile. Whoever has it
+/// open, waiting or not, moves on to the path's next file by itself; no grant is lost. Errors:
+/// not_found, in_use (it is held, or makes no sense and is open somewhere), stuck, and those of
+/// opening a named_lock.
 LOCKBYFILE_EXPORT void remove(std::string_view name, const lock_options& options = {});
 LOCKBYFILE_EXPORT void remove(std::string_view name, const lock_options& options,
                               std::error_code& ec);

@@ -31,7 +31,8 @@
 //
 // The waiting, the order and the crash release are the engine's: see
 // docs/guarantees.md. Where a call is said not to block, that is of a lock in a file; in etcd
-// opening, renewing and releasing exchange messages with a server (docs/etcd.md).
+// opening, renewing and releasing exchange messages with a server, and may fail with
+// unreachable (docs/etcd.md).
 #pragma once
 
 #include <chrono>
@@ -57,9 +58,9 @@ class LOCKBYFILE_EXPORT named_lock {
   ///
   /// Throws lock_error: invalid_name, invalid_option, wrong_engine, damaged,
   /// too_many_sessions, clock_mismatch, network_filesystem, stuck, unreachable, or the
-  /// system's error with the path. Blocks only while another process is creating the very
-  /// same file, and then 2 seconds at the most (stuck); in etcd until a server answers, for
-  /// the patience, but for 1 s at least and 3 s at most (unreachable).
+  /// system's error with the path. Blocks only while another process is setting up or
+  /// removing the very same file, and then some 2 seconds at the most (stuck); in etcd until a
+  /// server answers, for the patience, but for 1 s at least and 3 s at most (unreachable).
   explicit named_lock(std::string_view name, const lock_options& options = {});
 
   /// The same, with the error in `ec` and no lock in place of an exception.
@@ -110,7 +111,7 @@ class LOCKBYFILE_EXPORT named_lock {
   void release(std::error_code& ec) noexcept;
 
   /// Time until the current lease expires, at least zero; no_lease if it never
-  /// does. Zero if nothing is held.
+  /// does. Zero if nothing is held. After a break it is what would be left: is_held() tells.
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept;
 
   /// Time for which the grant is certain to stay ours if the servers that keep the lock are not

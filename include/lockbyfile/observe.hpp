@@ -52,9 +52,9 @@ struct lock_state {
   }
 };
 
-/// Looks at the lock called `name`. Of `options`, only `directory` and
-/// `on_truncation` matter. Errors: not_found, and those of opening a named_lock.
-/// Does not block.
+/// Looks at the lock called `name`. Of `options`, only `directory`, `on_truncation` and
+/// `etcd` matter. Errors: not_found, and those of opening a named_lock. Does not block, but
+/// in etcd it takes messages, and waits up to 200 ms for a holder to tell its token.
 [[nodiscard]] LOCKBYFILE_EXPORT lock_state observe(std::string_view name,
                                                    const lock_options& options = {});
 [[nodiscard]] LOCKBYFILE_EXPORT std::optional<lock_state> observe(std::string_view name,

@@ -58,15 +58,15 @@ struct lock_options {
   /// Group of a lockfile that this open creates.
   std::optional<unsigned> group = {};
 
-  /// What observers see as the command, cut to 47 bytes. Empty: the program's
+  /// What observers see as the command, cut to 47 bytes (256 in etcd). Empty: the program's
   /// short name. Arguments are left out since they may hold secrets.
   std::string description = {};
 
   truncation_guard on_truncation = truncation_guard::install;
 
-  /// Asked by a thread that waits, whenever a signal has ended its sleep, and ten times a
-  /// second: whether to give up (cancelled). For interpreters, which run their users' signal
-  /// handlers between two steps of theirs. Must not throw, nor use this lock.
+  /// Asked by a thread that waits, ten times a second, and where the lock is a file whenever a
+  /// signal has ended its sleep: whether to give up (cancelled). For interpreters, which run their
+  /// users' signal handlers between two steps of theirs. Must not throw, nor use this lock.
   std::function<bool()> gives_up = {};
 
   etcd_access etcd = {};

@@ -115,14 +115,18 @@ def remove(name: Any, directory: Any = None) -> None:
     _lockbyfile.remove(name, directory)
 
 
-def list_locks(directory: Any = ".") -> List[str]:
-    """The paths of all lockfiles in a directory."""
-    return _lockbyfile.list_locks(directory)
+def list_locks(directory: Any = None) -> List[str]:
+    """The paths of all lockfiles in a directory: by default in $LOCKBYFILE_DIR, or the current one."""
+    return _lockbyfile.list_locks(_where(directory))
 
 
-def prune(directory: Any = ".") -> List[str]:
-    """Removes the lockfiles of a directory that no process has open; returns their paths."""
-    return _lockbyfile.prune(directory)
+def prune(directory: Any = None) -> List[str]:
+    """Removes the lockfiles of a directory (as for list_locks) that no process has open; returns their paths."""
+    return _lockbyfile.prune(_where(directory))
+
+
+def _where(directory: Any) -> Any:
+    return (os.environ.get("LOCKBYFILE_DIR") or ".") if directory is None else directory
 
 
 from .flock import FLock  # noqa: E402  (it is made of the above)

@@ -39,6 +39,8 @@ class FLock:
         text = os.fspath(name)
         if "\0" in text or not text:
             raise ValueError(f"{name!r} is not the name of a lock")
+        if "://" in text:
+            raise ValueError(f"{name!r}: FLock is for locks in files")
         if "/" in text:
             self.filename = os.path.abspath(text)
         else:

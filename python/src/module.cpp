@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lockbyfile._lockbyfile: the binding. What it means and how it is used is said in
-// lockbyfile/__init__.pyi; here is only what has to be in C++.
+// lockbyfile/_lockbyfile.pyi and lockbyfile/__init__.py; here is only what has to be in C++.
 //
 // One interpreter for each process: the state of this module is static.
 #include "convert.hpp"
@@ -56,9 +56,16 @@ PyObject* python_observe(PyObject* /*module*/, PyObject* args) {
 }
 
 PyObject* python_break(PyObject* /*module*/, PyObject* args) {
-  PyObject *given = nullptr, *directory = Py_None;
-  unsigned long long token = 0;
-  if (PyArg_ParseTuple(args, "OK|O", &given, &token, &directory) == 0) return nullptr;
+  PyObject *given = nullptr, *number = nullptr, *directory = Py_None;
+  if (PyArg_ParseTuple(args, "OO|O", &given, &number, &directory) == 0) return nullptr;
+  if (!PyLong_Check(number) || PyBool_Check(number)) {
+    return PyErr_Format(PyExc_TypeError, "a token is an int, not %R", number);
+  }
+  const unsigned long long token = PyLong_AsUnsignedLongLong(number);
+  if (PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    return PyErr_Format(PyExc_ValueError, "%R is no token", number);
+  }
   const object rest(Py_BuildValue("(OO)", given, directory));
   std::string name;
   lock_options options;

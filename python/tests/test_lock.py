@@ -21,6 +21,7 @@ import time
 import unittest
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import lockbyfile
 from lockbyfile import LeaseLost, Lock, LockError, LockTimeout, observe
@@ -412,13 +413,25 @@ class Maintenance(InADirectory):
         lock.release()
         thread.join()
 
+    def test_break_takes_no_number_that_is_no_token(self) -> None:
+        with Lock(self.name) as grant:
+            for wrong in (2**64, -(2**64), -1, 2**64 + grant.token):
+                with self.assertRaises(ValueError):
+                    lockbyfile.break_lock(self.name, wrong)
+            for other in (True, None, "7"):
+                with self.assertRaises(TypeError):
+                    lockbyfile.break_lock(self.name, other)  # type: ignore[arg-type]
+
     def test_list_prune_and_remove(self) -> None:
         with Lock(self.name), self.assertRaises(LockError):
             lockbyfile.remove(self.name)
         Lock("other", directory=self.directory).close()
         other = os.path.join(self.directory, "other.lockfile")
         self.assertEqual(lockbyfile.list_locks(self.directory), [self.name, other])
-        self.assertIn(other, lockbyfile.prune(self.directory))
+        with mock.patch.dict(os.environ, LOCKBYFILE_DIR=self.directory):
+            self.assertEqual(lockbyfile.list_locks(), [self.name, other])
+            self.assertIn(other, lockbyfile.prune())
+        self.assertNotIn(other, lockbyfile.list_locks(self.directory))
 
 
 if __name__ == "__main__":

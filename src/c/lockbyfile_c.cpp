@@ -80,7 +80,9 @@ lockbyfile_options read(const lockbyfile_options* given) {
   lockbyfile_options o = LOCKBYFILE_OPTIONS_INIT;
   if (given == nullptr) return o;
   if (given->size < offsetof(lockbyfile_options, directory)) {
-    refuse_option("lockbyfile_options has no size: start from LOCKBYFILE_OPTIONS_INIT");
+    refuse_option(
+        "lockbyfile_options has no size, or one that is too small: start from "
+        "LOCKBYFILE_OPTIONS_INIT");
   }
   std::memcpy(&o, given, std::min(given->size, sizeof o));
   const auto* bytes = reinterpret_cast<const unsigned char*>(given);
@@ -88,6 +90,7 @@ lockbyfile_options read(const lockbyfile_options* given) {
                                              [](unsigned char byte) { return byte == 0; })) {
     refuse_option("lockbyfile_options asks for something that this version does not know");
   }
+  if (o.group < -1) refuse_option("lockbyfile_options::group is below -1");
   if (o.reserved != 0) refuse_option("lockbyfile_options::reserved is not 0");
   return o;
 }
@@ -156,8 +159,9 @@ void lockbyfile_free(lockbyfile_lock* lock) { delete lock; }
 int lockbyfile_acquire(lockbyfile_lock* lock, int64_t patience, lockbyfile_grant* grant) {
   if (lock == nullptr) return no_argument("lockbyfile_acquire: no lock");
   if (grant != nullptr && !has_size(grant)) {
-    return failed(LOCKBYFILE_INVALID_OPTION,
-                  "lockbyfile_grant has no size: start from LOCKBYFILE_GRANT_INIT");
+    return failed(
+        LOCKBYFILE_INVALID_OPTION,
+        "lockbyfile_grant has no size, or one that is too small: start from LOCKBYFILE_GRANT_INIT");
   }
   return guarded([&] {
     const lockbyfile::grant g = lock->lock.acquire(nanoseconds(patience));
@@ -224,8 +228,9 @@ int lockbyfile_observe(const char* name, const lockbyfile_options* options,
   if (name == nullptr) return no_argument("lockbyfile_observe: no name");
   if (state == nullptr) return no_argument("lockbyfile_observe: no place for the state");
   if (!has_size(state)) {
-    return failed(LOCKBYFILE_INVALID_OPTION,
-                  "lockbyfile_state has no size: start from LOCKBYFILE_STATE_INIT");
+    return failed(
+        LOCKBYFILE_INVALID_OPTION,
+        "lockbyfile_state has no size, or one that is too small: start from LOCKBYFILE_STATE_INIT");
   }
   return guarded([&] {
     write(state, as_state(lockbyfile::observe(name, as_lock_options(options))));

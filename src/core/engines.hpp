@@ -62,7 +62,8 @@ inline lock_error no_engine(std::string_view name, const std::string& why) {
           "lock name \"" + scheme + "...\" asks for the etcd engine, and " + why, scheme};
 }
 inline constexpr const char* engine_needs =
-    "(it needs libgrpc++-dev, libprotobuf-dev and protobuf-compiler)";
+    "(it needs libgrpc++-dev, libprotobuf-dev and protobuf-compiler), or install the package "
+    "lockbyfile-etcd";
 
 /// The engine of this process for names that ask for etcd. Throws lock_error (wrong_engine) if
 /// the module is missing or of another build, and says what to install. A program may have

@@ -8,7 +8,7 @@ const char* text_of(errc code) noexcept {
     case errc::timed_out: return "patience ran out";
     case errc::cancelled: return "the wait was cancelled";
     case errc::would_deadlock:
-      return "this lock object is in use already; each thread needs its own";
+      return "this lock object holds the lock already, or another thread waits with it";
     case errc::not_holder: return "this lock object holds no grant";
     case errc::lease_lost: return "the grant was lost";
     case errc::in_use: return "the lock is held";

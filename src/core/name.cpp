@@ -11,8 +11,6 @@ namespace lockbyfile {
 
 namespace {
 
-constexpr std::string_view suffix = ".lockfile";
-
 [[noreturn]] void refuse(std::string_view name, errc code, const std::string& why) {
   std::string shown;
   for (const char c : name.substr(0, 80)) {
@@ -47,7 +45,7 @@ std::string resolve(std::string_view name, const std::string& directory) {
     refuse(name, errc::invalid_name, "contains a NUL byte");
   }
   if (has_scheme(name)) {
-    refuse(name, errc::wrong_engine, "asks for an engine that this version does not have");
+    refuse(name, errc::wrong_engine, "asks for an engine that there is not here");
   }
 
   const auto slash = name.rfind('/');
@@ -56,7 +54,7 @@ std::string resolve(std::string_view name, const std::string& directory) {
   if (last.empty()) refuse(name, errc::invalid_name, "ends in a slash: it names no file");
   if (last == "." || last == "..") refuse(name, errc::invalid_name, "names a directory");
 
-  const std::string file = is_path ? std::string(last) : std::string(last).append(suffix);
+  const std::string file = is_path ? std::string(last) : std::string(last).append(lockfile_suffix);
   if (file.size() > NAME_MAX) {
     refuse(name, errc::invalid_name,
            "is too long: the file's name has " + std::to_string(file.size()) +
@@ -68,7 +66,8 @@ std::string resolve(std::string_view name, const std::string& directory) {
   const auto resolved = std::filesystem::canonical(parent, ec);
   if (ec == std::errc::filename_too_long) refuse(name, errc::invalid_name, "is too long");
   if (ec) {
-    throw lock_error(ec, "cannot find the directory \"" + parent + "\" of the lock", parent);
+    throw lock_error({ec.value(), std::system_category()},
+                     "cannot find the directory \"" + parent + "\" of the lock", parent);
   }
   std::string path = (resolved / file).string();
   if (path.size() >= PATH_MAX) refuse(name, errc::invalid_name, "is too long with its directory");

@@ -8,6 +8,8 @@
 
 namespace lockbyfile {
 
+inline constexpr std::string_view lockfile_suffix = ".lockfile";
+
 /// The absolute path of the lockfile called `name`; nothing is opened or created.
 ///
 ///   backup        -> DIRECTORY/backup.lockfile, where DIRECTORY is `directory`, or

@@ -2,6 +2,7 @@
 #include "core/options.hpp"
 
 #include <lockbyfile/error.hpp>
+#include <sstream>
 #include <string>
 
 namespace lockbyfile {
@@ -20,10 +21,12 @@ void check(const lock_options& options, std::string_view name) {
                      std::string(name));
   }
   if ((options.mode & ~0777U) != 0 || (options.mode & 0600U) != 0600U) {
-    throw lock_error(errc::invalid_option,
-                     "mode bits " + std::to_string(options.mode) +
-                         " (decimal) are no permissions that let the owner read and write",
-                     std::string(name));
+    std::ostringstream octal;
+    octal << std::oct << std::showbase << options.mode;
+    throw lock_error(
+        errc::invalid_option,
+        "the mode " + octal.str() + " is not one of permissions that let the owner read and write",
+        std::string(name));
   }
 }
 

@@ -76,7 +76,8 @@ grant_info grant_of(const entry& e, std::uint64_t token) {
 lock_state observe(std::string_view url, const lock_options& options) {
   looked_at l(parse_url(url), options);
   l.read("cannot look at");
-  if (l.places.empty() && !l.has_record) throw l.refused(errc::not_found, " was never held");
+  if (l.places.empty() && !l.has_record)
+    throw l.refused(errc::not_found, " is not held, and has no record of an earlier grant");
   lock_state state;
   state.path = l.where.text();
   if (!l.places.empty()) {

@@ -121,7 +121,7 @@ bool is_lease_not_found(const grpc::Status& status) {
 lock_error error_of(const grpc::Status& status, const std::string& what, const address& where) {
   const meaning m = meaning_of(status, where);
   const std::string path = where.text();
-  return {m.code, what + ' ' + path + ", nothing is held: " + m.text, path};
+  return {m.code, what + ' ' + path + ": " + m.text, path};
 }
 
 }  // namespace lockbyfile::etcd

@@ -60,6 +60,10 @@ void remove_file(lockfile& file) {
   header& h = file.get().header;
   const condition found = file.examine();
   const word seen(h.word.load());
+  // It may be anybody's, but for its name.
+  if (found == condition::blank && !file.path().ends_with(lockfile_suffix)) {
+    throw refused(errc::not_found, "nobody has ever used ", file.path());
+  }
   if (found != condition::blank && seen.is_sane()) keep_tokens(file, seen);
   if (found == condition::ready || found == condition::tombstone) {
     const bool abandoned =

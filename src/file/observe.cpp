@@ -106,8 +106,9 @@ std::vector<grant_info> read_grants(const lockfile& file, const both_clocks& clo
   return grants;
 }
 
-lock_error no_such_lock(const std::string& path) {
-  return {errc::not_found, "there is no lockfile " + path, path};
+lock_error no_such_lock(const lockfile& file) {
+  const std::string why = file.fd() < 0 ? "there is no lockfile " : "nobody has ever used ";
+  return {errc::not_found, why + file.path(), file.path()};
 }
 
 }  // namespace
@@ -118,7 +119,7 @@ lock_state observe(std::string_view name, const lock_options& options) {
   state.path = resolve(name, options.directory);
   lockfile file(state.path, options);
   file.require_true_clock();
-  if (!file.attach_without_slot(access::read_only)) throw no_such_lock(state.path);
+  if (!file.attach_without_slot(access::read_only)) throw no_such_lock(file);
   switch (file.examine()) {
     case condition::ready: {
       const both_clocks clocks;
@@ -164,11 +165,14 @@ std::vector<std::string> list(const std::string& directory) {
     const found what = file_at(i->path().c_str());
     // One that may not be read is judged by its name.
     if (what == found::lockfile ||
-        (what == found::unreadable && i->path().extension() == ".lockfile")) {
+        (what == found::unreadable && i->path().native().ends_with(lockfile_suffix))) {
       paths.push_back(i->path().string());
     }
   }
-  if (ec) throw lock_error(ec, "cannot read the directory " + shown, shown);
+  if (ec) {
+    throw lock_error({ec.value(), std::system_category()}, "cannot read the directory " + shown,
+                     shown);
+  }
   std::sort(paths.begin(), paths.end());
   return paths;
 }

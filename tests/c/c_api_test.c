@@ -238,6 +238,9 @@ static void a_struct_of_another_version_is_understood(void) {
   lockbyfile_options none = {0};
   lockbyfile_free(lock);
   EXPECT(lockbyfile_open(&lock, "x", &none) == LOCKBYFILE_INVALID_OPTION);
+  lockbyfile_options nobody = LOCKBYFILE_OPTIONS_INIT;
+  nobody.group = -2;
+  EXPECT(lockbyfile_open(&lock, "x", &nobody) == LOCKBYFILE_INVALID_OPTION);
 }
 
 static void options_say_where_and_how_a_file_is_made(void) {

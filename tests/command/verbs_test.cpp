@@ -91,6 +91,38 @@ TEST_F(Verbs, SayWhichWholeNumbersTheyTake) {
   EXPECT_EQ(shell("$lockbyfile run -E 7 x -- $lockbyfile run -E 9 -n x true").code, 9);
 }
 
+TEST_F(Verbs, AnEmptyValueIsRefusedAndTheNextArgumentNotTakenForIt) {
+  shell("mkdir nightly; $lockbyfile run job true");
+  for (const char* wrong : {"status --dir= nightly job", "rm --dir= nightly job", "rm --dir '' job",
+                            "break --token= 5 job", "run --lease= job true",
+                            "run --dir= job -- true", "list ''", "prune ''"}) {
+    const auto r = shell(std::string("$lockbyfile ") + wrong);
+    EXPECT_EQ(r.code, 64) << wrong;
+    EXPECT_NE(r.err.find("is empty"), std::string::npos) << wrong << ": " << r.err;
+  }
+  EXPECT_EQ(shell("$lockbyfile run job -- echo --dir=").out, "--dir=\n") << "it is the command's";
+  EXPECT_EQ(shell("test -e job.lockfile").code, 0);
+}
+
+TEST_F(Verbs, AWordThatIsNoneIsNamed) {
+  for (const char* wrong : {"--foo", "-v", "foo", "demo foo"}) {
+    const auto r = shell(std::string("$lockbyfile ") + wrong);
+    EXPECT_EQ(r.code, 64) << wrong;
+    const std::string word = std::string(wrong).substr(std::string(wrong).rfind(' ') + 1);
+    EXPECT_NE(r.err.find('\'' + word + '\''), std::string::npos) << r.err;
+  }
+}
+
+TEST_F(Verbs, LeaveAnEmptyFileToItsOwner) {
+  shell(": >x.lockfile; : >notes.txt");
+  for (const char* deed : {"status x", "break x", "status ./notes.txt", "rm ./notes.txt"}) {
+    const auto r = shell(std::string("$lockbyfile ") + deed);
+    EXPECT_EQ(r.code, 1) << deed;
+    EXPECT_NE(r.err.find("nobody has ever used"), std::string::npos) << deed << ": " << r.err;
+  }
+  EXPECT_EQ(shell("test -e x.lockfile && test -e notes.txt").code, 0);
+}
+
 TEST_F(Verbs, ListGivesThePathOfALockThatItCannotReadInFull) {
   auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; sleep 60'");
   holder.expect("held");
