@@ -77,9 +77,9 @@ command_line read_without_verb(std::vector<std::string> arguments) {
     if (!arguments[0].starts_with('-')) {
       throw CLI::ValidationError("there is no verb " + in_quotes(arguments[0]));
     }
-    const std::string first = arguments[0];
-    if (app.get_option_no_throw(first) == nullptr) {
-      throw CLI::ValidationError("there is no option " + in_quotes(first) + " before the verb");
+    if (app.get_option_no_throw(arguments[0]) == nullptr) {
+      throw CLI::ValidationError("there is no option " + in_quotes(arguments[0]) +
+                                 " before the verb");
     }
     parse(app, std::move(arguments));
     throw CLI::ValidationError("the verb comes first");

@@ -29,7 +29,7 @@
  *     own when it is used, and may be freed.
  *   - Signals: handlers run while a call waits, and do not end the wait.
  *   - Blocking is said of locks in files. With those in etcd all but is_held, token, lease_left,
- *     set_lease and path exchange messages with a server, and give up after some seconds
+ *     set_lease, lifeline and path exchange messages with a server, and give up after some seconds
  *     (LOCKBYFILE_UNREACHABLE).
  */
 #ifndef LOCKBYFILE_H

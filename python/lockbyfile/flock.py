@@ -17,6 +17,7 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import re
 import time
 from typing import Optional
 
@@ -39,7 +40,7 @@ class FLock:
         text = os.fspath(name)
         if "\0" in text or not text:
             raise ValueError(f"{name!r} is not the name of a lock")
-        if "://" in text:
+        if re.match("[A-Za-z0-9+.-]+://", text):
             raise ValueError(f"{name!r}: FLock is for locks in files")
         if "/" in text:
             self.filename = os.path.abspath(text)

@@ -84,6 +84,11 @@ class TheApiOf2015(unittest.TestCase):
                 broken.LoopWhileLocked_ThenLocking()
         self.assertTrue(lock.locking(), "nothing is held")
 
+    def test_a_name_of_another_engine_is_refused(self) -> None:
+        with self.assertRaisesRegex(ValueError, "in files"):
+            FLock("etcd://host/x")
+        self.assertEqual(FLock("./etcd://x").filename, os.path.abspath("etcd:/x"), "a path")
+
     def test_the_inner_workings_run(self) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "lockbyfile"], capture_output=True, text=True, check=True

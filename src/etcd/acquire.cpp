@@ -370,8 +370,9 @@ void etcd_session::waiting::tell_how(grant& result) const {
   if (!before_ || !before_->what.is_ours || s_.where_.raw) return;  // nobody tells
   const bool has_record = found_.last && found_.last->created == before_->created;
   if (has_record && found_.last->end != ending::expired) return;
-  if (!has_record && !is_before_first_) return;                    // it gave up
-  const bool is_expired = has_record || before_->what.is_expired;  // the latter: taken away by us
+  if (!has_record && !is_before_first_) return;  // it gave up
+  // Without a record of that, we have taken it away.
+  const bool is_expired = has_record || before_->what.is_expired;
   result.how = is_expired ? grant_kind::expired : grant_kind::abandoned;
   result.previous = before_->what.who();
 }

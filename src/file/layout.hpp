@@ -16,9 +16,9 @@
 //   last_to_join .. granted_on,   see line.hpp
 //   tickets .. barge_until,
 //   moves, laziest, front
-//   capacity                      grows, under the maintenance lock; a reset makes it the first
-//   again slot_hint                     anyone; only speeds up the search for a free slot a slot
-//   the session that holds its lifeline, but for
+//   capacity                      grows, or is reset, under the maintenance lock
+//   slot_hint                     anyone; only speeds up the search for a free slot
+//   a slot                        the session that holds its lifeline, but for
 //                                 `wake` (anyone adds to it), `ticket` (a finder
 //                                 may clear a dead one or mark a dozing one) and
 //                                 `next_look` (who is behind may call)

@@ -198,6 +198,11 @@ std::uint32_t lockfile::capacity() const noexcept {
   return n < slot_limit ? n : slot_limit;
 }
 
+void lockfile::throw_never_used() const {
+  const char* const what = fd() < 0 ? "there is no lockfile " : "nobody has ever used ";
+  throw lock_error(errc::not_found, what + path_, path_);
+}
+
 void lockfile::throw_damaged() const {
   struct stat s {};
   const bool is_short = sys.fstat(fd(), &s) == 0 && s.st_size < static_cast<off_t>(first_size);

@@ -93,6 +93,9 @@ class lockfile {
     return is_held_elsewhere(attachment_.fd(), lifeline_of(slot)) || !attachment_.is_ours();
   }
 
+  /// Throws errc::not_found: there is no file, or a blank one.
+  [[noreturn]] void throw_never_used() const;
+
   /// Throws errc::damaged with what is known of the cause.
   [[noreturn]] void throw_damaged() const;
 

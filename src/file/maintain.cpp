@@ -38,11 +38,9 @@ lock_error refused(errc code, const std::string& why, const std::string& path) {
 
 /// Opens an existing lockfile to change its state; the line is woken by its caller.
 void open_existing(lockfile& file) {
-  if (!file.attach_without_slot(access::read_write)) {
-    throw refused(errc::not_found, "there is no lockfile ", file.path());
-  }
+  if (!file.attach_without_slot(access::read_write)) file.throw_never_used();
   switch (file.examine()) {
-    case condition::blank: throw refused(errc::not_found, "nobody has ever used ", file.path());
+    case condition::blank: file.throw_never_used();
     case condition::damaged: file.throw_damaged();
     default: break;
   }
@@ -61,9 +59,7 @@ void remove_file(lockfile& file) {
   const condition found = file.examine();
   const word seen(h.word.load());
   // It may be anybody's, but for its name.
-  if (found == condition::blank && !file.path().ends_with(lockfile_suffix)) {
-    throw refused(errc::not_found, "nobody has ever used ", file.path());
-  }
+  if (found == condition::blank && !file.path().ends_with(lockfile_suffix)) file.throw_never_used();
   if (found != condition::blank && seen.is_sane()) keep_tokens(file, seen);
   if (found == condition::ready || found == condition::tombstone) {
     const bool abandoned =
@@ -137,9 +133,7 @@ void break_lock(std::string_view name, fencing_token expected, const lock_option
 void remove(std::string_view name, const lock_options& options) {
   if (const engine_table* other = other_engine(name)) return other->remove(name, options);
   lockfile file(resolve(name, options.directory), options);
-  if (!file.attach_without_slot(access::read_write)) {
-    throw refused(errc::not_found, "there is no lockfile ", file.path());
-  }
+  if (!file.attach_without_slot(access::read_write)) file.throw_never_used();
   remove_file(file);
 }
 

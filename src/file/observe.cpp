@@ -106,11 +106,6 @@ std::vector<grant_info> read_grants(const lockfile& file, const both_clocks& clo
   return grants;
 }
 
-lock_error no_such_lock(const lockfile& file) {
-  const std::string why = file.fd() < 0 ? "there is no lockfile " : "nobody has ever used ";
-  return {errc::not_found, why + file.path(), file.path()};
-}
-
 }  // namespace
 
 lock_state observe(std::string_view name, const lock_options& options) {
@@ -119,7 +114,7 @@ lock_state observe(std::string_view name, const lock_options& options) {
   state.path = resolve(name, options.directory);
   lockfile file(state.path, options);
   file.require_true_clock();
-  if (!file.attach_without_slot(access::read_only)) throw no_such_lock(file);
+  if (!file.attach_without_slot(access::read_only)) file.throw_never_used();
   switch (file.examine()) {
     case condition::ready: {
       const both_clocks clocks;
