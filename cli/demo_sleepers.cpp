@@ -54,6 +54,7 @@ std::string text_of_kind(grant_kind how) {
     case grant_kind::free: return "free";
     case grant_kind::expired: return "expired (the sleeper before had forgotten to unlock)";
     case grant_kind::abandoned: return "abandoned (the sleeper before had died)";
+    case grant_kind::broken: return "broken (somebody woke the sleeper before)";
   }
   return "";
 }

@@ -45,6 +45,7 @@ const char* kind_word(grant_kind how) noexcept {
     case grant_kind::free: return "free";
     case grant_kind::expired: return "expired";
     case grant_kind::abandoned: return "abandoned";
+    case grant_kind::broken: return "broken";
   }
   return "unknown";
 }

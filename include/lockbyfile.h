@@ -99,7 +99,18 @@ typedef struct lockbyfile_options {
 enum {
   LOCKBYFILE_FREE = 0,     /* nobody held the lock */
   LOCKBYFILE_EXPIRED = 1,  /* taken over: the last holder's lease had run out */
-  LOCKBYFILE_ABANDONED = 2 /* taken over: the last holder had died */
+  LOCKBYFILE_ABANDONED = 2, /* taken over: the last holder had died */
+  LOCKBYFILE_BROKEN = 3     /* the last grant was ended by lockbyfile_break or a deleted lockfile */
+};
+
+/* Why a grant was lost; see lockbyfile/error.hpp. */
+enum {
+  LOCKBYFILE_CAUSE_NONE = 0,
+  LOCKBYFILE_CAUSE_EXPIRED = 1,
+  LOCKBYFILE_CAUSE_BROKEN = 2,
+  LOCKBYFILE_CAUSE_DELETED = 3,
+  LOCKBYFILE_CAUSE_UNREACHABLE = 4,
+  LOCKBYFILE_CAUSE_LIFELINE_CLOSED = 5
 };
 
 typedef struct lockbyfile_grant {

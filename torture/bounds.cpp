@@ -201,6 +201,7 @@ class judge {
   [[nodiscard]] gap between(const grant_record& before, const grant_record& next) const {
     gap g{bound::handoff, 0, next.end()};
     switch (next.acquired->result.how) {
+      case grant_kind::broken:
       case grant_kind::free:
         g.from = before.released == nullptr ? 0 : time_.end_of(*before.released);
         for (const deed* b : name_.breaks) {

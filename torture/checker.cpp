@@ -262,6 +262,13 @@ class judge {
           violation("free, though nobody had freed it", g);
         break;
       }
+      case grant_kind::broken: {
+        const bool was_broken =
+            std::ranges::any_of(name_.breaks, [&](const deed* b) { return b->begin <= by; }) ||
+            std::ranges::any_of(name_.removals, [&](const deed* r) { return r->begin <= by; });
+        if (!was_broken) violation("broken, though nobody had broken it", g);
+        break;
+      }
       case grant_kind::expired: {
         const bool has_expired = before != nullptr && before->lease_from <= by;
         const bool may_have = std::ranges::any_of(

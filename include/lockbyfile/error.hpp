@@ -8,7 +8,13 @@
 // std::system_category(), also inside a lock_error with the path.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <lockbyfile/export.hpp>
+#include <lockbyfile/grant.hpp>
+#include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 
@@ -47,18 +53,53 @@ enum class errc {
   return {static_cast<int>(code), lock_category()};
 }
 
+/// Why a grant was lost.
+enum class lost_cause : std::uint8_t {
+  none,             // no grant was lost, or the engine cannot know why
+  expired,          // its lease ran out before it was renewed
+  broken,           // break_lock ended it
+  deleted,          // its lockfile, or its key in etcd, was deleted, renamed or replaced
+  unreachable,      // the engine's servers were not heard of for as long as they kept it
+  lifeline_closed,  // this process closed the descriptor that keeps the lock alive
+};
+
+/// What is known of a failed call.
+struct failure {
+  std::error_code code;
+  std::string message;                  // a whole sentence: what was tried, on what, why it failed
+  std::string path;                     // as lock_error::path()
+  lost_cause cause = lost_cause::none;  // of lease_lost
+  std::optional<party> holder;          // timed_out, would_deadlock, in_use, lease_lost: who
+                                        // holds the lock now, if anybody does
+  std::chrono::nanoseconds waited{0};   // timed_out, cancelled: from the call on
+  std::size_t waiters = 0;              // timed_out, cancelled: others that wait now
+};
+
+/// The last failure of the calling thread in a call of this library that told it by a
+/// std::error_code or by lock_error; a failure without a code if there was none. The reference is
+/// valid until the thread's next call that fails. Each thread has its own, also after fork.
+[[nodiscard]] LOCKBYFILE_EXPORT const failure& last_failure() noexcept;
+
 /// An error with the lockfile that it happened to. what() is a whole sentence:
 /// what was tried, on which path (if it is about one), why it failed.
 class LOCKBYFILE_EXPORT lock_error : public std::system_error {
  public:
   lock_error(std::error_code code, const std::string& what, std::string path);
+  explicit lock_error(failure what);
 
   /// The lockfile's path, or the name as it was given if there is no path yet; or the
   /// directory or other file that the error is about.
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  [[nodiscard]] const std::string& path() const noexcept { return failure_->path; }
+
+  /// As in struct failure.
+  [[nodiscard]] lost_cause cause() const noexcept { return failure_->cause; }
+  [[nodiscard]] const std::optional<party>& holder() const noexcept { return failure_->holder; }
+  [[nodiscard]] std::chrono::nanoseconds waited() const noexcept { return failure_->waited; }
+  [[nodiscard]] std::size_t waiters() const noexcept { return failure_->waiters; }
+  [[nodiscard]] const failure& details() const noexcept { return *failure_; }
 
  private:
-  std::string path_;
+  std::shared_ptr<const failure> failure_;
 };
 
 }  // namespace v0

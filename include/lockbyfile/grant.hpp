@@ -34,6 +34,7 @@ enum class grant_kind : std::uint8_t {
   free,       // nobody held the lock
   expired,    // taken over: the last holder's lease had run out
   abandoned,  // taken over: the last holder had died
+  broken,     // the last grant was ended by break_lock, or by a deleted lockfile
 };
 
 /// A process as it described itself in the lockfile. Only to be shown: no
@@ -42,6 +43,7 @@ struct party {
   unsigned pid = 0;
   unsigned user = 0;  // uid
   std::string command;
+  std::string host = {};  // empty: this machine, as for every lock in a file
   friend bool operator==(const party&, const party&) = default;
 };
 

@@ -132,6 +132,11 @@ class LOCKBYFILE_EXPORT named_lock {
   void set_lease(std::chrono::nanoseconds lease);
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept;
 
+  /// Records in the lock how the work done under the current grant ended, for observe() to show:
+  /// call it before release. Does nothing without a grant. Does not block; where a server keeps the
+  /// lock it is sent with the release.
+  void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept;
+
   /// The lockfile: absolute, and fixed when the lock was opened.
   [[nodiscard]] const std::string& path() const noexcept;
 

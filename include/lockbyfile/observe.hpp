@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <lockbyfile/error.hpp>
 #include <lockbyfile/export.hpp>
 #include <lockbyfile/grant.hpp>
@@ -23,7 +24,9 @@ struct holder_info {
   std::chrono::system_clock::time_point since;  // of this grant
   std::chrono::nanoseconds lease{0};            // as granted or last renewed; no_lease
   std::chrono::nanoseconds lease_left{0};       // zero: expired; no_lease: unlimited
-  bool alive = false;  // its lifeline is held; false: the next acquire takes the lock over
+  std::int64_t lifeline = -1;  // byte of the lockfile that its open-file-description lock is on;
+                               // -1 in engines on servers
+  bool alive = false;          // its lifeline is held; false: the next acquire takes the lock over
 };
 
 struct waiter_info {
@@ -38,12 +41,29 @@ struct grant_info {
   std::chrono::system_clock::time_point since;
 };
 
+/// A forced opening.
+struct break_info {
+  fencing_token token;  // of the grant that it ended
+  party by;
+  std::chrono::system_clock::time_point at;
+};
+
+/// How the work done under a grant ended, as its holder told it by named_lock::note_run.
+struct run_info {
+  fencing_token token;  // of that grant
+  std::chrono::nanoseconds duration{0};
+  int exit_code = 0;
+  std::chrono::system_clock::time_point ended;
+};
+
 /// A lock at one instant.
 struct lock_state {
   std::string path;
   std::optional<holder_info> holder;  // none: the lock is free
   std::vector<waiter_info> waiters;   // first in line first
   std::vector<grant_info> grants;     // of each session its last one; the last eight, newest first
+  std::optional<break_info> last_break;
+  std::optional<run_info> last_run;
 
   /// Whether acquire would succeed at once but for those in line: nobody holds
   /// the lock, or its holder has died or its lease has run out.

@@ -70,6 +70,11 @@ struct lock_options {
   std::function<bool()> gives_up = {};
 
   etcd_access etcd = {};
+
+  /// Whether to take a filesystem of unknown type for a local one. A lock on one that several
+  /// machines share is a lock of its own on each of them. Network filesystems and FUSE are refused
+  /// all the same (network_filesystem).
+  bool any_filesystem = false;
 };
 
 }  // namespace v0

@@ -11,7 +11,7 @@ from ._errors import LockError, LockState, Party
 _Path = str | bytes | PathLike[str] | PathLike[bytes]
 _Duration = float | timedelta | None
 
-_How = Literal["free", "expired", "abandoned"]
+_How = Literal["free", "expired", "abandoned", "broken"]
 
 @final
 class Grant(structseq[Any], tuple[int, _How, Party | None, float, int]):

@@ -67,7 +67,7 @@ bool prepare_conversions() {
   if (PyDateTimeAPI == nullptr) return false;
   errors_module = PyImport_ImportModule("lockbyfile._errors");
   if (errors_module == nullptr) return false;
-  const char* names[] = {"free", "expired", "abandoned"};
+  const char* names[] = {"free", "expired", "abandoned", "broken"};
   for (std::size_t i = 0; i < std::size(names); ++i) {
     hows[i] = PyUnicode_InternFromString(names[i]);
     if (hows[i] == nullptr) return false;

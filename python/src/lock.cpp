@@ -552,7 +552,7 @@ PyType_Spec lock_spec = {"lockbyfile._lockbyfile._Lock", sizeof(lock_object), 0,
 
 PyStructSequence_Field grant_fields[] = {
     {"token", "a number larger than that of every earlier grant of the name"},
-    {"how", "'free', 'expired' or 'abandoned'"},
+    {"how", "'free', 'expired', 'abandoned' or 'broken'"},
     {"previous", "the Party that held it, if it was taken over"},
     {"waited", "seconds from the call to the grant"},
     {"place", "how many were in line when this waiter joined it"},

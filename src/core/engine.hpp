@@ -67,6 +67,17 @@ class session {
   /// that has to be asked does nothing.
   virtual void when_lost(std::function<void()> /*tell*/) {}  // NOLINT: others keep it
 
+  /// named_lock::note_run.
+  virtual void note_run(std::chrono::nanoseconds /*duration*/, int /*exit_code*/) noexcept {}
+
+  /// Why the last grant of this session was lost, and who holds the lock now; asked after a call
+  /// said lease_lost, before the next acquire. May look at the lock, and so wait for a server.
+  struct loss {
+    lost_cause cause = lost_cause::none;
+    std::optional<party> holder = {};
+  };
+  [[nodiscard]] virtual loss why_lost() const { return {}; }
+
   [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds lease_remaining() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds certain_for() const noexcept {

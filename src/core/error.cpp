@@ -59,7 +59,17 @@ const std::error_category& v0::lock_category() noexcept {
   return instance;
 }
 
-lock_error::lock_error(std::error_code code, const std::string& what, std::string path)
-    : std::system_error(code, what), path_(std::move(path)) {}
+namespace {
+
+failure& failure_of_this_thread() noexcept {
+  thread_local failure last;
+  return last;
+}
+
+}  // namespace
+
+const failure& v0::last_failure() noexcept { return failure_of_this_thread(); }
+
+void remember(failure what) noexcept { failure_of_this_thread() = std::move(what); }
 
 }  // namespace lockbyfile

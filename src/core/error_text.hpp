@@ -8,4 +8,7 @@ namespace lockbyfile {
 /// What the code means, without the circumstances; null for a number that is none.
 const char* text_of(errc code) noexcept;
 
+/// Makes `what` the last_failure() of this thread.
+void remember(failure what) noexcept;
+
 }  // namespace lockbyfile

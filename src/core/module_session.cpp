@@ -40,6 +40,12 @@ void module_session::when_lost(std::function<void()> tell) {
   if (is_ours()) inner_->when_lost(std::move(tell));
 }
 
+void module_session::note_run(std::chrono::nanoseconds duration, int exit_code) noexcept {
+  if (is_ours()) inner_->note_run(duration, exit_code);
+}
+
+session::loss module_session::why_lost() const { return is_ours() ? inner_->why_lost() : loss{}; }
+
 void module_session::set_lease(std::chrono::nanoseconds lease) noexcept {
   if (is_ours()) inner_->set_lease(lease);
   options_.lease = lease;

@@ -26,6 +26,8 @@ class module_session final : public session {
   void release(std::error_code& ec) noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
   void when_lost(std::function<void()> tell) override;
+  void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;
+  [[nodiscard]] loss why_lost() const override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;

@@ -78,6 +78,10 @@ std::chrono::nanoseconds named_lock::certain_for() const noexcept {
 bool named_lock::is_held() const noexcept { return impl_->session->is_held(); }
 fencing_token named_lock::token() const noexcept { return impl_->session->token(); }
 
+void named_lock::note_run(std::chrono::nanoseconds duration, int exit_code) noexcept {
+  impl_->session->note_run(duration, exit_code);
+}
+
 void named_lock::set_lease(std::chrono::nanoseconds lease) {
   check_lease(lease, path());
   impl_->session->set_lease(lease);

@@ -17,9 +17,6 @@ const std::error_category* category_of_the_host = nullptr;
 
 const std::error_category& lock_category() noexcept { return *category_of_the_host; }
 
-lock_error::lock_error(std::error_code code, const std::string& what, std::string path)
-    : std::system_error(code, what), path_(std::move(path)) {}
-
 }  // namespace v0
 }  // namespace lockbyfile
 
