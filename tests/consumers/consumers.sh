@@ -29,7 +29,8 @@ installed() {  # BUILD [COMPONENT]
   run "$scratch/find_package/consumer_in_c"
 
   export PKG_CONFIG_PATH="$libdir/pkgconfig"
-  pkg() { pkg-config --define-variable=prefix="$prefix" "$@" lockbyfile; }
+  pkg() { pkg-config "$@" lockbyfile; }
+  [ "$(pkg --variable=prefix | xargs realpath)" = "$(realpath "$prefix")" ]
   # shellcheck disable=SC2046  # words on purpose
   c++ -std=c++20 -Wall -Werror $(pkg --cflags) "$here/consumer.cpp" -o "$scratch/by_pkg_config" \
     $(pkg --libs)
