@@ -20,12 +20,13 @@ case $what in
   systemd)
     command -v systemd-analyze >/dev/null || skip "there is no systemd-analyze"
     # It wants the programs to be there: those of this machine in place of those to be installed.
-    for unit in nightly.service nightly.timer; do
+    for unit in nightly.service nightly.timer hardened.service; do
       sed "s|/usr/bin/lockbyfile|$command|" "$examples/systemd/$unit" >"$scratch/$unit"
     done
-    found=$(cd "$scratch" && systemd-analyze verify --man=no ./nightly.service ./nightly.timer 2>&1) ||
+    found=$(cd "$scratch" && systemd-analyze verify --man=no ./nightly.service ./nightly.timer ./hardened.service 2>&1) ||
       { echo "$found" >&2; exit 1; }
-    if printf '%s\n' "$found" | grep nightly >&2; then exit 1; fi
+    if printf '%s\n' "$found" | grep -e nightly -e hardened >&2; then exit 1; fi
+    try "$(sed -n 's|^ExecStart=/usr/bin/lockbyfile ||p' "$examples/systemd/hardened.service")" true
     try "$(sed -n 's|^ExecStart=/usr/bin/lockbyfile ||p' "$examples/systemd/nightly.service")" true
     ;;
   cron)
