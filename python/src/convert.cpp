@@ -14,7 +14,7 @@ namespace {
 using std::chrono::nanoseconds;
 
 PyObject* errors_module = nullptr;  // lockbyfile._errors
-PyObject* hows[3] = {};             // by grant_kind
+PyObject* hows[4] = {};             // by grant_kind
 
 std::optional<nanoseconds> rejected(PyObject* value, const char* what, const char* why) {
   PyErr_Format(PyExc_ValueError, "%s is %R: %s", what, value, why);

@@ -112,12 +112,21 @@ PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*none*/) {
   Py_RETURN_NONE;
 }
 
+/// The dictionary of the calling thread, which ends with it.
+PyObject* thread_storage(PyObject* /*module*/, PyObject* /*none*/) {
+  PyObject* const dictionary = PyThreadState_GetDict();
+  if (dictionary == nullptr)
+    return PyErr_SetString(PyExc_RuntimeError, "this thread is ending"), nullptr;
+  return Py_NewRef(dictionary);
+}
+
 PyMethodDef functions[] = {
     {"observe", python_observe, METH_VARARGS, nullptr},
     {"break_lock", python_break, METH_VARARGS, nullptr},
     {"remove", python_remove, METH_VARARGS, nullptr},
     {"list_locks", paths_in<list>, METH_O, nullptr},
     {"prune", paths_in<prune>, METH_O, nullptr},
+    {"_thread_storage", thread_storage, METH_NOARGS, nullptr},
     {"_after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
