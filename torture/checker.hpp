@@ -87,7 +87,7 @@ struct tally {
 struct report {
   std::vector<std::string> violations;
   std::array<tally, bounds> tallies{};
-  std::array<std::uint64_t, 3> grants{};             // by grant_kind
+  std::array<std::uint64_t, 4> grants{};             // by grant_kind
   std::map<std::uint8_t, std::uint64_t> last_token;  // by name: the largest
   std::uint64_t changes = 0;                         // of registers
   std::uint64_t refused = 0;                         // of them, by the fence

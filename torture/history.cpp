@@ -31,7 +31,7 @@ int memory_of(std::size_t bytes) {
 constexpr const char* kind_names[deed_kinds] = {
     "acquire",  "ask",      "renew",    "release", "keep",  "end",  "kill",   "gone",   "stop",
     "breaking", "removing", "mischief", "wrong",   "stall", "fork", "change", "outage", "revoking"};
-constexpr const char* how_names[] = {"free", "expired", "abandoned"};
+constexpr const char* how_names[] = {"free", "expired", "abandoned", "broken"};
 
 /// Microseconds since `from`, or - if there is none.
 std::string offset(instant t, instant from) {

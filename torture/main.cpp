@@ -41,12 +41,13 @@ std::uint64_t done(const storm& s, deed_kind kind) {
 }
 
 void show_progress(const storm& s, const report& total, double seconds) {
-  const auto& [free, expired, abandoned] = total.grants;
+  const auto& [free, expired, abandoned, broken] = total.grants;
   std::printf(
-      "%6.0f s  %llu grants (%llu free, %llu expired, %llu abandoned)  %llu kills  "
+      "%6.0f s  %llu grants (%llu free, %llu expired, %llu abandoned, %llu broken)  %llu kills  "
       "%llu stops  %zu violations\n",
-      seconds, shown(free + expired + abandoned), shown(free), shown(expired), shown(abandoned),
-      shown(done(s, deed_kind::kill)), shown(done(s, deed_kind::stop)), total.violations.size());
+      seconds, shown(free + expired + abandoned + broken), shown(free), shown(expired),
+      shown(abandoned), shown(broken), shown(done(s, deed_kind::kill)),
+      shown(done(s, deed_kind::stop)), total.violations.size());
   std::fflush(stdout);
 }
 
@@ -80,9 +81,11 @@ void show_summary(const storm& s, const report& total) {
 
 /// A storm in which nothing happens proves nothing.
 bool has_enough_happened(const storm& s, const report& total, double seconds) {
-  const auto& [free, expired, abandoned] = total.grants;
+  const auto& [free, expired, abandoned, broken] = total.grants;
   const double scale = seconds / static_cast<double>(s.pace());
-  return static_cast<double>(free) > scale * 10 && static_cast<double>(abandoned) > scale / 2 &&
+  return static_cast<double>(free) > scale * 10 &&
+
+         static_cast<double>(abandoned) > scale / 2 &&
          static_cast<double>(done(s, deed_kind::kill)) > scale &&
          static_cast<double>(done(s, deed_kind::stop)) > scale;
 }
