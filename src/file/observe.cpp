@@ -58,6 +58,7 @@ std::optional<holder_info> read_holder(const lockfile& file, const both_clocks& 
                   .since = clocks.at(s.since.load(std::memory_order_relaxed)),
                   .lease = deadline == never ? no_lease : between(0, lease),
                   .lease_left = between(now(), deadline),
+                  .lifeline = lifeline_of(seen.slot()).start,
                   .alive = file.is_alive(seen.slot())};
     if (f.header.word.load() == seen.bits() || i == longest_try) return h;
   }
