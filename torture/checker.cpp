@@ -241,6 +241,11 @@ class judge {
            });
   }
 
+  [[nodiscard]] bool may_be_broken(const grant_record& g, instant by) const {
+    return std::ranges::any_of(name_.breaks,
+                               [&](const deed* b) { return b->begin <= by && may_hit(*b, g); });
+  }
+
   void judge_kind(const grant_record* before, const grant_record& g) {
     if (is_parted(g, g.end())) return;                           // it may be the first of its file
     if (before != nullptr && before->begin() > g.end()) return;  // of scribbled bytes, if allowed
@@ -250,11 +255,9 @@ class judge {
     switch (g.acquired->result.how) {
       case grant_kind::free: {
         if (before == nullptr) return;
+        // In a file the word itself says that it was broken; in etcd it is a key beside it.
         const bool is_freed = (before->released != nullptr && before->released->begin <= by) ||
-                              std::ranges::any_of(name_.breaks,
-                                                  [&](const deed* b) {
-                                                    return b->begin <= by && may_hit(*b, *before);
-                                                  }) ||
+                              (is_remote_ && may_be_broken(*before, by)) ||
                               std::ranges::any_of(name_.removals, [&](const deed* r) {
                                 return time_.meets(*r, before->begin(), by);
                               });
@@ -264,9 +267,13 @@ class judge {
       }
       case grant_kind::broken: {
         const bool was_broken =
-            std::ranges::any_of(name_.breaks, [&](const deed* b) { return b->begin <= by; }) ||
-            std::ranges::any_of(name_.removals, [&](const deed* r) { return r->begin <= by; });
-        if (!was_broken) violation("broken, though nobody had broken it", g);
+            before == nullptr || is_unfinished_between(before, g)
+                ? std::ranges::any_of(name_.breaks, [&](const deed* b) { return b->begin <= by; })
+                : may_be_broken(*before, by);
+        const bool was_deleted = std::ranges::any_of(mischiefs_, [&](const misfortune& m) {
+          return m.what->begin <= by && (before == nullptr || m.blind_until >= before->begin());
+        });
+        if (!was_broken && !was_deleted) violation("broken, though nobody had broken it", g);
         break;
       }
       case grant_kind::expired: {

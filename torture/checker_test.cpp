@@ -184,9 +184,25 @@ TEST_F(Checker, AcceptsARenewalAfterTheLeaseIfNobodyCameBetween) {
 TEST_F(Checker, AcceptsASuccessorAfterABreak) {
   acquire(1, 0, 10, 1);
   broken(20, 30, 1);
-  acquire(2, 15, 50, 3);
+  acquire(2, 15, 50, 3, grant_kind::broken);
   lost(deed_kind::ask, 1, 60);
   expect_clean();
+}
+
+TEST_F(Checker, RejectsFreeAfterABreak) {
+  acquire(1, 0, 10, 1);
+  broken(20, 30, 1);
+  acquire(2, 15, 50, 3);
+  expect_rejected("nobody had freed it");
+}
+
+TEST_F(Checker, RejectsBrokenThoughTheBreakHitAnotherGrant) {
+  acquire(1, 0, 10, 1);
+  broken(20, 30, 1);
+  acquire(2, 15, 50, 3, grant_kind::broken);
+  release(2, 100);
+  acquire(3, 110, 120, 5, grant_kind::broken);
+  expect_rejected("broken, though nobody had broken it");
 }
 
 TEST_F(Checker, RejectsASuccessorAfterABreakOfAnotherGrant) {

@@ -78,6 +78,14 @@ class session {
   };
   [[nodiscard]] virtual loss why_lost() const { return {}; }
 
+  /// Who holds the lock and how many others wait; asked after acquire ended without a grant, so
+  /// that its error can say it. May look at the lock, and so wait for a server.
+  struct surroundings {
+    std::optional<party> holder = {};
+    std::size_t waiters = 0;
+  };
+  [[nodiscard]] virtual surroundings look_around() const { return {}; }
+
   [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds lease_remaining() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds certain_for() const noexcept {

@@ -46,6 +46,15 @@ void module_session::note_run(std::chrono::nanoseconds duration, int exit_code) 
 
 session::loss module_session::why_lost() const { return is_ours() ? inner_->why_lost() : loss{}; }
 
+session::surroundings module_session::look_around() const {
+  surroundings found;
+  if (!is_ours()) return found;
+  const lock_state seen = etcd_engine(name_).observe(name_, options_);
+  if (seen.holder) found.holder = seen.holder->who;
+  found.waiters = seen.waiters.size();
+  return found;
+}
+
 void module_session::set_lease(std::chrono::nanoseconds lease) noexcept {
   if (is_ours()) inner_->set_lease(lease);
   options_.lease = lease;

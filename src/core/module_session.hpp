@@ -28,6 +28,7 @@ class module_session final : public session {
   void when_lost(std::function<void()> tell) override;
   void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;
   [[nodiscard]] loss why_lost() const override;
+  [[nodiscard]] surroundings look_around() const override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;

@@ -7,6 +7,7 @@
 //
 //   the word                     may be taken since         how
 //   free                         it was freed               free
+//   free, broken                 it was freed               broken
 //   held, no lifeline            we noticed                 abandoned
 //   held, deadline passed        the deadline               expired
 //   held otherwise               -
@@ -167,7 +168,7 @@ void file_session::reopen() {
   } else {
     line_.forget();  // the place is the parent's
   }
-  attach();
+  attach(broken_by_deletion());
 }
 
 file_session::outlook file_session::look(waiting& w, grant& result) {
@@ -188,7 +189,7 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
     w.next_look = std::min(w.next_look, line_.next_look_at(ahead, w.now));
     if (!found) return outlook::wait;
 
-    const bool barges = found->how == grant_kind::free && !line_.is_in() && line_.may_barge(w.now);
+    const bool barges = seen.is_free() && !line_.is_in() && line_.may_barge(w.now);
     if (ahead > 0 && !barges) {
       instant turn = found->since + ahead * untaken;
       if (w.now >= turn) {
@@ -219,14 +220,13 @@ file_session::outlook file_session::look(waiting& w, grant& result) {
 }
 
 std::optional<file_session::opening> file_session::find_opening(word seen, waiting& w) {
-  opening o{w.now, grant_kind::free, std::nullopt};
+  opening o{w.now, seen.was_broken() ? grant_kind::broken : grant_kind::free, std::nullopt};
   if (seen.is_held()) {
     const slot& holder = file_.get().slots[seen.slot()];
     const instant deadline = holder.lease_deadline.load();
     // Our slot with another's word: its owner closed its lifeline, and we have claimed it.
-    const bool alive = seen.slot() == file_.own_slot()
-                           ? seen.bits() == current_.load(std::memory_order_relaxed)
-                           : file_.is_alive(seen.slot());
+    const bool alive =
+        seen.slot() == file_.own_slot() ? is_ours(seen) : file_.is_alive(seen.slot());
     o.how = alive ? grant_kind::expired : grant_kind::abandoned;
     if (alive && w.now < deadline) {
       w.next_look = deadline;

@@ -39,6 +39,7 @@ void write_state(header& h, std::uint32_t capacity, word first) noexcept {
   h.moves.store(0, std::memory_order_relaxed);
   h.laziest.store(0, std::memory_order_relaxed);
   h.front.store(0, std::memory_order_relaxed);
+  h.first_counter.store(first.counter(), std::memory_order_relaxed);
   h.slot_hint.store(0, std::memory_order_relaxed);
   h.capacity.store(capacity, std::memory_order_relaxed);
   h.word.store(first.bits());
@@ -81,7 +82,7 @@ bool is_half_made(int fd, std::uint64_t size) noexcept {
     begun = begun && (bytes[i] == 0 || bytes[i] == signature[i]);
   }
   return begun && zeros(0, 8) && zeros(offsetof(header, reserved_static), offsetof(header, word)) &&
-         zeros(offsetof(header, reserved), bytes.size());
+         zeros(offsetof(header, broken_token), bytes.size());
 }
 
 clock_identity recorded_clock(const header& h) noexcept {

@@ -18,6 +18,8 @@
 //   moves, laziest, front
 //   capacity                      grows, or is reset, under the maintenance lock
 //   slot_hint                     anyone; only speeds up the search for a free slot
+//   first_counter                 whoever initialises, resets or revives the file, alone
+//   broken_..., run_...           see records.hpp; only shown, and to find out why a grant was lost
 //   a slot                        the session that holds its lifeline, but for
 //                                 `wake` (anyone adds to it), `ticket` (a finder
 //                                 may clear a dead one or mark a dozing one) and
@@ -98,12 +100,30 @@ struct header {
   shared<std::int64_t> laziest;  // of those in line (line.hpp, L4)
   shared<std::uint64_t> front;   // the head of the line and who is next (line.hpp, L6)
 
-  shared<std::uint64_t> reserved[96];
+  shared<std::uint64_t> first_counter;  // of the word when the file began; 0: not known
+
+  // The last break (records.hpp).
+  shared<std::uint64_t> broken_token;  // of the grant that it ended
+  shared<std::uint64_t> broken_at;     // us of the wall clock since 1970
+  shared<std::uint32_t> broken_by_pid;
+  shared<std::uint32_t> broken_by_user;
+  shared<std::uint64_t> broken_by_command[6];
+  shared<std::uint64_t> broken_check;
+
+  // How the work under a grant ended, the last one that told it (records.hpp).
+  shared<std::uint64_t> run_token;     // of that grant
+  shared<std::uint64_t> run_ended;     // us of the wall clock since 1970
+  shared<std::uint64_t> run_duration;  // ns
+  shared<std::uint64_t> run_exit_code;
+  shared<std::uint64_t> run_check;
+
+  shared<std::uint64_t> reserved[80];
 };
 static_assert(sizeof(header) == 1024);
 static_assert(offsetof(header, format) == 64);
 static_assert(offsetof(header, word) == 128);
 static_assert(offsetof(header, tickets) == 192);
+static_assert(offsetof(header, first_counter) == 256);
 
 struct image {
   file::header header;

@@ -9,6 +9,7 @@
 
 #include "file/initialise.hpp"
 #include "file/point.hpp"
+#include "file/records.hpp"
 #include "file/tokens.hpp"
 #include "linux/clock_identity.hpp"
 #include "linux/filesystem.hpp"
@@ -324,7 +325,9 @@ void lockfile::mend() {
     std::uint64_t bits = w.bits();
     const word revived = word::free_at(std::max(w.counter() + 1, first_counter(path_)));
     reach(point::revival_decided);
-    if (w.is_tombstone()) get().header.word.compare_exchange_strong(bits, revived.bits());
+    if (w.is_tombstone() && get().header.word.compare_exchange_strong(bits, revived.bits())) {
+      get().header.first_counter.store(revived.counter(), std::memory_order_relaxed);
+    }
   } else if (why != condition::ready) {
     reset(why);
   }
@@ -357,6 +360,7 @@ void lockfile::reset(condition why) {
   if (why == condition::blank) {
     initialise_blank(get(), first_capacity, this_clock(), first);
   } else {
+    if (!trusted) clear_records(get().header);
     reinitialise(get(), first_capacity, this_clock(), first);
   }
   let_go(fd(), all_lifelines);

@@ -87,6 +87,18 @@ class lockfile {
   /// The same, and the file is whole: a session may go on with it. Any thread may ask.
   [[nodiscard]] bool is_current() const noexcept;
 
+  /// Whether this process has the descriptor that was attached.
+  [[nodiscard]] bool has_lifeline() const noexcept { return attachment_.is_ours(); }
+
+  /// Whether the file was found truncated: then what is mapped is zeros.
+  [[nodiscard]] bool was_truncated() const noexcept { return attachment_.was_truncated(); }
+
+  /// Whether the path leads to no file or to another one, by somebody's deed: not because this
+  /// process closed its descriptor, nor because the file was truncated.
+  [[nodiscard]] bool was_replaced() const noexcept {
+    return fd() >= 0 && !was_truncated() && !is_at_path() && has_lifeline();
+  }
+
   /// Whether the session in `slot` lives. Not for the own slot.
   [[nodiscard]] bool is_alive(std::uint32_t slot) const noexcept {
     // An answer by a descriptor that was closed and reused is none.

@@ -23,6 +23,7 @@
 #include "file/line.hpp"
 #include "file/lockfile.hpp"
 #include "file/point.hpp"
+#include "file/records.hpp"
 #include "file/tokens.hpp"
 
 namespace lockbyfile {
@@ -117,11 +118,14 @@ void break_lock(std::string_view name, fencing_token expected, const lock_option
       throw mismatch(" is held under token " + std::to_string(token.value()));
     }
     reach(point::holder_read);
-    const word freed = seen.freed();
-    line::note_opening(h, freed, now());
-    if (h.word.compare_exchange_strong(bits, freed.bits())) break;
+    const word broken = seen.broken();
+    line::note_opening(h, broken, now());
+    if (!h.word.compare_exchange_strong(bits, broken.bits())) continue;
+    reach(point::word_broken);
+    write_break(h, {token, this_party(options.description), std::chrono::system_clock::now()});
+    break;
   }
-  reach(point::word_broken);
+  reach(point::break_recorded);
   line(file).wake_head();
 }
 

@@ -13,6 +13,7 @@
 #include "core/name.hpp"
 #include "file/initialise.hpp"
 #include "file/lockfile.hpp"
+#include "file/records.hpp"
 #include "file/session.hpp"
 
 namespace lockbyfile {
@@ -91,7 +92,7 @@ std::vector<grant_info> read_grants(const lockfile& file, const both_clocks& clo
     const std::uint64_t mark = s.last_grant.load(std::memory_order_acquire);
     const std::uint64_t token = token_in(mark);
     if (!token_up_to(word::counter_end, token) ||
-        how_in(mark) > static_cast<std::uint64_t>(grant_kind::abandoned))
+        how_in(mark) > static_cast<std::uint64_t>(grant_kind::broken))
       continue;
     grant_info g{described(s.pid, s.user, s.command, std::size(s.command)), fencing_token(token),
                  static_cast<grant_kind>(how_in(mark)),
@@ -122,6 +123,8 @@ lock_state observe(std::string_view name, const lock_options& options) {
       state.holder = read_holder(file, clocks);
       state.waiters = read_waiters(file);
       state.grants = read_grants(file, clocks);
+      state.last_break = read_break(file.get().header);
+      state.last_run = read_run(file.get().header);
       break;
     }
     case condition::damaged: file.throw_damaged();
@@ -131,6 +134,8 @@ lock_state observe(std::string_view name, const lock_options& options) {
         throw lock_error(errc::clock_mismatch, state.path + " is in use in another time namespace",
                          state.path);
       }
+      state.last_break = read_break(file.get().header);
+      state.last_run = read_run(file.get().header);
       break;
     case condition::blank:
     case condition::tombstone: break;

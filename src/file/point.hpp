@@ -45,10 +45,11 @@ namespace lockbyfile::file {
   X(line_overtaken)   /* those ahead are not marked yet */                            \
   X(line_left)        /* those behind have not been told */                           \
   /* an operator's deeds (maintain.cpp) */                                            \
-  X(holder_read)   /* by a break; the word is as it was */                            \
-  X(word_broken)   /* nobody has been woken */                                        \
-  X(word_entombed) /* the file is still there */                                      \
-  X(file_unlinked) /* the waiters have not been told */                               \
+  X(holder_read)    /* by a break; the word is as it was */                           \
+  X(word_broken)    /* who did it is not recorded yet */                              \
+  X(break_recorded) /* nobody has been woken */                                       \
+  X(word_entombed)  /* the file is still there */                                     \
+  X(file_unlinked)  /* the waiters have not been told */                              \
   /* tokens (tokens.cpp) */                                                           \
   X(mark_reserved) /* and not appended to */                                          \
   X(mark_raised)   /* the caller does not know yet */

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "file/point.hpp"
+#include "file/records.hpp"
 #include "file/tokens.hpp"
 #include "linux/process_epoch.hpp"
 #include "linux/single_threaded.hpp"
@@ -22,9 +23,13 @@ constexpr std::chrono::nanoseconds coarse_from = std::chrono::seconds(1);
 }  // namespace
 
 file_session::file_session(const std::string& path, const lock_options& options)
-    : file_(path, options), line_(file_), lease_(options.lease), gives_up_(options.gives_up) {
-  const std::string& shown =
-      options.description.empty() ? program_invocation_short_name : options.description;
+    : file_(path, options),
+      line_(file_),
+      lease_(options.lease),
+      gives_up_(options.gives_up),
+      as_observer_{.on_truncation = options.on_truncation,
+                   .any_filesystem = options.any_filesystem} {
+  const std::string shown = this_party(options.description).command;
   char text[sizeof command_] = {};
   shown.copy(text, sizeof text - 1);
   std::memcpy(command_.data(), text, sizeof text);
@@ -39,17 +44,12 @@ file_session::~file_session() {
   if (epoch_.load(std::memory_order_relaxed) == process_epoch()) file_.give_up_slot();
 }
 
-void file_session::attach() {
+void file_session::attach(const std::optional<break_info>& deletion) {
   const instant begun = now_coarse();
   current_.store(0);
   file_.attach();
   epoch_.store(process_epoch());
-  const word found(file_.get().header.word.load());
-  if (found.is_sane() && found.is_free() && found.counter() < highest_seen_) {  // (S5)
-    std::uint64_t expected = found.bits();
-    file_.get().header.word.compare_exchange_strong(expected,
-                                                    word::free_at(highest_seen_ + 1).bits());
-  }
+  begin_above(deletion);
   floor_ = std::max(floor_, highest_seen_);
   highest_seen_ = 1;  // no word has less
   slot& own = file_.own();
@@ -62,6 +62,39 @@ void file_session::attach() {
     own.command[i].store(command_[i], std::memory_order_relaxed);
   }
   next_check_.store(begun + path_check_interval, std::memory_order_relaxed);
+}
+
+/// Takes what is known of the path's last file along to this one, unless somebody holds the lock
+/// here: the tokens (S5), and that the file was deleted while the lock was held (S8).
+void file_session::begin_above(const std::optional<break_info>& deletion) noexcept {
+  header& h = file_.get().header;
+  const word found(h.word.load());
+  if (!found.is_sane() || !found.is_free()) return;
+  const bool is_new = found.counter() == h.first_counter.load(std::memory_order_relaxed);
+  const bool marks = deletion && is_new && !found.was_broken();
+  if (!marks && found.counter() >= highest_seen_) return;
+  const std::uint64_t counter = std::max(found.counter(), highest_seen_) + 1;
+  const word above =
+      marks || found.was_broken() ? word::broken_at(counter) : word::free_at(counter);
+  std::uint64_t expected = found.bits();
+  if (h.word.compare_exchange_strong(expected, above.bits()) && marks && deletion->token) {
+    write_break(h, *deletion);
+  }
+}
+
+/// What there is to be known of a grant that ended when somebody deleted our file (S8).
+std::optional<break_info> file_session::broken_by_deletion() const {
+  if (epoch_.load(std::memory_order_relaxed) != process_epoch() || !file_.was_replaced()) {
+    return std::nullopt;
+  }
+  const word left(file_.get().header.word.load());
+  if (left.was_broken()) return read_break(file_.get().header).value_or(break_info{});
+  if (!left.is_held() || left.slot() >= file_.capacity()) return std::nullopt;
+  const slot& holder = file_.get().slots[left.slot()];
+  const bool alive = left.slot() == file_.own_slot() ? is_ours(left) : file_.is_alive(left.slot());
+  if (!alive || holder.lease_deadline.load() <= now()) return std::nullopt;
+  return break_info{fencing_token(std::min(holder.token.load(), left.counter())), party{},
+                    std::chrono::system_clock::now()};
 }
 
 /// Keeps a second thread out of acquire. Nothing is atomic here where there is no second
@@ -146,7 +179,8 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
 word file_session::word_to_take(std::uint64_t process) const noexcept {
   if (epoch_.load(std::memory_order_relaxed) != process) return {};
   const word seen(file_.get().header.word.load(std::memory_order_acquire));
-  return seen.is_free() && seen.counter() >= highest_seen_ && owns_slot() ? seen : word();
+  const bool is_plainly_free = seen.is_free() && !seen.was_broken();
+  return is_plainly_free && seen.counter() >= highest_seen_ && owns_slot() ? seen : word();
 }
 
 bool file_session::may_go_first() const noexcept {
@@ -192,6 +226,7 @@ bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease
   deadline_.store(deadline, std::memory_order_relaxed);
   token_.store(token, std::memory_order_relaxed);
   current_.store(granted.bits(), std::memory_order_relaxed);
+  lost_by_.store(lost_by::none, std::memory_order_relaxed);
   highest_seen_ = token;
   own.last_grant.store(grant_mark(token, static_cast<std::uint64_t>(how)),
                        std::memory_order_release);
@@ -204,26 +239,47 @@ void file_session::renew(std::error_code& ec) {
     ec = errc::not_holder;
     return;
   }
+  // Alone with the slot: another thread that acquires meanwhile would find its deadline replaced
+  // by an earlier one. It can only be trying in vain, or the grant is lost.
+  const std::uint64_t process = process_epoch();
+  std::optional<acquiring> us(std::in_place, acquiring_, process);
+  while (!us->is_alone()) {
+    if (!is_held()) return lose(lost_by::none, ec);
+    const std::uint32_t nobody_wakes = 0;
+    const auto soon = to_timespec(now() + 20'000);
+    sys.futex_wait(&nobody_wakes, 0, &soon);
+    us.emplace(acquiring_, process);
+  }
+  header& h = file_.get().header;
+  slot& own = file_.own();
+  word held(h.word.load());
+  if (!file_.is_current()) return lose(is_ours(held) ? lost_by::path : lost_by::word, ec);
   const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
   const instant deadline = after(now(), lease);
-  const word held(current_.load(std::memory_order_relaxed));
-  const word renewed = held.renewed();
-  if (!file_.is_current()) {
-    ec = errc::lease_lost;
-    return;
-  }
-  file_.own().lease_deadline.store(deadline, std::memory_order_relaxed);  // (S2)
-  file_.own().lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
-  reach(point::deadline_renewed);
-  std::uint64_t expected = held.bits();
-  if (!file_.get().header.word.compare_exchange_strong(expected, renewed.bits())) {
-    ec = errc::lease_lost;
-    return;
-  }
+  word renewed;
+  do {
+    if (!is_ours(held)) return lose(lost_by::word, ec);
+    own.lease_deadline.store(deadline, std::memory_order_relaxed);  // (S2)
+    own.lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
+    reach(point::deadline_renewed);
+    renewed = held.renewed();
+    std::uint64_t expected = held.bits();
+    if (h.word.compare_exchange_strong(expected, renewed.bits())) break;
+    held = word(expected);
+  } while (true);
   reach(point::word_renewed);
   const bool is_shorter = deadline < deadline_.exchange(deadline, std::memory_order_relaxed);
-  current_.store(renewed.bits(), std::memory_order_relaxed);
+  // Unless another thread releases: it frees whichever word is ours (S9).
+  std::uint64_t known = current_.load(std::memory_order_relaxed);
+  if (known != 0)
+    current_.compare_exchange_strong(known, renewed.bits(), std::memory_order_relaxed);
   if (is_shorter) line_.wake_head();  // it sleeps until the old deadline
+}
+
+void file_session::lose(lost_by how, std::error_code& ec) noexcept {
+  // Another thread has released it.
+  ec = current_.load(std::memory_order_relaxed) == 0 ? errc::not_holder : errc::lease_lost;
+  lost_by_.store(how, std::memory_order_relaxed);
 }
 
 void file_session::release(std::error_code& ec) noexcept {
@@ -232,29 +288,46 @@ void file_session::release(std::error_code& ec) noexcept {
     ec = errc::not_holder;
     return;
   }
-  const bool whole = is_in_time() && path_is_current(now_coarse());
-  if (!free_and_wake() || !whole) ec = errc::lease_lost;
+  const bool in_time = is_in_time();
+  const bool at_path = path_is_current(now_coarse());
+  const bool is_deleted = !at_path && file_.was_replaced();
+  const bool is_there = is_ours(word(file_.get().header.word.load()));
+  const bool freed = free_and_wake(is_deleted ? ending::broken : ending::released) && is_there;
+  if (freed && at_path && in_time) return;
+  ec = errc::lease_lost;
+  lost_by_.store(!freed    ? lost_by::word
+                 : at_path ? lost_by::time
+                           : lost_by::path,
+                 std::memory_order_relaxed);
 }
 
 [[gnu::flatten]] void file_session::release_quietly() noexcept {
-  if (holds()) free_and_wake();
+  if (holds()) free_and_wake(ending::released);
 }
 
-bool file_session::free_and_wake() noexcept {
-  const word held(current_.load(std::memory_order_relaxed));
-  const word freed = held.freed();
+bool file_session::free_and_wake(ending how) noexcept {
+  word held(current_.load(std::memory_order_relaxed));
   header& h = file_.get().header;
   // Not by an old holder: it would hide since when its successor's lock is free.
   if (h.last_to_join.load(std::memory_order_relaxed) != 0) note_release(held);
   current_.store(0, std::memory_order_relaxed);
   reach(point::release_decided);
+  const auto freed = [&] { return how == ending::broken ? held.broken() : held.freed(); };
   std::uint64_t expected = held.bits();
-  if (!h.word.compare_exchange_strong(expected, freed.bits())) return false;
+  while (!h.word.compare_exchange_strong(expected, freed().bits())) {
+    held = word(expected);
+    if (!is_ours(held)) return false;  // else another thread has renewed it (S9)
+  }
   reach(point::word_freed);
-#ifndef LOCKBYFILE_BROKEN_WAKE  // on purpose, to be found: torture/CMakeLists.txt
+  if (how == ending::broken) note_deletion();  // (S8)
+#ifndef LOCKBYFILE_BROKEN_WAKE                 // on purpose, to be found: torture/CMakeLists.txt
   if (h.last_to_join.load() != 0) line_.pass_on();  // (L3)
 #endif
   return true;
+}
+
+[[gnu::noinline]] void file_session::note_deletion() noexcept {
+  write_break(file_.get().header, {token(), party{}, std::chrono::system_clock::now()});
 }
 
 [[gnu::noinline]] void file_session::note_release(word held) noexcept {
@@ -287,9 +360,16 @@ bool file_session::is_in_time() const noexcept {
   return deadline == never || now_coarse() + longest_lag < deadline || now() < deadline;
 }
 
+/// Whether a word is that of our grant (S9).
+bool file_session::is_ours(word seen) const noexcept {
+  return seen.is_held() && seen.is_held_by(file_.own_slot()) &&
+         file_.own().token.load(std::memory_order_relaxed) ==
+             token_.load(std::memory_order_relaxed);
+}
+
 bool file_session::is_held() const noexcept {
-  return holds() && file_.get().header.word.load() == current_.load(std::memory_order_relaxed) &&
-         is_in_time() && path_is_current(now_coarse());
+  return holds() && is_ours(word(file_.get().header.word.load())) && is_in_time() &&
+         path_is_current(now_coarse());
 }
 
 bool file_session::path_is_current(instant coarse_now) const noexcept {
@@ -297,6 +377,67 @@ bool file_session::path_is_current(instant coarse_now) const noexcept {
   if (!file_.is_current()) return false;
   next_check_.store(coarse_now + path_check_interval, std::memory_order_relaxed);
   return true;
+}
+
+void file_session::note_run(std::chrono::nanoseconds duration, int exit_code) noexcept {
+  if (!holds()) return;
+  write_run(file_.get().header, {token(), duration, exit_code, std::chrono::system_clock::now()});
+}
+
+session::loss file_session::why_lost() const {
+  loss l;
+  if (epoch_.load(std::memory_order_relaxed) != process_epoch() || !token()) return l;
+  const instant deadline = deadline_.load(std::memory_order_relaxed);
+  const word left(file_.get().header.word.load());
+  lost_by by = lost_by_.load(std::memory_order_relaxed);
+  if (by == lost_by::none && current_.load(std::memory_order_relaxed) != 0) {
+    by = !is_ours(left) ? lost_by::word : !file_.is_current() ? lost_by::path : lost_by::time;
+    if (by == lost_by::time && is_in_time()) return l;  // it is not
+  }
+  const auto last_break = read_break(file_.get().header);
+  const bool was_broken = last_break && last_break->token == token() && last_break->by.pid != 0;
+  if (by == lost_by::none) return l;
+  if (was_broken) {
+    l.cause = lost_cause::broken;
+  } else if (!file_.has_lifeline()) {
+    l.cause = lost_cause::lifeline_closed;
+  } else if (by == lost_by::path || file_.was_truncated()) {
+    l.cause = lost_cause::deleted;
+  } else if (by == lost_by::time || deadline <= now()) {
+    l.cause = lost_cause::expired;
+  } else if (!file_.is_current()) {
+    l.cause = lost_cause::deleted;
+  } else {
+    l.cause = lost_cause::broken;  // nothing else ends a live grant in time; who, was not recorded
+  }
+  l.holder = look_around().holder;
+  return l;
+}
+
+session::surroundings file_session::look_around() const {
+  surroundings found;
+  if (epoch_.load(std::memory_order_relaxed) != process_epoch()) return found;
+  if (!file_.is_current()) {  // the path may have another file
+    std::error_code ec;
+    const auto seen = observe(path(), as_observer_, ec);
+    if (seen && seen->holder) found.holder = seen->holder->who;
+    if (seen) found.waiters = seen->waiters.size();
+    return found;
+  }
+  const image& f = file_.get();
+  const std::uint32_t slots = file_.capacity();
+  const std::uint32_t own = file_.own_slot();
+  const word seen(f.header.word.load());
+  if (seen.is_held() && seen.slot() < slots && seen.slot() != own) {
+    const slot& s = f.slots[seen.slot()];
+    found.holder = described(s.pid, s.user, s.command, std::size(s.command));
+  }
+  if (f.header.last_to_join.load() == 0) return found;
+  for (std::uint32_t i = 0; i < slots; ++i) {
+    const bool waits = i != own && f.slots[i].ticket.load() != 0 && file_.is_alive(i);
+    found.waiters += waits ? 1 : 0;
+  }
+  return found;
 }
 
 void file_session::set_lease(std::chrono::nanoseconds lease) noexcept { lease_.store(lease); }

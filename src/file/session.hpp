@@ -8,10 +8,10 @@
 // there is no instant at which the lock is held without them. If the
 // compare-exchange fails, what we wrote is in a slot that nobody looks at.
 //
-//   (S1) `current_` is the word that our last grant or renewal wrote, 0 before the
-//        first grant and after release. We hold the lock while the word equals it and
-//        the deadline has not passed. No other process can make the word equal to it
-//        again (W2).
+//   (S1) `current_` is a word that our last grant or renewal wrote, 0 before the
+//        first grant and after release. We hold the lock while the word is ours (S9) and
+//        the deadline has not passed. No other process can make the word equal to one of
+//        ours again (W2).
 //   (S2) Renew: new deadline, then word -> renewed. A takeover that read the old
 //        deadline fails, since it compares the word it saw first. A renewal that comes
 //        after a takeover fails likewise, and the deadline it wrote is not looked at.
@@ -40,12 +40,29 @@
 //        mark and starts above it. In the other order two files can hand out the same
 //        token, if ours is replaced while the mark is raised: both start at the old mark.
 //
+//   (S8) Deleting the file is a break, too: the first grant of the path's next file is *broken* if
+//        the old file had a holder. A session that leaves the old file knows whether it had, by the
+//        old word: held by a live holder in time, or already marked as broken, by an operator or by
+//        a holder whose release found the path gone. It marks the new word by compare-exchange,
+//        only while that has had no grant (first_counter). Nobody knows it if no session had the
+//        old file open, if a newcomer has been granted the new one before, or if the holder
+//        released without having noticed; then the grant is *free*.
+//
+//   (S9) Our grant is named by our slot and its token, not by a word: any thread may renew it, and
+//        each renewal writes another word. The word names our slot and the slot has our token
+//        only while the grant is ours: only we write our slot's token, before the word names the
+//        slot for the grant, and a session that claimed the slot behind our back (S6) wrote
+//        another. So a look by another thread never misses a renewal that is under way, which the
+//        comparison with `current_` did. A renewal or release that finds the word changed goes on
+//        from the new word as long as it is ours by this rule.
+//
 // fork: the child's copy carries the parent's epoch. It holds nothing, its lifeline
 // was closed, and acquire attaches anew.
 #pragma once
 
 #include <array>
 #include <functional>
+#include <lockbyfile/observe.hpp>
 
 #include "core/engine.hpp"
 #include "file/line.hpp"
@@ -67,6 +84,9 @@ class file_session final : public session {
   bool acquire_at_once() noexcept override;
   void release_quietly() noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
+  void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;
+  [[nodiscard]] loss why_lost() const override;
+  [[nodiscard]] surroundings look_around() const override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;
@@ -86,9 +106,14 @@ class file_session final : public session {
   struct waiting;
   class acquiring;
 
-  void attach();
+  enum class lost_by : std::uint8_t { none, time, path, word };  // how a loss was noticed
+
+  void attach(const std::optional<break_info>& deletion = {});
   [[nodiscard]] bool holds() const noexcept;
   [[nodiscard]] bool owns_slot() const noexcept;
+  [[nodiscard]] bool is_ours(word seen) const noexcept;
+  [[nodiscard]] std::optional<break_info> broken_by_deletion() const;
+  void begin_above(const std::optional<break_info>& deletion) noexcept;
   [[nodiscard]] bool is_in_time() const noexcept;
   [[nodiscard]] bool path_is_current(instant coarse_now) const noexcept;
 
@@ -109,19 +134,24 @@ class file_session final : public session {
   [[nodiscard]] bool may_go_first() const noexcept;
   bool take(word seen, instant start, std::chrono::nanoseconds lease, grant_kind how) noexcept;
   void note_release(word held) noexcept;
-  bool free_and_wake() noexcept;
+  enum class ending { released, broken };
+  bool free_and_wake(ending how) noexcept;
+  void note_deletion() noexcept;
+  void lose(lost_by how, std::error_code& ec) noexcept;
 
   lockfile file_;
   line line_;
   std::array<std::uint64_t, 6> command_{};
   std::atomic<std::chrono::nanoseconds> lease_;
   const std::function<bool()> gives_up_;
+  const lock_options as_observer_;
 
   std::atomic<std::uint64_t> acquiring_{0};  // epoch of the process that is at it, or was when
                                              // it forked
   std::atomic<std::uint64_t> epoch_{0};      // of the process that attached
   std::atomic<std::uint64_t> current_{0};    // (S1)
   std::atomic<std::uint64_t> token_{0};
+  std::atomic<lost_by> lost_by_{lost_by::none};  // of the last grant
   std::atomic<instant> deadline_{0};
   mutable std::atomic<instant> next_check_{0};  // of the path, on the coarse clock
   std::uint32_t session_ = 0;                   // as in our slot (S6)

@@ -9,17 +9,20 @@
 //
 //   holder   0           free
 //            1..4000     held by the session in slot holder - 1
-//            4001..4094  reserved (later: readers, N holders, held without a process)
+//            4001..4093  reserved (later: readers, N holders, held without a process)
+//            4094        free, and the last grant was broken
 //            4095        tombstone: the file is being removed, go to the path again
 //
 //   from         to           by          counter
 //   free         held(s)      grant       + 1, and that is the grant's token
 //   held(s)      held(s)      renew       + 1
-//   held(s)      free         release,    + 1
-//                             break
+//   held(s)      free         release     + 1
+//   held(s)      broken       break       + 1
+//   broken       held(s)      grant       + 1, and that is the grant's token
+//   free         broken       deletion    + 1 or more (session.hpp, S8)
 //   held(r)      held(s)      takeover    + 1, and that is the grant's token
-//   free, or     tombstone    remove      + 1
-//    abandoned
+//   free, broken tombstone    remove      + 1
+//    or abandoned
 //   tombstone    free         revive      + 1
 //
 // (W1) Every transition is ONE compare-exchange on the whole word.
@@ -29,6 +32,12 @@
 //      the same expired or abandoned grant, exactly one takes it over.
 // (W3) The counter is never 0 in an initialised file. A word of 0 is what a
 //      truncated file reads as, and is no state at all.
+// (W4) That a lock was broken is part of the word, so the break and the mark that the next grant
+//      reports are one compare-exchange. A counter beside the word, "the break wrote this one",
+//      fails: written after the word it is late for a waiter that watches the word, and missing
+//      if the breaker dies; written before, it is false if the break fails and a renewal and a
+//      release reach that counter. The fast path takes only a free word that is not broken, by
+//      the comparison that it needs anyway.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +57,14 @@ class word {
   [[nodiscard]] constexpr std::uint64_t bits() const noexcept { return bits_; }
   [[nodiscard]] constexpr std::uint64_t counter() const noexcept { return bits_ >> holder_bits; }
 
-  [[nodiscard]] constexpr bool is_free() const noexcept { return holder() == 0; }
+  /// A free lock whose last grant was broken.
+  static constexpr word broken_at(std::uint64_t counter) noexcept {
+    return make(counter, broken_mark);
+  }
+
+  /// Broken or not.
+  [[nodiscard]] constexpr bool is_free() const noexcept { return holder() == 0 || was_broken(); }
+  [[nodiscard]] constexpr bool was_broken() const noexcept { return holder() == broken_mark; }
   [[nodiscard]] constexpr bool is_tombstone() const noexcept { return holder() == tomb; }
   [[nodiscard]] constexpr bool is_held() const noexcept {
     return holder() >= 1 && holder() <= slot_limit;
@@ -71,6 +87,7 @@ class word {
   }
   [[nodiscard]] constexpr word renewed() const noexcept { return make(counter() + 1, holder()); }
   [[nodiscard]] constexpr word freed() const noexcept { return make(counter() + 1, 0); }
+  [[nodiscard]] constexpr word broken() const noexcept { return make(counter() + 1, broken_mark); }
   [[nodiscard]] constexpr word entombed() const noexcept { return make(counter() + 1, tomb); }
 
   friend constexpr bool operator==(word, word) noexcept = default;
@@ -80,6 +97,7 @@ class word {
 
  private:
   static constexpr unsigned holder_bits = 12;
+  static constexpr std::uint64_t broken_mark = 4094;
   static constexpr std::uint64_t tomb = 4095;
 
   [[nodiscard]] constexpr std::uint64_t holder() const noexcept {

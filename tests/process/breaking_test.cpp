@@ -2,12 +2,15 @@
 //
 // break_lock: an operator forces the lock open.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
 #include <lockbyfile/lockbyfile.hpp>
 #include <system_error>
+#include <thread>
 
+#include "file/records.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
 #include "support/mapped_lockfile.hpp"
@@ -115,6 +118,102 @@ TEST_F(Breaking, AnAbandonedLockWorksToo) {
   holder_.kill();
   EXPECT_EQ(break_with(held.granted.token), std::error_code());
   EXPECT_FALSE(look().holder);
+}
+
+TEST_F(Breaking, MakesTheNextGrantBrokenAndOnlyThatOne) {
+  lock_process next(name());
+  const outcome held = holder_.acquire(0ns);
+  ASSERT_EQ(break_with(held.granted.token), std::error_code());
+  EXPECT_EQ(next.acquire(0ns).granted.how, grant_kind::broken);
+  EXPECT_EQ(look().grants.at(0).how, grant_kind::broken);
+  ASSERT_EQ(next.release(), std::error_code());
+  EXPECT_EQ(next.acquire(0ns).granted.how, grant_kind::free);
+}
+
+TEST_F(Breaking, TellsAWaiterSoHoweverOftenTheHolderRenewed) {
+  lock_process waiter(name());
+  ASSERT_TRUE(holder_.acquire(0ns));
+  queue(waiter);
+  for (int i = 0; i < 7; ++i) ASSERT_EQ(holder_.renew(), std::error_code());
+  ASSERT_EQ(break_with({}), std::error_code());
+  EXPECT_EQ(waiter.end_acquire().granted.how, grant_kind::broken);
+}
+
+TEST_F(Breaking, IsRecordedWithTheOneWhoDidItAndWhen) {
+  const auto before = std::chrono::system_clock::now() - 1ms;
+  const outcome held = holder_.acquire(0ns);
+  EXPECT_FALSE(look().last_break);
+  std::error_code ec;
+  break_lock(name(), {}, {.description = "operator"}, ec);
+  ASSERT_EQ(ec, std::error_code());
+  const auto last = look().last_break;
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->token, held.granted.token);
+  EXPECT_EQ(last->by, (party{static_cast<unsigned>(::getpid()), ::geteuid(), "operator"}));
+  EXPECT_GE(last->at, before);
+  EXPECT_LE(last->at, std::chrono::system_clock::now());
+}
+
+TEST_F(Breaking, AHalfWrittenRecordIsNotShown) {
+  ASSERT_TRUE(holder_.acquire(0ns));
+  ASSERT_EQ(break_with({}), std::error_code());
+  ASSERT_TRUE(look().last_break);
+  mapped_lockfile file(name());
+  file->header.broken_by_user.fetch_add(1);
+  EXPECT_FALSE(look().last_break);
+  file->header.broken_by_user.fetch_sub(1);
+  EXPECT_TRUE(look().last_break);
+  file->header.broken_by_command[5].store(~std::uint64_t{0});
+  EXPECT_FALSE(look().last_break);
+}
+
+TEST_F(Breaking, ARecordOfAnOlderGrantDoesNotReplaceThatOfANewerOne) {
+  mapped_lockfile file(name());
+  file::write_break(file->header, {fencing_token(9), {1, 2, "new"}, {}});
+  file::write_break(file->header, {fencing_token(8), {3, 4, "late"}, {}});
+  EXPECT_EQ(look().last_break.value().by.command, "new");
+}
+
+TEST_F(Breaking, ADeletedFileMakesTheFirstGrantOfTheNextOneBroken) {
+  lock_process waiter(name());
+  const outcome held = holder_.acquire(0ns);
+  queue(waiter);
+  std::filesystem::remove(name());
+  const outcome taken = waiter.end_acquire();
+  EXPECT_EQ(taken.granted.how, grant_kind::broken);
+  const auto last = look().last_break;
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->token, held.granted.token);
+  EXPECT_EQ(last->by.pid, 0U) << "nobody knows who deleted it";
+}
+
+TEST_F(Breaking, AHolderWhoFindsItsFileDeletedTellsThoseWhoHaveItOpen) {
+  lock_process next(name());
+  ASSERT_TRUE(holder_.acquire(0ns));
+  std::filesystem::remove(name());
+  std::this_thread::sleep_for(15ms);  // the path is looked at once in a tick of the coarse clock
+  ASSERT_EQ(holder_.release(), errc::lease_lost);
+  EXPECT_EQ(next.acquire(0ns).granted.how, grant_kind::broken);
+}
+
+TEST_F(Breaking, ADeletedFileThatNobodyHeldIsNoBreak) {
+  ASSERT_TRUE(holder_.acquire(0ns));
+  ASSERT_EQ(holder_.release(), std::error_code());
+  std::filesystem::remove(name());
+  std::this_thread::sleep_for(15ms);
+  EXPECT_EQ(holder_.acquire(0ns).granted.how, grant_kind::free);
+  EXPECT_FALSE(look().last_break);
+}
+
+TEST_F(Breaking, AGrantInTheNextFileIsNotHiddenByWhatHappenedToTheOld) {
+  lock_process late(name());
+  lock_process first_of_new(name());
+  ASSERT_TRUE(holder_.acquire(0ns));
+  std::filesystem::remove(name());
+  std::this_thread::sleep_for(15ms);
+  ASSERT_EQ(first_of_new.acquire(0ns).granted.how, grant_kind::broken);
+  ASSERT_EQ(first_of_new.release(), std::error_code());
+  EXPECT_EQ(late.acquire(0ns).granted.how, grant_kind::free) << "the second grant of that file";
 }
 
 TEST_F(Breaking, IsNotPossibleTwice) {

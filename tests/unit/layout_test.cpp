@@ -40,13 +40,22 @@ using places = std::map<std::string, place>;
   }
 
 places header_fields() {
-  return {FIELD(header, signature),      FIELD(header, format),         FIELD(header, flags),
-          FIELD(header, boot_id),        FIELD(header, time_namespace), FIELD(header, word),
-          FIELD(header, last_to_join),   FIELD(header, wanted),         FIELD(header, standing_by),
-          FIELD(header, usual_hold),     FIELD(header, granted_on),     FIELD(header, tickets),
-          FIELD(header, opened_counter), FIELD(header, opened_at),      FIELD(header, barge_until),
-          FIELD(header, capacity),       FIELD(header, slot_hint),      FIELD(header, moves),
-          FIELD(header, laziest),        FIELD(header, front)};
+  return {FIELD(header, signature),      FIELD(header, format),
+          FIELD(header, flags),          FIELD(header, boot_id),
+          FIELD(header, time_namespace), FIELD(header, word),
+          FIELD(header, last_to_join),   FIELD(header, wanted),
+          FIELD(header, standing_by),    FIELD(header, usual_hold),
+          FIELD(header, granted_on),     FIELD(header, tickets),
+          FIELD(header, opened_counter), FIELD(header, opened_at),
+          FIELD(header, barge_until),    FIELD(header, capacity),
+          FIELD(header, slot_hint),      FIELD(header, moves),
+          FIELD(header, laziest),        FIELD(header, front),
+          FIELD(header, first_counter),  FIELD(header, broken_token),
+          FIELD(header, broken_at),      FIELD(header, broken_by_pid),
+          FIELD(header, broken_by_user), FIELD(header, broken_by_command),
+          FIELD(header, broken_check),   FIELD(header, run_token),
+          FIELD(header, run_ended),      FIELD(header, run_duration),
+          FIELD(header, run_exit_code),  FIELD(header, run_check)};
 }
 
 places slot_fields() {
@@ -91,15 +100,22 @@ TEST(Layout, OffsetsAreThoseOfTheDocumentation) {
 
 TEST(Layout, OffsetsAreThoseOfFormat1) {
   static_assert(format_version == 1, "then this test is of another format");
-  EXPECT_EQ(
-      header_fields(),
-      (places{{"signature", {0, 64}},       {"format", {64, 4}},         {"flags", {68, 4}},
-              {"boot_id", {72, 16}},        {"time_namespace", {88, 8}}, {"word", {128, 8}},
-              {"last_to_join", {136, 8}},   {"wanted", {144, 8}},        {"standing_by", {152, 8}},
-              {"usual_hold", {160, 4}},     {"granted_on", {164, 4}},    {"tickets", {192, 8}},
-              {"opened_counter", {200, 8}}, {"opened_at", {208, 8}},     {"barge_until", {216, 8}},
-              {"capacity", {224, 4}},       {"slot_hint", {228, 4}},     {"moves", {232, 8}},
-              {"laziest", {240, 8}},        {"front", {248, 8}}}));
+  EXPECT_EQ(header_fields(), (places{{"signature", {0, 64}},       {"format", {64, 4}},
+                                     {"flags", {68, 4}},           {"boot_id", {72, 16}},
+                                     {"time_namespace", {88, 8}},  {"word", {128, 8}},
+                                     {"last_to_join", {136, 8}},   {"wanted", {144, 8}},
+                                     {"standing_by", {152, 8}},    {"usual_hold", {160, 4}},
+                                     {"granted_on", {164, 4}},     {"tickets", {192, 8}},
+                                     {"opened_counter", {200, 8}}, {"opened_at", {208, 8}},
+                                     {"barge_until", {216, 8}},    {"capacity", {224, 4}},
+                                     {"slot_hint", {228, 4}},      {"moves", {232, 8}},
+                                     {"laziest", {240, 8}},        {"front", {248, 8}},
+                                     {"first_counter", {256, 8}},  {"broken_token", {264, 8}},
+                                     {"broken_at", {272, 8}},      {"broken_by_pid", {280, 4}},
+                                     {"broken_by_user", {284, 4}}, {"broken_by_command", {288, 48}},
+                                     {"broken_check", {336, 8}},   {"run_token", {344, 8}},
+                                     {"run_ended", {352, 8}},      {"run_duration", {360, 8}},
+                                     {"run_exit_code", {368, 8}},  {"run_check", {376, 8}}}));
   EXPECT_EQ(slot_fields(), (places{{"lease_deadline", {0, 8}},
                                    {"token", {8, 8}},
                                    {"since", {16, 8}},

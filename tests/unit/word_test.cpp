@@ -27,6 +27,7 @@ std::vector<transition> transitions() {
           {"grant to the last slot", [](word w) { return w.granted_to(slot_limit - 1); }},
           {"renew", [](word w) { return w.renewed(); }},
           {"free", [](word w) { return w.freed(); }},
+          {"break", [](word w) { return w.broken(); }},
           {"entomb", [](word w) { return w.entombed(); }}};
 }
 
@@ -66,6 +67,11 @@ TEST(Word, TransitionsReachTheStateTheyName) {
   EXPECT_TRUE(held.renewed().is_held_by(41)) << "a renewal does not change the holder";
   EXPECT_TRUE(held.granted_to(3).is_held_by(3)) << "a takeover does";
   EXPECT_TRUE(held.freed().is_free());
+  EXPECT_FALSE(held.freed().was_broken());
+  EXPECT_TRUE(held.broken().is_free());
+  EXPECT_TRUE(held.broken().was_broken());
+  EXPECT_FALSE(held.broken().is_held());
+  EXPECT_FALSE(held.broken().granted_to(3).was_broken()) << "told once";
   EXPECT_TRUE(free.entombed().is_tombstone());
   EXPECT_FALSE(free.entombed().is_held());
   EXPECT_TRUE(free.entombed().freed().is_free()) << "a tombstone can be revived";
@@ -89,7 +95,7 @@ TEST(Word, ZerosAreNoState) {  // W3: what a truncated file reads as. TORTURE 12
 
 TEST(Word, ReservedHoldersAreNoState) {  // P10
   const std::uint64_t counter_bits = word::free_at(counter_of_today).bits();
-  for (std::uint64_t holder = slot_limit + 1; holder < 4095; ++holder) {
+  for (std::uint64_t holder = slot_limit + 1; holder < 4094; ++holder) {
     const word w(counter_bits | holder);
     ASSERT_FALSE(w.is_sane()) << holder;
     ASSERT_FALSE(w.is_held()) << holder;
