@@ -170,6 +170,7 @@ class LOCKBYFILE_EXPORT named_lock {
 
  private:
   friend class keep_alive;
+  friend struct at_once;  // src/core/at_once.hpp
   class impl;
 
   bool try_for(std::chrono::nanoseconds patience);

@@ -18,8 +18,20 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional
 
 from . import _lockbyfile
 from ._decorator import Function, run_under
-from ._errors import Holder, LeaseLost, LockError, LockState, LockTimeout, Party, Waiter
+from ._errors import (
+    Holder,
+    LeaseLost,
+    LockError,
+    LockState,
+    LockTimeout,
+    Party,
+    PastBreak,
+    PastGrant,
+    PastRun,
+    Waiter,
+)
 from ._lockbyfile import Grant
+from ._types import Duration, Path
 
 if TYPE_CHECKING:
     from .aio import AsyncLock as AsyncLock
@@ -35,6 +47,9 @@ __all__ = [
     "LockState",
     "LockTimeout",
     "Party",
+    "PastBreak",
+    "PastGrant",
+    "PastRun",
     "Waiter",
     "break_lock",
     "list_locks",
@@ -50,22 +65,26 @@ os.register_at_fork(after_in_child=_lockbyfile._after_fork_in_child)
 class Lock(_lockbyfile._Lock):
     """A lock by name, for `with`, as a decorator, or by acquire() and release().
 
-    name         without a slash: NAME.lockfile in `directory`, $LOCKBYFILE_DIR, or the current
-                 directory, as it is now; with one: a path
-    lease        seconds (or a timedelta) after which the lock opens by itself, unless
-                 renewed; None: it lasts until it is given back, or the process dies
-    patience     seconds that a waiter waits; 0: it tries once; None: for ever
-    mode, group  of a lockfile that is created here (0o600)
-    description  what others see as the command, in place of the program's name
+    name            without a slash: NAME.lockfile in `directory`, $LOCKBYFILE_DIR, or the current
+                    directory, as it is now; with one: a path
+    lease           seconds (or a timedelta) after which the lock opens by itself, unless
+                    renewed; None: it lasts until it is given back, or the process dies
+    patience        seconds that a waiter waits; 0: it tries once; None: forever
+    mode, group     of a lockfile that is created here (0o600)
+    description     what others see as the command, instead of the script's name
+    any_filesystem  take a filesystem of unknown type for a local one. If several machines share
+                    it, each of them has a lock of its own
 
     Threads may share a Lock: each has a session of its own and excludes the others. `held`,
     `token` and `remaining` are those of the calling thread. What a thread holds when it ends
-    is given back. After fork the child holds nothing. Greenlets of one thread are one holder.
+    is given back. After fork the child holds nothing. Under the monkey patch of gevent or eventlet
+    a greenlet counts as a thread.
     """
 
     def keep_alive(self, on_lost: Optional[Callable[[LockError], None]] = None) -> _KeepAlive:
-        """Renews what this thread holds every third of its lease, from a thread of C++, for as
-        long as the returned context lasts. `on_lost` is called from there if that fails."""
+        """Renews what this thread holds every third of its lease, from a thread of C++, as
+        long as the returned context lasts, or this thread. If the lock is lost, `on_lost` is called
+        from there once."""
         return _KeepAlive(self, on_lost)
 
     def __call__(self, function: Function) -> Function:
@@ -75,7 +94,7 @@ class Lock(_lockbyfile._Lock):
         state = "closed" if self.closed else "held" if self.held else "not held"
         return f"<lockbyfile.Lock {self.path!r}, {state}>"
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError("a Lock cannot be pickled or copied: make one from its path, there")
 
 
@@ -97,35 +116,35 @@ class _KeepAlive:
         self.stop()
 
 
-def observe(name: Any, directory: Any = None) -> LockState:
-    """Who holds a lock and who waits. Takes nothing, creates nothing."""
+def observe(name: Path, directory: Optional[Path] = None) -> LockState:
+    """Who holds a lock, who waits, and who had it. Takes nothing, creates nothing."""
     return _lockbyfile.observe(name, directory)
 
 
-def break_lock(name: Any, token: int = 0, directory: Any = None) -> None:
-    """Forces the lock open, if it is held under `token`; 0: whoever holds it.
+def break_lock(name: Path, token: int = 0, directory: Optional[Path] = None) -> None:
+    """Forces the lock open, if it is held under `token`; 0: under any.
 
-    In etcd, observe shows 0 for a holder that has not told its token yet: do not hand that on.
+    In etcd, observe shows 0 for a holder that has not told its token yet: do not pass that on.
     """
     _lockbyfile.break_lock(name, token, directory)
 
 
-def remove(name: Any, directory: Any = None) -> None:
+def remove(name: Path, directory: Optional[Path] = None) -> None:
     """Removes a lockfile that nobody holds. Waiters move to the next one by themselves."""
     _lockbyfile.remove(name, directory)
 
 
-def list_locks(directory: Any = None) -> List[str]:
+def list_locks(directory: Optional[Path] = None) -> List[str]:
     """The paths of all lockfiles in a directory: by default in $LOCKBYFILE_DIR, or the current one."""
     return _lockbyfile.list_locks(_where(directory))
 
 
-def prune(directory: Any = None) -> List[str]:
+def prune(directory: Optional[Path] = None) -> List[str]:
     """Removes the lockfiles of a directory (as for list_locks) that no process has open; returns their paths."""
     return _lockbyfile.prune(_where(directory))
 
 
-def _where(directory: Any) -> Any:
+def _where(directory: Optional[Path]) -> Path:
     return (os.environ.get("LOCKBYFILE_DIR") or ".") if directory is None else directory
 
 

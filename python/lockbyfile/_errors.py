@@ -6,17 +6,30 @@ from __future__ import annotations
 import datetime
 import errno
 import logging
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, List, Literal, NamedTuple, Optional, Union
+
+How = Literal["free", "expired", "abandoned", "broken"]
+Cause = Literal["expired", "broken", "deleted", "unreachable", "lifeline_closed"]
 
 log = logging.getLogger("lockbyfile")
 
 
 class Party(NamedTuple):
-    """A process as it described itself in the lockfile. Only to be shown."""
+    """A process as it described itself in the lock. Only to be shown."""
 
     pid: int
     user: int
     command: str
+    host: str = ""
+    """Empty: this machine, as for every lock in a file."""
+
+    def __str__(self) -> str:
+        where = f" on {self.host}" if self.host else ""
+        return f"pid {self.pid} ({self.command}){where}"
+
+
+def _time(since_1970: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(since_1970, datetime.timezone.utc)
 
 
 class Holder:
@@ -34,14 +47,16 @@ class Holder:
         self.pid = who.pid
         self.user = who.user
         self.command = who.command
+        self.host = who.host
         self.token = token
-        self.since = datetime.datetime.fromtimestamp(since, datetime.timezone.utc)
+        self.since = _time(since)
         self.lease = lease
         self.lease_left = lease_left
         self.alive = alive
 
     def __str__(self) -> str:
-        text = f"pid {self.pid} ({self.command}) since {self.since.astimezone():%H:%M:%S}"
+        where = f" on {self.host}" if self.host else ""
+        text = f"pid {self.pid} ({self.command}){where} since {self.since.astimezone():%H:%M:%S}"
         if not self.alive:
             return text + ", which has died"
         if self.lease_left is None:
@@ -61,22 +76,64 @@ class Waiter(NamedTuple):
     waiting: float
 
 
+class PastGrant(NamedTuple):
+    """The last grant of a session that the lock remembers."""
+
+    who: Party
+    token: int
+    how: How
+    since: datetime.datetime
+
+
+class PastBreak(NamedTuple):
+    """The last forced opening: of which grant, by whom."""
+
+    token: int
+    by: Party
+    at: datetime.datetime
+
+
+class PastRun(NamedTuple):
+    """How the work under a grant ended, where `lockbyfile run` held it. The duration is in seconds."""
+
+    token: int
+    duration: float
+    exit_code: int
+    ended: datetime.datetime
+
+
 class LockState(NamedTuple):
     """A lock at one instant."""
 
     path: str
     holder: Optional[Holder]
     waiters: List[Waiter]
+    grants: List[PastGrant] = []
+    """Of each session its last one: the last eight, newest first."""
+    last_break: Optional[PastBreak] = None
+    last_run: Optional[PastRun] = None
 
 
 class LockError(OSError):
-    """Something is wrong with a lock. `filename` is its lockfile, `reason` says what in a word."""
+    """Something is wrong with a lock. `filename` is its lockfile.
+
+    reason   what, in a word: "damaged", "unreachable", "would_deadlock", ...
+    cause    of a loss: "expired", "broken", "deleted", "unreachable" or "lifeline_closed"; None if
+             nothing was lost, or why cannot be known
+    holder   who has the lock now, if that is known and matters
+    waited   seconds from the call on, of one who waited
+    waiters  how many others wait, of one who waited
+    """
 
     reason: str = "system"
+    cause: Optional[Cause] = None
+    holder: Union[Holder, Party, None] = None
+    waited: float = 0.0
+    waiters: int = 0
 
 
 class LeaseLost(LockError):
-    """The grant ran out, was broken, or its file was deleted, before it was given back."""
+    """The grant was over before it was given back. `cause` says why."""
 
 
 class LockTimeout(LockError, TimeoutError):
@@ -108,45 +165,99 @@ _ANSWERS = {
 }
 
 
-def error_of(code: int, message: str, path: str, is_ours: bool) -> LockError:
+_CAUSES = {
+    "expired": "its lease ran out before it was renewed",
+    "broken": "it was broken",
+    "deleted": "its lockfile was deleted, renamed or replaced",
+    "unreachable": "the servers that keep it were not heard of for too long",
+    "lifeline_closed": "this process closed the descriptor that keeps it alive",
+}
+
+
+def error_of(
+    code: int,
+    message: str,
+    path: str,
+    is_ours: bool,
+    cause: Optional[Cause] = None,
+    holder: Optional[Party] = None,
+    waited: float = 0.0,
+    waiters: int = 0,
+    names_cause: bool = True,
+) -> LockError:
+    """`names_cause`: the message says why already."""
     reason, number = _ANSWERS[code] if is_ours else ("system", code)
     kind = LeaseLost if reason == "lease_lost" else LockError
+    if not names_cause and cause is not None:
+        message += f": {_CAUSES[cause]}"
+    if not names_cause and holder is not None:
+        message += f"; {holder} has it now"
     error = kind(number, message, path or None)
     error.reason = reason
+    error.cause = cause
+    error.holder = holder
+    error.waited = waited
+    error.waiters = waiters
     return error
 
 
-def lease_lost(path: str, message: str) -> LockError:
-    return error_of(5, message, path, True)
+def lease_lost(path: str, message: str, cause: Optional[Cause] = None) -> LockError:
+    return error_of(5, message, path, True, cause)
 
 
-def timed_out(path: str, patience: float) -> LockTimeout:
-    holder = None
-    waiting = 0
+def past_grant(who: Party, token: int, how: How, since: float) -> PastGrant:
+    return PastGrant(who, token, how, _time(since))
+
+
+def past_break(token: int, by: Party, at: float) -> PastBreak:
+    return PastBreak(token, by, _time(at))
+
+
+def past_run(token: int, duration: float, exit_code: int, ended: float) -> PastRun:
+    return PastRun(token, duration, exit_code, _time(ended))
+
+
+def state_of(path: str) -> Optional[LockState]:
+    """For a message only: the lock may be gone by now."""
+    from . import _lockbyfile
+
     try:
-        from . import _lockbyfile
+        return _lockbyfile.observe(path)
+    except (OSError, ValueError):
+        return None
 
-        state = _lockbyfile.observe(path)
-        holder = state.holder
-        waiting = len(state.waiters)
-    except (OSError, ValueError):  # it is only told, and may be gone by now
-        pass
+
+def timed_out(path: str, patience: float, waited: float) -> LockTimeout:
+    state = state_of(path)
+    return timeout_of(path, patience, waited, state, len(state.waiters) if state else 0)
+
+
+def timeout_of(
+    path: str, patience: float, waited: float, state: Optional[LockState], others: int
+) -> LockTimeout:
+    """`others`: those that wait, without the one whose patience ran out."""
+    holder = state.holder if state else None
     text = f"cannot acquire it within {patience:g} s"
     if holder is not None:
         text += f": held by {holder}"
-    if waiting:
-        text += f"; {waiting} waiting"
+    if others:
+        text += f"; {others} waiting"
     error = LockTimeout(errno.ETIMEDOUT, text, path)
     error.reason = "timed_out"
     error.holder = holder
     error.patience = patience
+    error.waited = waited
+    error.waiters = others
     log.debug("%s: %s", path, text)
     return error
 
 
-def took_over(path: str, how: str, previous: Optional[Party]) -> None:
-    who = f" from pid {previous.pid} ({previous.command})" if previous else ""
-    log.warning("%s: taken over%s: %s", path, who, how)
+def took_over(path: str, how: How, previous: Optional[Party]) -> None:
+    who = f" from {previous}" if previous else ""
+    if how == "broken":
+        log.warning("%s: acquired after the last grant was broken%s", path, who)
+    else:
+        log.warning("%s: taken over%s: %s", path, who, how)
 
 
 def lost_quietly(error: LockError) -> None:

@@ -434,7 +434,7 @@ class _Line:
         if worker is not None and worker.grant is not None and self._head() is waiter:
             self.on_answer(worker)  # a grant that has arrived wins
         if not waiter.future.done():
-            waiter.future.set_exception(timed_out(self.path, seconds))  # and so it leaves
+            waiter.future.set_exception(timed_out(self.path, seconds, seconds))  # and so it leaves
 
     def _leave(self, waiter: _Waiter) -> None:
         if self.process is not _process:

@@ -103,7 +103,7 @@ PyObject* text_of(const std::string& bytes) {
 }
 
 PyObject* party_of(const party& p) {
-  return call_errors("Party", "(IIN)", p.pid, p.user, text_of(p.command));
+  return call_errors("Party", "(IINN)", p.pid, p.user, text_of(p.command), text_of(p.host));
 }
 
 PyObject* how_of(grant_kind how) { return Py_NewRef(hows[static_cast<std::size_t>(how)]); }
@@ -123,31 +123,55 @@ PyObject* call_errors(const char* function, const char* format, ...) {
 namespace {
 
 /// Of a lock object in C++ these say that it is one thread's; in Python each thread has its own.
-std::string in_python(std::error_code ec, const std::string& what) {
-  const std::string before = what.substr(0, what.rfind(": "));
-  if (ec == errc::would_deadlock) return before + ": this thread holds it already";
-  if (ec == errc::not_holder) return before + ": this thread does not hold it";
-  return what;
+std::string reason_of(std::error_code ec) {
+  if (ec == errc::would_deadlock) return "this thread holds it already";
+  if (ec == errc::not_holder) return "this thread does not hold it";
+  return ec.message();
+}
+
+const char* name_of(lost_cause cause) {
+  switch (cause) {
+    case lost_cause::expired: return "expired";
+    case lost_cause::broken: return "broken";
+    case lost_cause::deleted: return "deleted";
+    case lost_cause::unreachable: return "unreachable";
+    case lost_cause::lifeline_closed: return "lifeline_closed";
+    case lost_cause::none: break;
+  }
+  return nullptr;
+}
+
+/// lockbyfile._errors has the words for the causes.
+PyObject* set_error(std::error_code ec, const failure& why, const std::string& text,
+                    bool names_cause, const std::string& path) {
+  const bool is_ours = ec.category() == lock_category();
+  const object error(call_errors("error_of", "(iNNOzNdnO)", ec.value(), text_of(text),
+                                 path_to(path), is_ours ? Py_True : Py_False, name_of(why.cause),
+                                 why.holder ? party_of(*why.holder) : Py_NewRef(Py_None),
+                                 std::chrono::duration<double>(why.waited).count(),
+                                 static_cast<Py_ssize_t>(why.waiters),
+                                 names_cause ? Py_True : Py_False));
+  if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
+  return nullptr;
 }
 
 }  // namespace
 
-PyObject* raise(std::error_code ec, const std::string& what, const std::string& path) {
-  const bool is_ours = ec.category() == lock_category();
-  const std::string text = in_python(ec, what);
-  const object error(call_errors("error_of", "(iNNO)", ec.value(), text_of(text), path_to(path),
-                                 is_ours ? Py_True : Py_False));
-  if (error) PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.get())), error.get());
-  return nullptr;
+PyObject* raise(std::error_code ec, const failure& why, const std::string& what,
+                const std::string& path, const std::string& reason) {
+  const failure nothing;
+  const bool counts = !why.code || why.code == ec;
+  const std::string text = what + ": " + (reason.empty() ? reason_of(ec) : reason);
+  return set_error(ec, counts ? why : nothing, text, !reason.empty(), path);
 }
 
 PyObject* raise_current() noexcept {
   try {
     throw;
   } catch (const lock_error& e) {
-    return raise(e.code(), e.what(), e.path());
+    return set_error(e.code(), e.details(), e.what(), true, e.path());
   } catch (const std::system_error& e) {
-    return raise(e.code(), e.what(), "");
+    return set_error(e.code(), {}, e.what(), true, "");
   } catch (const std::bad_alloc&) {
     return PyErr_NoMemory();
   } catch (const std::exception& e) {

@@ -62,8 +62,11 @@ PyObject* party_of(const party& p);
 
 PyObject* how_of(grant_kind how);
 
-/// Sets the exception that says what `ec` means. Returns null.
-PyObject* raise(std::error_code ec, const std::string& what, const std::string& path);
+/// Sets the exception that says what `ec` means: "what: reason". `why` is the last_failure() of the
+/// thread that made the call; it counts if its code is `ec`, or if it has none. A reason that is
+/// not given is that of the code and the cause. Returns null.
+PyObject* raise(std::error_code ec, const failure& why, const std::string& what,
+                const std::string& path, const std::string& reason = {});
 
 /// Sets the exception for the C++ one that is being handled. Returns null.
 PyObject* raise_current() noexcept;

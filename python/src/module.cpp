@@ -6,6 +6,7 @@
 // One interpreter for each process: the state of this module is static.
 #include "convert.hpp"
 #include "lock.hpp"
+#include "outside.hpp"
 
 namespace lockbyfile::python {
 
@@ -36,23 +37,56 @@ PyObject* holder_of(const lock_state& state) {
                      seconds_of(h.lease), seconds_of(h.lease_left), PyBool_FromLong(h.alive));
 }
 
+/// A list of what `make` makes of each; null with an error.
+template <class Range, class Make>
+PyObject* list_of(const Range& range, Make make) {
+  object result(PyList_New(0));
+  if (!result) return nullptr;
+  for (const auto& one : range) {
+    const object made(make(one));
+    if (!made || PyList_Append(result.get(), made.get()) != 0) return nullptr;
+  }
+  return result.release();
+}
+
+PyObject* waiter_of(const waiter_info& w) {
+  return call_errors("Waiter", "(NN)", party_of(w.who), seconds_of(w.waiting));
+}
+
+PyObject* last_grant_of(const grant_info& g) {
+  return call_errors("past_grant", "(NKNd)", party_of(g.who),
+                     static_cast<unsigned long long>(g.token.value()), how_of(g.how),
+                     since_1970(g.since));
+}
+
+PyObject* break_of(const lock_state& state) {
+  if (!state.last_break) return Py_NewRef(Py_None);
+  const break_info& b = *state.last_break;
+  return call_errors("past_break", "(KNd)", static_cast<unsigned long long>(b.token.value()),
+                     party_of(b.by), since_1970(b.at));
+}
+
+PyObject* run_of(const lock_state& state) {
+  if (!state.last_run) return Py_NewRef(Py_None);
+  const run_info& r = *state.last_run;
+  return call_errors("past_run", "(KNid)", static_cast<unsigned long long>(r.token.value()),
+                     seconds_of(r.duration), r.exit_code, since_1970(r.ended));
+}
+
 PyObject* python_observe(PyObject* /*module*/, PyObject* args) {
   std::string name;
   lock_options options;
   if (!parse_name(args, name, options)) return nullptr;
-  try {
-    const lock_state state = observe(name, options);
-    object waiters(PyList_New(0));
-    if (!waiters) return nullptr;
-    for (const waiter_info& w : state.waiters) {
-      const object one(call_errors("Waiter", "(NN)", party_of(w.who), seconds_of(w.waiting)));
-      if (!one || PyList_Append(waiters.get(), one.get()) != 0) return nullptr;
-    }
-    return call_errors("LockState", "(NNN)", path_to(state.path), holder_of(state),
-                       waiters.release());
-  } catch (...) {
-    return raise_current();
-  }
+  const auto state = std::make_shared<lock_state>();
+  if (!run_outside(
+          name, [=] { *state = observe(name, options); }, options.directory))
+    return nullptr;
+  const object waiters(list_of(state->waiters, waiter_of));
+  if (!waiters) return nullptr;
+  const object grants(list_of(state->grants, last_grant_of));
+  if (!grants) return nullptr;
+  return call_errors("LockState", "(NNOONN)", path_to(state->path), holder_of(*state),
+                     waiters.get(), grants.get(), break_of(*state), run_of(*state));
 }
 
 PyObject* python_break(PyObject* /*module*/, PyObject* args) {
@@ -70,41 +104,29 @@ PyObject* python_break(PyObject* /*module*/, PyObject* args) {
   std::string name;
   lock_options options;
   if (!rest || !parse_name(rest.get(), name, options)) return nullptr;
-  try {
-    break_lock(name, fencing_token(token), options);
-    Py_RETURN_NONE;
-  } catch (...) {
-    return raise_current();
-  }
+  if (!run_outside(
+          name, [=] { break_lock(name, fencing_token(token), options); }, options.directory))
+    return nullptr;
+  Py_RETURN_NONE;
 }
 
 PyObject* python_remove(PyObject* /*module*/, PyObject* args) {
   std::string name;
   lock_options options;
   if (!parse_name(args, name, options)) return nullptr;
-  try {
-    remove(name, options);
-    Py_RETURN_NONE;
-  } catch (...) {
-    return raise_current();
-  }
+  if (!run_outside(
+          name, [=] { remove(name, options); }, options.directory))
+    return nullptr;
+  Py_RETURN_NONE;
 }
 
 template <std::vector<std::string> (*Function)(const std::string&)>
 PyObject* paths_in(PyObject* /*module*/, PyObject* directory) {
   const auto where = path_of(directory);
   if (!where) return nullptr;
-  try {
-    object found(PyList_New(0));
-    if (!found) return nullptr;
-    for (const std::string& path : Function(*where)) {
-      const object one(path_to(path));
-      if (!one || PyList_Append(found.get(), one.get()) != 0) return nullptr;
-    }
-    return found.release();
-  } catch (...) {
-    return raise_current();
-  }
+  const auto found = std::make_shared<std::vector<std::string>>();
+  if (!run_outside(*where, [found, where = *where] { *found = Function(where); })) return nullptr;
+  return list_of(*found, path_to);
 }
 
 PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*none*/) {
@@ -121,11 +143,11 @@ PyObject* thread_storage(PyObject* /*module*/, PyObject* /*none*/) {
 }
 
 PyMethodDef functions[] = {
-    {"observe", python_observe, METH_VARARGS, nullptr},
-    {"break_lock", python_break, METH_VARARGS, nullptr},
-    {"remove", python_remove, METH_VARARGS, nullptr},
-    {"list_locks", paths_in<list>, METH_O, nullptr},
-    {"prune", paths_in<prune>, METH_O, nullptr},
+    {"observe", python_observe, METH_VARARGS, "lockbyfile.observe(name, directory)"},
+    {"break_lock", python_break, METH_VARARGS, "lockbyfile.break_lock(name, token, directory)"},
+    {"remove", python_remove, METH_VARARGS, "lockbyfile.remove(name, directory)"},
+    {"list_locks", paths_in<list>, METH_O, "list_locks($module, directory, /)\n--\n\n"},
+    {"prune", paths_in<prune>, METH_O, "prune($module, directory, /)\n--\n\n"},
     {"_thread_storage", thread_storage, METH_NOARGS, nullptr},
     {"_after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
@@ -150,7 +172,10 @@ int execute(PyObject* module) {
                     "(uwsgi: single-interpreter = true; mod_wsgi: WSGIApplicationGroup %{GLOBAL})");
     return -1;
   }
-  return prepare_conversions() && find_main_thread() && add_lock_type(module) ? 0 : -1;
+  return prepare_conversions() && find_main_thread() && add_work_type(module) &&
+                 add_lock_type(module)
+             ? 0
+             : -1;
 }
 
 PyModuleDef_Slot slots[] = {
