@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run.hpp"
 
+#include <cstdlib>
 #include <memory>
 #include <string_view>
 
@@ -38,21 +39,23 @@ std::string base_name(std::string_view path) {
   return std::string(name.empty() ? path : name);
 }
 
-/// The program that a shell text begins with, if that is plain to see, else "sh".
-std::string description_of_shell_text(std::string_view text) {
+/// The program that a shell text begins with, if that is plain to see, else `shell`.
+std::string description_of_shell_text(std::string_view text, const std::string& shell) {
   constexpr std::string_view blanks = " \t\n";
   constexpr std::string_view plain =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-";
   const auto begin = text.find_first_not_of(blanks);
-  if (begin == std::string_view::npos) return "sh";
+  if (begin == std::string_view::npos) return shell;
   text.remove_prefix(begin);
   const std::string_view word = text.substr(0, text.find_first_of(blanks));
-  return word.find_first_not_of(plain) == std::string_view::npos ? base_name(word) : "sh";
+  return word.find_first_not_of(plain) == std::string_view::npos ? base_name(word) : shell;
 }
 
 void set_shell_command(run_request& request, const std::string& text) {
-  request.command = {"/bin/sh", "-c", text};
-  request.description = description_of_shell_text(text);
+  const char* const chosen = std::getenv("SHELL");
+  const std::string shell = chosen != nullptr && *chosen != '\0' ? chosen : "/bin/sh";
+  request.command = {shell, "-c", text};
+  request.description = description_of_shell_text(text, base_name(shell));
 }
 
 void set_command(run_request& request, const run_options& given,
@@ -93,6 +96,7 @@ void set_lease(run_request& request, const run_options& given) {
 }
 
 run_request request_from(const run_options& given, const std::vector<std::string>& after_name) {
+  if (given.no_wait && given.patience) refuse("--no-wait excludes --patience");
   run_request request;
   request.lock = given.lock;
   set_command(request, given, after_name);
@@ -110,27 +114,37 @@ run_request request_from(const run_options& given, const std::vector<std::string
 void add_time_options(CLI::App& run, run_options& given) {
   CLI::Option* patience = add_duration(run, "-w,--patience", given.patience,
                                        "give up after this long (default: never)");
+  add_duration(run, "--wait", given.patience, "")->group("");  // as in flock(1)
   run.add_flag("-n,--no-wait", given.no_wait, "give up at once if the lock is held")
       ->excludes(patience)
       ->option_text(" ");
+  run.add_flag("--nonblock,--nb", given.no_wait)->group("");
   add_number(
       run, "-E,--conflict-exit-code", 0, 255,
       [&given](std::uint64_t code) { given.conflict_exit_code = static_cast<int>(code); },
       "exit code for having given up (default: 75)")
       ->option_text("CODE");
-  add_duration(run, "--lease,--timeout", given.lease, "the lock opens after this long, see below");
+  add_duration(run, "--lease", given.lease, "the lock opens after this long, see below");
+  // It is the wait in flock(1), and the time to live of the command in timeout(1).
+  run.add_option_function<std::string>(
+         "--timeout",
+         [](const std::string&) {
+           throw CLI::ValidationError("--timeout", "is ambiguous: --patience (wait) or --lease?");
+         })
+      ->group("");
   run.add_flag("--renew", given.renew, "keep renewing a short lease (default: of 10s)");
   add_duration(run, "--kill-after", given.kill_after, "from SIGTERM to SIGKILL (default: 5s)");
 }
 
 void add_other_options(CLI::App& run, run_options& given) {
-  run.add_option("-c,--command", given.shell_text, "run this with /bin/sh, in place of COMMAND")
+  run.add_option("-c,--command", given.shell_text, "run this with $SHELL, in place of COMMAND")
       ->option_text("TEXT");
   run.add_flag("-o,--no-share", given.no_share, "do not share the lifeline with the command");
   add_mode(run, given.mode);
+  run.add_flag("-x,-e,--exclusive")->group("");  // as in flock(1): it always is
   CLI::Option* quiet =
-      run.add_flag("-q,--quiet", given.quiet, "do not tell of waiting, nor of giving up");
-  run.add_flag("-v,--verbose", given.verbose, "tell of the grant and the release")
+      run.add_flag("-q,--quiet", given.quiet, "suppress messages about waiting and giving up");
+  run.add_flag("-v,--verbose", given.verbose, "report the grant, the lock's path and the release")
       ->excludes(quiet)
       ->option_text(" ");
   quiet->option_text(" ");
@@ -143,11 +157,11 @@ std::string run_footer() {
          "All that follows NAME belongs to the command; the options of run go before NAME.\n"
          "The command's input, output, terminal and exit code pass through untouched, and\n"
          "signals are passed on to it. It finds LOCKBYFILE_NAME, LOCKBYFILE_TOKEN and\n"
-         "LOCKBYFILE_FILE in its environment.\n"
+         "LOCKBYFILE_FILE in its environment. -c takes /bin/sh if SHELL is not set.\n"
          "\n"
          "The lock is released when the command ends. If lockbyfile is killed, the command\n"
          "keeps the lock until it or the lease ends: it shares the lifeline (not with -o).\n"
-         "With a lock in etcd it is killed, too.\n"
+         "With a lock in etcd it is killed, too. See lockbyfile(1) about sudo.\n"
          "\n"
          "With --lease the command is ended before the lock opens: SIGTERM comes a tenth of\n"
          "the lease before its end, 5s at the most (or --kill-after before its end), and\n"

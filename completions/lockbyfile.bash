@@ -7,7 +7,7 @@
 _lockbyfile_options() {  # VERB [PLAY]
   case $1 in
     run)
-      echo --dir -w --patience -n --no-wait -E --conflict-exit-code --lease --timeout --renew \
+      echo --dir -w --patience -n --no-wait -E --conflict-exit-code --lease --renew \
         --kill-after -c --command -o --no-share --mode -q --quiet -v --verbose ;;
     status) echo --dir --json ;;
     list) echo --json ;;
@@ -29,7 +29,7 @@ _lockbyfile_options() {  # VERB [PLAY]
 
 _lockbyfile_takes_value() {  # OPTION
   case $1 in
-    --dir | -w | --patience | -E | --conflict-exit-code | --lease | --timeout | --kill-after | -c | \
+    --dir | -w | --patience | -E | --conflict-exit-code | --lease | --kill-after | -c | \
       --command | --mode | --token | --consumers | --milliseconds | --processes | --steps) return 0 ;;
   esac
   return 1

@@ -25,7 +25,7 @@ function __lockbyfile_parse
         end
         switch $word
             case --
-            case --dir -w --patience -E --conflict-exit-code --lease --timeout --kill-after -c \
+            case --dir -w --patience -E --conflict-exit-code --lease --kill-after -c \
                 --command --mode --token --consumers --milliseconds --processes --steps
                 set option $word
             case '--dir=*'
@@ -114,15 +114,14 @@ complete -c lockbyfile -n '__lockbyfile_in run wait' -s w -l patience -x -d 'Giv
 complete -c lockbyfile -n '__lockbyfile_in run' -s n -l no-wait -d 'Give up at once if the lock is held'
 complete -c lockbyfile -n '__lockbyfile_in run' -s E -l conflict-exit-code -x -d 'Exit code for having given up'
 complete -c lockbyfile -n '__lockbyfile_in run' -l lease -x -d 'The lock opens after this long'
-complete -c lockbyfile -n '__lockbyfile_in run' -l timeout -x -d 'The same as --lease'
 complete -c lockbyfile -n '__lockbyfile_in run' -l renew -d 'Keep renewing a short lease'
 complete -c lockbyfile -n '__lockbyfile_in run' -l kill-after -x -d 'From SIGTERM to SIGKILL'
-complete -c lockbyfile -n '__lockbyfile_in run' -s c -l command -x -d 'Run this with /bin/sh'
+complete -c lockbyfile -n '__lockbyfile_in run' -s c -l command -x -d 'Run this with $SHELL'
 complete -c lockbyfile -n '__lockbyfile_in run' -s o -l no-share -d 'Do not share the lifeline with the command'
 complete -c lockbyfile -n '__lockbyfile_in run' -l mode -x -d 'Permissions of a new lockfile'
 complete -c lockbyfile -n '__lockbyfile_in run wait' -s q -l quiet -d 'Do not tell of waiting'
 complete -c lockbyfile -n '__lockbyfile_in prune' -s q -l quiet -d 'Do not print what was removed'
-complete -c lockbyfile -n '__lockbyfile_in run' -s v -l verbose -d 'Tell of the grant and the release'
+complete -c lockbyfile -n '__lockbyfile_in run' -s v -l verbose -d 'Report the grant and the release'
 complete -c lockbyfile -n '__lockbyfile_in status list' -l json -d 'As JSON'
 complete -c lockbyfile -n '__lockbyfile_in break' -l token -x -d 'Only if it is held under this token'
 
