@@ -3,9 +3,12 @@
 
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
+#include <functional>
 #include <lockbyfile/named_lock.hpp>
 #include <lockbyfile/observe.hpp>
 #include <optional>
@@ -16,14 +19,17 @@
 #include "describe.hpp"
 #include "duration.hpp"
 #include "from_now.hpp"
+#include "interruption.hpp"
 #include "lease_plan.hpp"
 #include "lost.hpp"
+#include "outer_grants.hpp"
 #include "printable.hpp"
 #include "process_tree.hpp"
 #include "say.hpp"
 #include "signals.hpp"
 #include "spawn.hpp"
 #include "supervisor.hpp"
+#include "users.hpp"
 #include "waiting_line.hpp"
 
 namespace lockbyfile::cli {
@@ -42,49 +48,75 @@ lock_options lock_options_of(const run_request& request) {
   return options;
 }
 
-std::optional<grant> acquire_within(named_lock& lock, std::chrono::nanoseconds patience) {
+std::optional<grant> acquire_within(named_lock& lock, std::chrono::nanoseconds patience,
+                                    const std::stop_token& stop = {}) {
   try {
-    return lock.acquire(patience);
+    return lock.acquire(patience, stop);
   } catch (const lock_error& error) {
-    if (error.code() != errc::timed_out) throw;
+    if (error.code() != errc::timed_out && error.code() != errc::cancelled) throw;
     return {};
   }
 }
 
-/// The first try does not wait: if it succeeds, nobody has to be told anything.
-std::optional<grant> acquire(named_lock& lock, const run_request& request) {
-  const auto begin = clock::now();
-  std::optional<grant> got = acquire_within(lock, std::chrono::nanoseconds(0));
-  if (got || request.patience <= std::chrono::nanoseconds(0)) return got;
+/// What came of trying to get the lock.
+struct attempt {
+  std::optional<grant> got;
+  bool is_ours_already = false;  // it is held for us, by an ancestor
+};
 
+/// The first try does not wait: if it succeeds, nobody has to be told anything.
+attempt acquire(named_lock& lock, const run_request& request, interruption& interrupted) {
+  const auto begin = clock::now();
+  attempt result;
+  result.got = acquire_within(lock, std::chrono::nanoseconds(0));
+  if (result.got) return result;
+  result.is_ours_already = is_held_for_us(lock.path());
+  if (result.is_ours_already || request.patience <= std::chrono::nanoseconds(0)) return result;
+
+  interrupted.watch();
   std::optional<waiting_line> line;
   if (request.chatter != chattiness::quiet) line.emplace(request.lock.name, lock.path());
   const auto left =
       request.patience == forever ? forever : request.patience - (clock::now() - begin);
-  return acquire_within(lock, left);
+  result.got = acquire_within(lock, left, interrupted.stop_token());
+  return result;
 }
 
-void tell_of_no_grant(const named_lock& lock, const run_request& request) {
+void tell_of_no_grant(const named_lock& lock, const run_request& request, bool is_ours_already) {
   if (request.chatter == chattiness::quiet) return;
-  std::error_code ec;
-  const auto state = observe(lock.path(), {}, ec);
+  const std::string begin = "could not get " + in_quotes(request.lock.name) + ", ";
+  if (is_ours_already) {
+    say(begin +
+        "this command runs under it already: an outer 'lockbyfile run' holds it until this "
+        "command has ended. Leave the inner run out, or use another name");
+    return;
+  }
   const std::string patience = request.patience <= std::chrono::nanoseconds(0)
                                    ? "did not wait"
                                    : "gave up after " + duration_text(request.patience);
-  say("could not get " + in_quotes(request.lock.name) + ", " + patience +
-      (state ? ": " + holder_text(*state) : ""));
+  say_when_known([text = begin + patience, path = lock.path()] {
+    std::error_code ec;
+    const auto state = observe(path, {}, ec);
+    return text + (state ? ": " + holder_text(*state) : "");
+  });
 }
 
-void tell_of_grant(const grant& got, const run_request& request) {
-  if (request.chatter != chattiness::verbose) return;
-  std::string text = "got " + in_quotes(request.lock.name) + " after " + duration_text(got.waited) +
-                     ", token " + std::to_string(got.token.value());
-  if (got.how != grant_kind::free) {
-    const std::string who = got.previous ? party_text(*got.previous) : "the last holder";
-    text += got.how == grant_kind::expired ? "; the lease of " + who + " had run out"
-                                           : "; " + who + " had died holding it";
+std::string how_text(grant_kind how, const std::string& who) {
+  switch (how) {
+    case grant_kind::free: break;
+    case grant_kind::expired: return "; the lease of " + who + " had run out";
+    case grant_kind::abandoned: return "; " + who + " had died holding it";
+    case grant_kind::broken: return "; the grant before was broken";
   }
-  say(text);
+  return "";
+}
+
+void tell_of_grant(const grant& got, const std::string& path, const run_request& request) {
+  if (request.chatter != chattiness::verbose) return;
+  const std::string who = got.previous ? party_text(*got.previous) : "the last holder";
+  say("got " + in_quotes(request.lock.name) + " (" + printable(path) + ") after " +
+      duration_text(got.waited) + ", token " + std::to_string(got.token.value()) +
+      how_text(got.how, who));
 }
 
 supervision supervision_of(const named_lock& lock, const run_request& request) {
@@ -113,6 +145,9 @@ command_start start_of(const named_lock& lock, const signal_gate& gate,
   start.environment = {"LOCKBYFILE_NAME=" + request.lock.name,
                        "LOCKBYFILE_TOKEN=" + std::to_string(lock.token().value()),
                        "LOCKBYFILE_FILE=" + lock.path()};
+  if (std::string outer = outer_grants(); !outer.empty()) {
+    start.environment.push_back("LOCKBYFILE_OUTER=" + std::move(outer));
+  }
   start.signal_mask = gate.outer_mask();
   if (request.lifeline == lifeline_policy::share) start.shared_descriptor = lock.native_handle();
   start.dies_with_us = lock.native_handle() < 0;
@@ -123,48 +158,54 @@ int exit_code_of_status(int status) {
   return WIFSIGNALED(status) ? exit_killed + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/// Ctrl-C has ended the command, so let it end us. The code is the same for whoever
-/// asks a shell for it, but a loop in that shell ends too.
-void end_as_the_command(const command_end& end) {
-  if (!end.interrupted_from_terminal || !WIFSIGNALED(end.status) ||
-      WTERMSIG(end.status) != SIGINT) {
-    return;
-  }
-  sigset_t interrupt;
-  ::sigemptyset(&interrupt);
-  ::sigaddset(&interrupt, SIGINT);
-  ::raise(SIGINT);
-  ::sigprocmask(SIG_UNBLOCK, &interrupt, nullptr);
+/// Ctrl-C has ended the command, so let it end us. The code is the same for anybody who asks a
+/// shell for it, but a loop in that shell ends too.
+bool is_ended_by_ctrl_c(const command_end& end) {
+  return end.interrupted_from_terminal && WIFSIGNALED(end.status) && WTERMSIG(end.status) == SIGINT;
 }
 
+/// Tells why a grant was lost; may take long.
+using explanation = std::function<std::string()>;
+
 /// Releases the lock; why that came too late, or nothing.
-std::optional<std::string> release(named_lock& lock) {
+explanation release(named_lock& lock) {
   const auto lease_left = lock.lease_remaining();
   std::error_code lost;
   lock.release(lost);
   if (!lost) return {};
-  return why_lost(lock, lease_left);
+  return [what = last_failure().code == lost ? last_failure() : failure{}, path = lock.path(),
+          token = lock.token(), lease_left] {
+    const std::string why = loss_text(what);
+    return why.empty() ? why_lost(path, token, lease_left) : why;
+  };
 }
 
-int conclude(const run_request& request, const command_end& end,
-             const std::optional<std::string>& lost) {
+int conclude(const run_request& request, const command_end& end, std::chrono::nanoseconds duration,
+             const explanation& lost, interruption& interrupted) {
   const bool was_ended_for_the_lock =
       end.reason == end_reason::grant_lost || end.reason == end_reason::lease_ends;
-  if (was_ended_for_the_lock) return exit_grant_lost;
   const int code = exit_code_of_status(end.status);
-  if (lost) {
-    say("lost " + in_quotes(request.lock.name) + " by the time " + in_quotes(request.description) +
-        " had ended (with " + std::to_string(code) + "): " + *lost);
-    return exit_grant_lost;
+  const std::string how_it_ended = in_quotes(request.description) + " ended after " +
+                                   duration_text(duration) + " with exit code " +
+                                   std::to_string(code);
+  if (lost && !was_ended_for_the_lock) {
+    say_when_known([text = "lost " + in_quotes(request.lock.name) + " by the time " +
+                           in_quotes(request.description) + " had ended (with " +
+                           std::to_string(code) + "): ",
+                    lost] { return text + lost(); });
   }
-  if (request.chatter == chattiness::verbose) say("released " + in_quotes(request.lock.name));
-  end_as_the_command(end);
+  if (request.chatter == chattiness::verbose) {
+    say((lost ? "" : "released " + in_quotes(request.lock.name) + ": ") + how_it_ended);
+  }
+  if (was_ended_for_the_lock || lost) return exit_grant_lost;
+  if (is_ended_by_ctrl_c(end)) interrupted.note(SIGINT);
   return code;
 }
 
-int run_the_command(named_lock& lock, const run_request& request) {
-  const signal_gate gate;
-  const process_tree tree;
+int run_the_command(named_lock& lock, const grant& got, const run_request& request,
+                    const signal_gate& gate, interruption& interrupted) {
+  ask_only_files_for_users();
+  process_tree tree;
   supervision plan = supervision_of(lock, request);
   if (plan.term_at <= clock::now()) {
     say("the lease of " + in_quotes(request.lock.name) + " ended before " +
@@ -172,28 +213,67 @@ int run_the_command(named_lock& lock, const run_request& request) {
     return exit_grant_lost;
   }
 
+  const auto begin = clock::now();
   std::error_code ec;
   const pid_t command = spawn(start_of(lock, gate, request), ec);
   if (ec) {
     say("cannot start " + in_quotes(request.command.front()) + ": " + ec.message());
     return exit_code_of_failed_start(ec.value());
   }
+  tell_of_grant(got, lock.path(), request);
 
   const command_end end = supervisor(lock, gate, tree, std::move(plan)).stay_with(command);
-  return conclude(request, end, release(lock));
+  const auto duration = clock::now() - begin;
+  lock.note_run(duration, exit_code_of_status(end.status));
+  return conclude(request, end, duration, release(lock), interrupted);
+}
+
+int get_it_and_run(named_lock& lock, const run_request& request, const signal_gate& gate,
+                   interruption& interrupted) {
+  const attempt tried = acquire(lock, request, interrupted);
+  if (!interrupted.has_come()) {  // the one who watches also sees to it that we do end
+    interrupted.stop_watching();
+    interrupted.look();
+  }
+  if (interrupted.has_come()) return exit_other;  // it ends us when the lock is closed
+  if (!tried.got) {
+    tell_of_no_grant(lock, request, tried.is_ours_already);
+    return request.conflict_exit_code;
+  }
+  return run_the_command(lock, *tried.got, request, gate, interrupted);
+}
+
+/// Opening a lockfile leaves nothing behind, and a signal may end us there as it always does. A
+/// server may take seconds, and the first process of a pid namespace is ended by no signal.
+bool is_opened_under_guard(const run_request& request) {
+  const auto is_on_server = [](const std::string& s) { return s.find("://") != std::string::npos; };
+  return ::getpid() == 1 || is_on_server(request.lock.name) ||
+         is_on_server(request.lock.directory.empty() ? default_directory()
+                                                     : request.lock.directory);
 }
 
 }  // namespace
 
 int carry_out(const run_request& request) {
-  named_lock lock(request.lock.name, lock_options_of(request));
-  const std::optional<grant> got = acquire(lock, request);
-  if (!got) {
-    tell_of_no_grant(lock, request);
-    return request.conflict_exit_code;
+  signal_gate gate;
+  interruption interrupted(gate);
+  const bool is_guarded = is_opened_under_guard(request);
+  if (is_guarded) {
+    gate.take();
+    interrupted.watch();
   }
-  tell_of_grant(*got, request);
-  return run_the_command(lock, request);
+  int code = exit_other;
+  try {
+    named_lock lock(request.lock.name, lock_options_of(request));
+    if (!is_guarded) gate.take();
+    interrupted.spare_us();
+    code = get_it_and_run(lock, request, gate, interrupted);
+  } catch (const std::exception&) {
+    interrupted.die_if_it_has_come();
+    throw;
+  }
+  interrupted.die_if_it_has_come();
+  return code;
 }
 
 }  // namespace lockbyfile::cli

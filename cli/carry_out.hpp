@@ -2,8 +2,9 @@
 //
 // The doing of `run`: wait for the lock, start the command, stay with it, release.
 //
-// While we wait, signals have their usual effect: Ctrl-C ends us, and our place in
-// line is free. From the grant on they are the command's (signals.hpp, supervisor.hpp).
+// A signal that comes before the command has been started ends us, as it always does, but only when
+// our place in the wait queue is given up and the lock is closed (interruption.hpp). From then on
+// signals are the command's (signals.hpp, supervisor.hpp).
 #pragma once
 
 #include "run_request.hpp"

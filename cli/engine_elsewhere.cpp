@@ -16,6 +16,7 @@
 
 #include "core/engines.hpp"
 #include "pointers.hpp"
+#include "signals.hpp"
 
 namespace lockbyfile {
 
@@ -37,6 +38,7 @@ std::vector<std::string> our_arguments() {
 const engine_table& etcd_engine(std::string_view name) {
   const auto path = std::filesystem::read_symlink("/proc/self/exe").parent_path() / companion;
   const std::vector<std::string> arguments = our_arguments();
+  cli::open_the_gate();  // the program must not take our signal mask for that of its caller
   ::execv(path.c_str(), cli::pointers(arguments).data());
   throw no_engine(name, "the program " + path.string() +
                             " that has it cannot be started: " + std::strerror(errno) +

@@ -13,6 +13,8 @@ namespace lockbyfile::cli {
 
 namespace {
 
+bool is_on_server(const std::string& path) { return path.find("://") != std::string::npos; }
+
 /// The grant that followed the one with `token`, if the lock still knows it.
 const grant_info* successor(const lock_state& state, fencing_token token) {
   const auto newer = std::find_if(state.grants.rbegin(), state.grants.rend(),
@@ -25,39 +27,65 @@ bool is_known(const lock_state& state, fencing_token token) {
                      [token](const grant_info& g) { return g.token == token; });
 }
 
-std::string why_lost_in_etcd(const named_lock& lock, const std::optional<lock_state>& state,
-                             std::chrono::nanoseconds lease_left) {
-  if (!state) return "no server of etcd answers";
-  const bool is_known_to_have_ended = is_known(*state, lock.token());
+std::string broken_text(const lock_state& state, fencing_token token) {
+  if (!state.last_break || state.last_break->token != token) return "it was broken";
+  return "it was broken by " + party_text(state.last_break->by);
+}
+
+std::string why_lost_on_server(const std::optional<lock_state>& state, const std::error_code& ec,
+                               fencing_token token, std::chrono::nanoseconds lease_left) {
+  if (ec == errc::unreachable) return "no server of etcd answers";
+  if (!state && ec != errc::not_found) return "the servers of etcd say: " + ec.message();
+  if (state && state->last_break && state->last_break->token == token) {
+    return broken_text(*state, token);
+  }
+  const bool is_known_to_have_ended = state && is_known(*state, token);
   if (lease_left == std::chrono::nanoseconds(0) && is_known_to_have_ended)
     return "its lease ran out, or it was broken";
   return is_known_to_have_ended ? "it was broken"
-                                : "its lease in etcd ended, or somebody removed its key";
+                                : "its key in etcd was deleted, or its lease there was revoked";
 }
 
 }  // namespace
 
-std::string why_lost(const named_lock& lock, std::chrono::nanoseconds lease_left) {
+std::string loss_text(const failure& what) {
+  const std::string next = what.holder ? ", and " + party_text(*what.holder) + " has it now" : "";
+  switch (what.cause) {
+    case lost_cause::none: return "";
+    case lost_cause::expired: return "its lease ran out" + next;
+    case lost_cause::broken: return "it was broken" + next;
+    case lost_cause::deleted:
+      return (is_on_server(what.path)
+                  ? "its key in etcd was deleted, or its lease there was revoked"
+                  : "its lockfile was deleted or replaced") +
+             next;
+    case lost_cause::unreachable: return "no server of etcd answered in time" + next;
+    case lost_cause::lifeline_closed: return "the descriptor that keeps the lock was closed" + next;
+  }
+  return "";
+}
+
+std::string why_lost(const std::string& path, fencing_token token,
+                     std::chrono::nanoseconds lease_left) {
   std::error_code ec;
-  const auto state = observe(lock.path(), {}, ec);
-  if (lock.path().starts_with("etcd")) return why_lost_in_etcd(lock, state, lease_left);
+  const auto state = observe(path, {}, ec);
+  if (is_on_server(path)) return why_lost_on_server(state, ec, token, lease_left);
   if (ec == errc::not_found) {
-    return std::filesystem::exists(lock.path(), ec) ? "its lockfile was emptied"
-                                                    : "its lockfile was deleted";
+    return std::filesystem::exists(path, ec) ? "its lockfile was emptied"
+                                             : "its lockfile was deleted";
   }
   if (!state) return "its lockfile cannot be read: " + ec.message();
-
-  const fencing_token token = lock.token();
   if (!is_known(*state, token)) return "its lockfile was deleted or replaced";
 
   const grant_info* next = successor(*state, token);
   if (next == nullptr) {
-    return lease_left == std::chrono::nanoseconds(0) ? "its lease ran out" : "it was broken";
+    return lease_left == std::chrono::nanoseconds(0) ? "its lease ran out"
+                                                     : broken_text(*state, token);
   }
   if (next->how == grant_kind::expired) {
     return "its lease ran out, and " + party_text(next->who) + " took it over";
   }
-  return "it was broken, and " + party_text(next->who) + " got it";
+  return broken_text(*state, token) + ", and " + party_text(next->who) + " got it";
 }
 
 }  // namespace lockbyfile::cli

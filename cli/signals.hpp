@@ -2,15 +2,15 @@
 //
 // signal_gate: signals as messages.
 //
-// From its construction on, the signals that `run` passes on to its command (SIGINT,
-// SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2) and SIGCHLD are blocked, and taken by
-// next() one at a time. There are no handlers: nothing runs between two instructions,
-// and the command inherits no disposition but those we were started with, so that
-// what nohup ignores stays ignored.
+// From take() on, the signals that `run` passes on to its command (SIGINT, SIGTERM, SIGHUP,
+// SIGQUIT, SIGUSR1, SIGUSR2) and SIGCHLD are blocked, and taken by next() one at a time. There
+// are no handlers: nothing runs between two instructions, and the command inherits no disposition
+// but those we were started with. A signal that was ignored at the start (nohup) stays ignored: it
+// is taken and dropped.
 //
 // They stay blocked until we exit: a signal that comes when the command has just ended
-// must not take its exit code away. SIGPIPE and SIGTTOU are blocked too: a message that
-// nobody can read must neither end nor stop us while we look after the command.
+// must not take its exit code away. SIGPIPE, SIGTTOU and SIGXFSZ are blocked from the construction
+// on: neither a message that nobody can read nor a limit on the size of files may end or stop us.
 #pragma once
 
 #include <signal.h>
@@ -37,6 +37,9 @@ class signal_gate {
  public:
   signal_gate();
 
+  /// Must be called before there are threads.
+  void take();
+
   /// Waits for the next signal, until `until` at the latest.
   [[nodiscard]] std::optional<received_signal> next(
       std::chrono::steady_clock::time_point until) const;
@@ -48,5 +51,13 @@ class signal_gate {
   sigset_t taken_{};
   sigset_t outer_mask_{};
 };
+
+/// Gives the process back the signal mask from before the gate, if there is one: for a program
+/// that replaces itself by another.
+void open_the_gate() noexcept;
+
+/// Ends this process by `signal`, as if it had never been taken. The first process of a pid
+/// namespace, which no signal ends, exits with 128 + `signal`.
+[[noreturn]] void die_of(int signal);
 
 }  // namespace lockbyfile::cli

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -22,25 +23,44 @@ namespace {
 
 constexpr std::chrono::milliseconds between_looks{100};
 constexpr std::chrono::milliseconds between_looks_when_ending{20};
+/// For how long the same signal may still come to the others of our group, where one by one is
+/// told: as systemd does with all processes of a service.
+constexpr std::chrono::seconds to_tell_all{2};
+
+std::string how_it_is_ended(const std::string& command, std::chrono::nanoseconds left) {
+  return "; ending " + in_quotes(command) + " by SIGTERM, and by SIGKILL after " +
+         duration_text(std::max(left, std::chrono::nanoseconds(0)));
+}
 
 }  // namespace
 
-supervisor::supervisor(named_lock& lock, const signal_gate& gate, const process_tree& tree,
+supervisor::supervisor(named_lock& lock, const signal_gate& gate, process_tree& tree,
                        supervision plan)
     : lock_(lock), gate_(gate), tree_(tree), plan_(std::move(plan)) {}
 
 command_end supervisor::stay_with(pid_t command) {
   command_ = command;
+  tree_.set_command(command);
+  start_witness();
   if (plan_.renew_every) renew_at_ = from_now(*plan_.renew_every);
   for (;;) {
     reap();
-    if (was_killed_by_passed_signal()) end_command(end_reason::passed_signal, "");
+    if (was_killed_by_signal_for_us()) end_command(end_reason::passed_signal);
     if (is_over()) break;
     keep_grant();
     kill_if_due();
     if (const auto signal = gate_.next(next_look())) pass_on(*signal);
+    if (clock::now() < watch_witness_until_) {
+      witness_.forget();
+      tree_.leave_out(witness_.pid());
+    }
   }
   return {*status_, reason_, interrupted_from_terminal_};
+}
+
+void supervisor::start_witness() {
+  witness_.begin();
+  tree_.leave_out(witness_.pid());
 }
 
 /// Takes the command's status, and buries the orphans that have become our children.
@@ -49,12 +69,14 @@ void supervisor::reap() {
   pid_t pid = 0;
   while ((pid = ::waitpid(-1, &status, WNOHANG)) > 0) {
     if (pid == command_) status_ = status;
+    if (pid == witness_.pid()) witness_.is_gone();
+    tree_.forget(pid);
   }
 }
 
-bool supervisor::was_killed_by_passed_signal() const {
+bool supervisor::was_killed_by_signal_for_us() const {
   return reason_ == end_reason::none && status_ && WIFSIGNALED(*status_) &&
-         WTERMSIG(*status_) == last_passed_signal_;
+         WTERMSIG(*status_) == last_signal_;
 }
 
 bool supervisor::is_over() const {
@@ -66,11 +88,18 @@ void supervisor::keep_grant() {
   renew_if_due();
   const auto now = clock::now();
   if (now >= plan_.term_at && reason_ == end_reason::none) {
-    end_command(end_reason::lease_ends, "the lease of " + in_quotes(plan_.name) + " ends in " +
-                                            duration_text(lock_.lease_remaining()));
+    end_command(end_reason::lease_ends);
+    say_what_is_done("the lease of " + in_quotes(plan_.name) + " ends in " +
+                     duration_text(lock_.lease_remaining()));
   } else if (!lock_.is_held()) {
-    end_command(end_reason::grant_lost,
-                "lost " + in_quotes(plan_.name) + ": " + why_lost(lock_, lock_.lease_remaining()));
+    end_command(end_reason::grant_lost);
+    // The look at the lock may take long, and SIGKILL must not wait for it.
+    say_when_known([name = plan_.name, command = plan_.command, path = lock_.path(),
+                    token = lock_.token(), lease_left = lock_.lease_remaining(),
+                    kill_after = kill_at_ - now] {
+      return "lost " + in_quotes(name) + ": " + why_lost(path, token, lease_left) +
+             how_it_is_ended(command, kill_after);
+    });
   } else {
     heed_silence(now);
   }
@@ -84,9 +113,9 @@ void supervisor::heed_silence(clock::time_point now) {
   most_certain_ = std::max(most_certain_, certain);
   if (certain > most_certain_ / 5) return;
   kill_at_ = std::min(kill_at_, now + certain * 9 / 10);
-  end_command(end_reason::grant_lost, in_quotes(plan_.name) + " may be lost in " +
-                                          duration_text(certain) +
-                                          ": the servers that keep it do not answer");
+  end_command(end_reason::grant_lost);
+  say_what_is_done(in_quotes(plan_.name) + " may be lost in " + duration_text(certain) +
+                   ": the servers that keep it do not answer");
 }
 
 /// Also when late: a lease that has run out can be renewed if nobody took the lock.
@@ -97,13 +126,10 @@ void supervisor::renew_if_due() {
   renew_at_ = from_now(*plan_.renew_every);
 }
 
-void supervisor::end_command(end_reason reason, const std::string& why) {
+void supervisor::end_command(end_reason reason) {
   reason_ = reason;
   kill_at_ = std::min({kill_at_, plan_.kill_at, from_now(plan_.kill_after)});
-  if (!why.empty()) {
-    say(why + "; ending " + in_quotes(plan_.command) + " by SIGTERM, and by SIGKILL after " +
-        duration_text(kill_at_ - clock::now()));
-  }
+  witness_.end();
   const std::vector<pid_t> refused = tree_.signal_all(SIGTERM);
   tree_.signal_all(SIGCONT);
   for (const pid_t pid : refused) {
@@ -112,19 +138,33 @@ void supervisor::end_command(end_reason reason, const std::string& why) {
   }
 }
 
+void supervisor::say_what_is_done(const std::string& why) const {
+  say(why + how_it_is_ended(plan_.command, kill_at_ - clock::now()));
+}
+
 void supervisor::kill_if_due() {
   if (reason_ != end_reason::none && clock::now() >= kill_at_) tree_.signal_all(SIGKILL);
 }
 
 void supervisor::pass_on(const received_signal& signal) {
   if (signal.number == SIGCHLD || status_) return;
+  if (signal.origin == signal_origin::kernel && signal.number == SIGINT)
+    interrupted_from_terminal_ = true;
+  if (!command_has_got(signal)) tree_.signal_command(signal.number);
+  last_signal_ = signal.number;
+}
+
+bool supervisor::command_has_got(const received_signal& signal) {
+  const bool is_in_our_group = ::getpgid(command_) == ::getpgrp();
   if (signal.origin == signal_origin::kernel) {
-    if (signal.number == SIGINT) interrupted_from_terminal_ = true;
-    return;
+    const bool was_told_alone = signal.number == SIGHUP && ::getsid(0) == ::getpid();
+    return is_in_our_group && !was_told_alone;
   }
-  if (signal.sender == command_) return;  // `kill 0` in the command: it has had its own
-  ::kill(command_, signal.number);
-  last_passed_signal_ = signal.number;
+  if (signal.sender == command_) return true;
+  const bool was_for_all = witness_.has_got(signal.number);
+  tree_.leave_out(witness_.pid());
+  watch_witness_until_ = from_now(to_tell_all);
+  return is_in_our_group && was_for_all;
 }
 
 supervisor::clock::time_point supervisor::next_look() const {

@@ -2,22 +2,34 @@
 //
 // supervisor: stays with the command until it has ended, and sees to it that it does
 // not outlive its grant. One thread, one loop: it sleeps until a signal comes or
-// something is due.
+// something is due. It acts first and talks then, and what it says never waits (say.hpp).
 //
 //   what happens                     what is done
 //   ---------------------------------+---------------------------------------------
 //   the command ends                 done at once; daemons that it left are left alone
-//   a signal for us                  passed on to the command, unless the terminal has
-//                                    told it already
+//   a signal for us                  passed on to the command, unless it has got it
+//                                    already (see below)
 //   a third of the lease (--renew)   renew
 //   every 100 ms                     look whether the grant is still ours
 //   the grant is lost                end the command: SIGTERM, --kill-after, SIGKILL
 //   the lease comes to its end       the same, in time (lease_plan.hpp)
-//   a signal that we passed on       end what is left of it, so that `sh -c 'a; b'`
-//   has killed the command           does not go on without the lock
+//   such a signal has killed the     end what is left of it, so that `sh -c 'a; b'`
+//   command                          does not go on without the lock
 //
 // To end the command is to end its process tree. A stopped process gets SIGCONT after
 // SIGTERM, or it would never see it.
+//
+// A signal reaches the command once, whoever sends it:
+//
+//   from                             the command has got it if
+//   ---------------------------------+---------------------------------------------
+//   the terminal: Ctrl-C, Ctrl-\     it is in our group, which was told as a whole. It is not
+//                                    under timeout(1), which makes a group of its own
+//   the terminal has gone (SIGHUP)   it is in our group, and we do not lead the session: the
+//                                    kernel tells the leader alone (ssh -t, xterm -e)
+//   a process                        it is in our group, and the signal was sent to the group
+//                                    (witness.hpp)
+//   the command itself               it has: it did `kill 0`
 #pragma once
 
 #include <sys/types.h>
@@ -29,6 +41,7 @@
 
 #include "process_tree.hpp"
 #include "signals.hpp"
+#include "witness.hpp"
 
 namespace lockbyfile::cli {
 
@@ -54,7 +67,7 @@ struct command_end {
 
 class supervisor {
  public:
-  supervisor(named_lock& lock, const signal_gate& gate, const process_tree& tree, supervision plan);
+  supervisor(named_lock& lock, const signal_gate& gate, process_tree& tree, supervision plan);
 
   /// Returns when `command`, a child of ours, has ended; if it had to be ended, when
   /// its whole tree has.
@@ -63,29 +76,34 @@ class supervisor {
  private:
   using clock = std::chrono::steady_clock;
 
+  void start_witness();
   void reap();
-  [[nodiscard]] bool was_killed_by_passed_signal() const;
+  [[nodiscard]] bool was_killed_by_signal_for_us() const;
   [[nodiscard]] bool is_over() const;
   void keep_grant();
   void heed_silence(clock::time_point now);
   void renew_if_due();
-  void end_command(end_reason reason, const std::string& why);
+  void end_command(end_reason reason);
+  void say_what_is_done(const std::string& why) const;
   void kill_if_due();
   void pass_on(const received_signal& signal);
+  [[nodiscard]] bool command_has_got(const received_signal& signal);
   [[nodiscard]] clock::time_point next_look() const;
 
   named_lock& lock_;
   const signal_gate& gate_;
-  const process_tree& tree_;
+  process_tree& tree_;
   const supervision plan_;
+  witness witness_;
 
   pid_t command_ = -1;
   std::optional<int> status_;
-  int last_passed_signal_ = 0;
+  int last_signal_ = 0;
   end_reason reason_ = end_reason::none;
   bool interrupted_from_terminal_ = false;
   clock::time_point kill_at_ = clock::time_point::max();
   clock::time_point renew_at_ = clock::time_point::max();
+  clock::time_point watch_witness_until_ = clock::time_point::min();
   std::chrono::nanoseconds most_certain_{0};
 };
 

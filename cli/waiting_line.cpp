@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "waiting_line.hpp"
 
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -9,12 +8,12 @@
 #include <condition_variable>
 #include <lockbyfile/options.hpp>
 #include <mutex>
-#include <stop_token>
 #include <string_view>
 #include <utility>
 
 #include "describe.hpp"
 #include "duration.hpp"
+#include "loose_thread.hpp"
 #include "printable.hpp"
 #include "say.hpp"
 
@@ -27,10 +26,6 @@ using std::chrono::steady_clock;
 constexpr std::chrono::milliseconds before_the_first{100};
 constexpr std::chrono::seconds between_drawings{1};
 constexpr std::chrono::seconds between_log_lines{60};
-
-void write_all(std::string_view text) {
-  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
-}
 
 /// The number of bytes that the first `columns` characters of `text`, which is
 /// well-formed UTF-8, take.
@@ -49,76 +44,6 @@ std::size_t terminal_columns() {
   return size.ws_col - 1U;
 }
 
-/// Where the line appears.
-class place {
- public:
-  virtual ~place() = default;
-  virtual void show(const std::string& text) = 0;
-  virtual void erase() = 0;
-  [[nodiscard]] virtual std::chrono::seconds pause() const = 0;
-};
-
-class terminal_place final : public place {
- public:
-  void show(const std::string& text) override {
-    if (::tcgetpgrp(STDERR_FILENO) != ::getpgrp()) return;
-    write_all("\r\x1b[K" + text.substr(0, bytes_of(text, terminal_columns())));
-    is_drawn_ = true;
-  }
-  void erase() override {
-    if (is_drawn_) write_all("\r\x1b[K");
-    is_drawn_ = false;
-  }
-  [[nodiscard]] std::chrono::seconds pause() const override { return between_drawings; }
-
- private:
-  bool is_drawn_ = false;
-};
-
-class log_place final : public place {
- public:
-  void show(const std::string& text) override { say(text); }
-  void erase() override {}
-  [[nodiscard]] std::chrono::seconds pause() const override { return between_log_lines; }
-};
-
-void tell(const std::stop_token& stop, place& where, const std::string& name,
-          const std::string& path) {
-  const auto begin = steady_clock::now();
-  std::mutex mutex;
-  std::condition_variable_any stopped;
-  std::unique_lock lock(mutex);
-  std::chrono::nanoseconds pause = before_the_first;
-  while (!stopped.wait_for(lock, stop, pause, [&stop] { return stop.stop_requested(); })) {
-    std::error_code ec;
-    const auto state = observe(path, {}, ec);
-    where.show(describe_waiting(name, state.value_or(lock_state{}), steady_clock::now() - begin,
-                                static_cast<unsigned>(::getpid())));
-    pause = where.pause();
-  }
-  where.erase();
-}
-
-/// A thread begins with the signal mask of the one that starts it.
-std::jthread start_without_signals(std::string name, std::string path) {
-  sigset_t all;
-  sigset_t before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::jthread thread(
-      [name = std::move(name), path = std::move(path)](const std::stop_token& stop) {
-        if (::isatty(STDERR_FILENO) == 1) {
-          terminal_place where;
-          tell(stop, where, name, path);
-        } else {
-          log_place where;
-          tell(stop, where, name, path);
-        }
-      });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
-
 /// Only the time of day, if it was today.
 std::string short_time_text(std::chrono::system_clock::time_point time) {
   constexpr std::size_t date_length = 11;  // "2015-06-30 "
@@ -130,11 +55,61 @@ std::string short_time_text(std::chrono::system_clock::time_point time) {
 
 }  // namespace
 
-waiting_line::waiting_line(std::string name, std::string path)
-    : thread_(start_without_signals(std::move(name), std::move(path))) {}
+/// What the thread and the one that waits share. Neither holds the mutex for long.
+struct waiting_line::shared {
+  shared(std::string n, std::string p) : name(std::move(n)), path(std::move(p)) {}
 
-// The thread erases the line when it is asked to stop, which ~jthread does.
-waiting_line::~waiting_line() = default;
+  void tell_until_over();
+  void show(const std::string& text);
+
+  const std::string name;
+  const std::string path;
+  const bool on_terminal = ::isatty(STDERR_FILENO) == 1;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_over = false;
+  bool is_drawn = false;
+};
+
+void waiting_line::shared::tell_until_over() {
+  const auto begin = steady_clock::now();
+  std::unique_lock lock(mutex);
+  std::chrono::nanoseconds pause = before_the_first;
+  while (!changed.wait_for(lock, pause, [this] { return is_over; })) {
+    lock.unlock();
+    std::error_code ec;
+    const auto state = observe(path, {}, ec);
+    show(describe_waiting(name, state.value_or(lock_state{}), steady_clock::now() - begin,
+                          static_cast<unsigned>(::getpid())));
+    lock.lock();
+    pause = on_terminal ? between_drawings : between_log_lines;
+  }
+}
+
+void waiting_line::shared::show(const std::string& text) {
+  const bool is_in_foreground = on_terminal && ::tcgetpgrp(STDERR_FILENO) == ::getpgrp();
+  const std::size_t columns = on_terminal ? terminal_columns() : 0;
+  const std::lock_guard guard(mutex);
+  if (is_over) return;
+  if (!on_terminal) {
+    write_soon("lockbyfile: " + printable(text) + '\n');
+  } else if (is_in_foreground) {
+    write_soon("\r\x1b[K" + text.substr(0, bytes_of(text, columns)));
+    is_drawn = true;
+  }
+}
+
+waiting_line::waiting_line(std::string name, std::string path)
+    : shared_(std::make_shared<shared>(std::move(name), std::move(path))) {
+  (void)start_loose_thread([s = shared_] { s->tell_until_over(); });
+}
+
+waiting_line::~waiting_line() {
+  const std::lock_guard guard(shared_->mutex);
+  shared_->is_over = true;
+  if (shared_->is_drawn) write_soon("\r\x1b[K");
+  shared_->changed.notify_all();
+}
 
 std::string holder_text(const lock_state& state) {
   if (!state.holder) return "it is free and being passed on";

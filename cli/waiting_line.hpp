@@ -10,14 +10,14 @@
 // disturb others. In a log it is one line, then one a minute. Both begin after a tenth of a second,
 // so that a short wait says nothing.
 //
-// It looks with observe(), which disturbs nobody, from a thread of its own that
-// blocks every signal: those go to the thread that waits.
+// It looks with observe(), which disturbs nobody, from a thread that nobody joins: neither a look
+// that takes long nor a terminal that takes nothing delays the end of the wait.
 #pragma once
 
 #include <chrono>
 #include <lockbyfile/observe.hpp>
+#include <memory>
 #include <string>
-#include <thread>
 
 namespace lockbyfile::cli {
 
@@ -26,13 +26,14 @@ class waiting_line {
   /// Begins to tell of the lock `name`, whose file is `path`.
   waiting_line(std::string name, std::string path);
 
-  /// Erases the line.
+  /// Erases the line. Never waits.
   ~waiting_line();
   waiting_line(const waiting_line&) = delete;
   waiting_line& operator=(const waiting_line&) = delete;
 
  private:
-  std::jthread thread_;
+  struct shared;
+  std::shared_ptr<shared> shared_;
 };
 
 /// "held by rsync (pid 4711, anna) since 14:03:12, lease left 48 s"

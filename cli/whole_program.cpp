@@ -7,12 +7,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <exception>
+#include <functional>
 #include <system_error>
 
 #include "exit_codes.hpp"
+#include "loose_thread.hpp"
 #include "print.hpp"
 #include "say.hpp"
+#include "witness.hpp"
 
 namespace lockbyfile::cli {
 
@@ -40,12 +44,9 @@ int do_as_asked(const command_line& asked) {
   return exit_usage;
 }
 
-}  // namespace
-
-int whole_program(int argc, char** argv, command_line (*read)(std::vector<std::string>)) {
-  occupy_closed_standard_descriptors();
+int exit_code_after(const std::function<int()>& act) {
   try {
-    return do_as_asked(read({argv + std::min(argc, 1), argv + argc}));
+    return act();
   } catch (const std::system_error& error) {  // lock_error among them
     say(error.what());
     return exit_code_of(error.code());
@@ -53,6 +54,23 @@ int whole_program(int argc, char** argv, command_line (*read)(std::vector<std::s
     say(error.what());
     return exit_other;
   }
+}
+
+}  // namespace
+
+int whole_program(int argc, char** argv, command_line (*read)(std::vector<std::string>)) {
+  remember_arguments(argc, argv);
+  occupy_closed_standard_descriptors();
+  const int code = exit_code_after([&] {
+    return do_as_asked(read({argv + std::min(argc, 1), argv + argc}));
+  });
+  finish_saying();
+  // One that hangs may use what exit() destroys.
+  if (!loose_threads_have_ended()) {
+    std::fflush(stdout);
+    ::_exit(code);
+  }
+  return code;
 }
 
 }  // namespace lockbyfile::cli
