@@ -29,3 +29,23 @@ def run_under(lock: ContextManager[Any], function: Function) -> Function:
             return function(*args, **kwargs)
 
     return locked  # type: ignore[return-value]
+
+
+_HINTS = {
+    "blocking": "patience says how long to wait, and patience=0 tries once",
+    "timeout": "patience says how long to wait for the lock, lease how long it lasts",
+}
+
+
+def refuse_borrowed_names(initialise: Function) -> Function:
+    """Of an __init__: names what threading.Lock and others call otherwise."""
+
+    @functools.wraps(initialise)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        for name in kwargs:
+            if name in _HINTS:
+                kind = type(self).__name__
+                raise TypeError(f"{kind}() has no argument {name!r}: {_HINTS[name]}")
+        initialise(self, *args, **kwargs)
+
+    return checked  # type: ignore[return-value]

@@ -27,6 +27,7 @@
 #include "lock.hpp"
 
 #include <structmember.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <memory>
@@ -59,6 +60,7 @@ struct own : std::enable_shared_from_this<own> {
   std::unique_ptr<keep_alive> keeper;
   std::shared_ptr<told> keeper_tells;
   lock_object* of = nullptr;      // null: it is gone
+  PyObject* home = nullptr;       // the capsule that closes it when it ends
   std::shared_ptr<job> waiting;   // for the lock
   unsigned users = 0;             // (P2)
   bool is_granted = false;        // and not given back
@@ -190,6 +192,10 @@ void forget_own(PyObject* capsule) {
     mine.of->last = nullptr;
     mine.of->last_thread = 0;
   }
+  if (mine.home != capsule) {  // it has moved
+    delete held;
+    return;
+  }
   if (mine.users > 0) return;  // the interpreter ends, and the process with it; or (P6)
   ended_keeper ended(mine);
   ended.forget_callee();
@@ -226,6 +232,16 @@ std::shared_ptr<own> new_own(lock_object* self) {
   return made;
 }
 
+own* move_in(lock_object* self, PyObject* storage, std::shared_ptr<own> part) {
+  own* const mine = part.get();
+  auto made = std::make_unique<std::shared_ptr<own>>(std::move(part));
+  const object fresh(PyCapsule_New(made.get(), capsule_name, forget_own));
+  if (!fresh) return nullptr;
+  (void)made.release();
+  mine->home = fresh.get();
+  return PyDict_SetItem(storage, self->key, fresh.get()) == 0 ? mine : nullptr;
+}
+
 /// Into the thread's dictionary. Null with an error.
 own* keep_own(lock_object* self, std::shared_ptr<own> opened) {
   const object storage = current_storage();
@@ -233,11 +249,7 @@ own* keep_own(lock_object* self, std::shared_ptr<own> opened) {
   opened->of = self;
   std::erase_if(self->everyone, [](const auto& w) { return w.expired(); });
   self->everyone.push_back(opened);
-  auto made = std::make_unique<std::shared_ptr<own>>(std::move(opened));
-  const object fresh(PyCapsule_New(made.get(), capsule_name, forget_own));
-  if (!fresh) return nullptr;
-  own* const found = made.release()->get();
-  return PyDict_SetItem(storage.get(), self->key, fresh.get()) == 0 ? found : nullptr;
+  return move_in(self, storage.get(), std::move(opened));
 }
 
 own* find_own(lock_object* self) {
@@ -813,6 +825,34 @@ PyObject* lock_try_at_once(PyObject* self, PyObject* /*none*/) {
   return told_of(of(self), *mine, plain_grant(*mine));
 }
 
+/// Makes the part of the thread that opened it, which has done nothing else with it, the caller's.
+PyObject* lock_adopt(PyObject* self, PyObject* /*none*/) {
+  lock_object* const lock = of(self);
+  if (lock->is_closed) return say_closed(lock);
+  const auto parts = parts_of(lock);
+  const object storage = current_storage();
+  if (!storage) return nullptr;
+  if (!parts.empty() && find_own(lock) != parts.front().get()) {
+    if (PyErr_Occurred() != nullptr) return nullptr;
+    lock->last = nullptr;
+    lock->last_thread = 0;
+    if (move_in(lock, storage.get(), parts.front()) == nullptr) return nullptr;
+  }
+  Py_RETURN_NONE;
+}
+
+/// Whether an acquire(0) may wait for another process: the file is not the one that is open.
+PyObject* lock_has_moved(PyObject* self, PyObject* /*none*/) {
+  own* const mine = own_of(of(self));
+  if (mine == nullptr) return nullptr;
+  struct stat ours {
+  }, there{};
+  const bool same = mine->process == forks() && fstat(mine->lock->native_handle(), &ours) == 0 &&
+                    stat(of(self)->path.c_str(), &there) == 0 && ours.st_dev == there.st_dev &&
+                    ours.st_ino == there.st_ino;
+  return PyBool_FromLong(same ? 0 : 1);
+}
+
 /// held, token and remaining of the only part, whatever thread's it is.
 PyObject* lock_peek(PyObject* self, PyObject* /*none*/) {
   for (const auto& one : parts_of(of(self))) {
@@ -905,6 +945,8 @@ PyMethodDef lock_methods[] = {
     {"_stop_keeping", lock_stop_keeping, METH_NOARGS, nullptr},
     {"_try_at_once", lock_try_at_once, METH_NOARGS, nullptr},
     {"_peek", lock_peek, METH_NOARGS, nullptr},
+    {"_adopt", lock_adopt, METH_NOARGS, nullptr},
+    {"_has_moved", lock_has_moved, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

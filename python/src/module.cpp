@@ -134,6 +134,16 @@ PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*none*/) {
   Py_RETURN_NONE;
 }
 
+/// Seconds, of what a lock may be told.
+PyObject* duration_in_seconds(PyObject* /*module*/, PyObject* args) {
+  PyObject* value = nullptr;
+  const char* what = nullptr;
+  if (PyArg_ParseTuple(args, "Os", &value, &what) == 0) return nullptr;
+  const bool is_lease = std::string_view(what) == "lease";
+  const auto found = duration_of(value, what, is_lease ? zero::is_not : zero::is_fine);
+  return found ? seconds_of(*found) : nullptr;
+}
+
 /// The dictionary of the calling thread, which ends with it.
 PyObject* thread_storage(PyObject* /*module*/, PyObject* /*none*/) {
   PyObject* const dictionary = PyThreadState_GetDict();
@@ -148,6 +158,7 @@ PyMethodDef functions[] = {
     {"remove", python_remove, METH_VARARGS, "lockbyfile.remove(name, directory)"},
     {"list_locks", paths_in<list>, METH_O, "list_locks($module, directory, /)\n--\n\n"},
     {"prune", paths_in<prune>, METH_O, "prune($module, directory, /)\n--\n\n"},
+    {"_duration", duration_in_seconds, METH_VARARGS, nullptr},
     {"_thread_storage", thread_storage, METH_NOARGS, nullptr},
     {"_after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
