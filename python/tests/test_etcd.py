@@ -5,61 +5,24 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import tempfile
 import threading
 import unittest
-from pathlib import Path
 
 import lockbyfile
+from etcd_server import EtcdServer, free_port
 from lockbyfile import Lock, LockTimeout, observe
 from support import eventually
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 @unittest.skipUnless(shutil.which("etcd"), "there is no etcd")
 class InEtcd(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.directory = tempfile.TemporaryDirectory()
-        url, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        cls.log = open(os.path.join(cls.directory.name, "log"), "w")
-        cls.etcd = subprocess.Popen(
-            [
-                "etcd",
-                f"--data-dir={cls.directory.name}/data",
-                f"--listen-client-urls={url}",
-                f"--advertise-client-urls={url}",
-                f"--listen-peer-urls={peer}",
-                f"--initial-advertise-peer-urls={peer}",
-                f"--initial-cluster=default={peer}",
-                "--heartbeat-interval=20",
-                "--election-timeout=200",
-            ],
-            stderr=cls.log,
-        )
-        cls.server = url.replace("http://", "etcd://")
-        eventually(lambda: "ready to serve" in Path(cls.log.name).read_text())
-        try:
-            Lock(cls.server + "/probe").acquire()
-        except lockbyfile.LockError as error:
-            if "module" in str(error):
-                cls.tearDownClass()
-                raise unittest.SkipTest(str(error))
-            raise
+    server: str
 
     @classmethod
-    def tearDownClass(cls) -> None:
-        cls.etcd.kill()
-        cls.etcd.wait()
-        cls.log.close()
-        cls.directory.cleanup()
+    def setUpClass(cls) -> None:
+        server = EtcdServer()
+        cls.addClassCleanup(server.close)
+        cls.server = server.name
 
     def test_is_held_and_excludes(self) -> None:
         name = self.server + "/held"
