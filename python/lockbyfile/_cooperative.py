@@ -56,15 +56,14 @@ class Local(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._key = object()
 
     @property
     def here(self) -> T:
-        stored = storage()
-        mine = stored.get(self._key)
+        values = storage().setdefault("lockbyfile.locals", weakref.WeakKeyDictionary())
+        mine = values.get(self)
         if mine is None:
-            mine = stored[self._key] = self._make()
-        return mine
+            mine = values[self] = self._make()
+        return mine  # type: ignore[no-any-return]
 
 
 class Mutex:

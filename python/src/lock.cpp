@@ -400,8 +400,8 @@ bool wait_for(lock_object* self, own& mine, nanoseconds patience,
     waiting_state = nullptr;
   };
   if (self->is_cancelled) work->stop.request_stop();
-  mine.waiting = work;
   const bool waits = patience > nanoseconds(0);
+  if (waits) mine.waiting = work;
   const ran how = run(work, waits ? &self->path : nullptr, self->is_remote);
   mine.waiting.reset();
   found->took = std::chrono::steady_clock::now() - begun;

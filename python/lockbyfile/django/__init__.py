@@ -29,6 +29,7 @@ GROUP (an id or a name) are those of a lockfile that is created.
      rolled back. Once the hook is called it is too late for that, and the loss is logged. Only the
      token, kept beside the row, refuses the write of a process that was stopped in between.
 (D5) A child after fork is in no block and holds nothing.
+(D6) Where greenlets are a server's threads (gunicorn -k gevent), all this is a greenlet's.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
-import threading
 import zlib
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
@@ -50,6 +50,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils.asyncio import async_unsafe
 
 from .. import Grant, Lock
+from .._cooperative import Local
 from .._decorator import Function, run_under
 from .._errors import LockError, LockTimeout, lease_lost, log, lost_quietly
 
@@ -95,20 +96,20 @@ class DatabaseLock:
         self._using = using
         self._lease = lease
         self._patience = patience
-        self._here = _Blocks()
+        self._blocks: Local[_Blocks] = Local(list)
 
     def __call__(self, function: Function) -> Function:
         return run_under(self, function)
 
     def __enter__(self) -> Grant:
         _refuse_event_loop()
-        depth = len(self._here.blocks)
+        depth = len(self._blocks.here)
         try:
             grant, loss = self._enter()
             if loss is None:
                 return grant
         except BaseException:  # a signal's, say, after the block was entered
-            del self._here.blocks[depth:]
+            del self._blocks.here[depth:]
             raise
         raise loss
 
@@ -118,7 +119,7 @@ class DatabaseLock:
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        loss = _leave(*self._here.blocks.pop())
+        loss = _leave(*self._blocks.here.pop())
         if loss is None:
             return
         if kind is None:
@@ -128,23 +129,23 @@ class DatabaseLock:
     @contextlib.contextmanager
     def keep_alive(self, on_lost: Optional[Callable[[LockError], None]] = None) -> Iterator[None]:
         """Inside of a block, a context in which the lease is renewed, as Lock.keep_alive()."""
-        if not self._here.blocks:
+        if not self._blocks.here:
             raise RuntimeError(f"{self!r} is not entered by this thread")
-        with self._here.blocks[-1][0].lock.keep_alive(on_lost):
+        with self._blocks.here[-1][0].lock.keep_alive(on_lost):
             yield
 
     def _enter(self) -> Tuple[Grant, Optional[LockError]]:
         options = _Options.of(self._name, self._lease)
         connection = self._connection()
         _refuse_manual_commit(connection, options.name)
-        hold = _here.holds.get(options.name)
+        hold = _here.here.holds.get(options.name)
         if hold is None:
             hold = _Hold(*options.acquire(self._patience))
-            _here.holds[options.name] = hold
+            _here.here.holds[options.name] = hold
         elif not hold.lock.held:
-            del _here.holds[options.name]  # it is told once, and the next one to enter starts anew
+            del _here.here.holds[options.name]  # it is told once, and the next one to enter starts anew
             return hold.grant, hold.loss()
-        self._here.blocks.append((hold, connection))
+        self._blocks.here.append((hold, connection))
         return hold.grant, None
 
     def __repr__(self) -> str:
@@ -174,19 +175,19 @@ def get_or_set(
     value = cache.get(key, missing, version)
     if value is not missing:
         return value
-    if _here.is_computing:
+    if _here.here.is_computing:
         return cache.get_or_set(key, default, timeout, version)
     try:
         lock, _ = _Options.of(f"cache-{zlib.crc32(str(key).encode()) % 256:02x}", lease).acquire(patience)
     except LockTimeout as error:
         log.warning("%s: computed without the lock", error)
         return cache.get_or_set(key, default, timeout, version)
-    _here.is_computing = True
+    _here.here.is_computing = True
     try:
         with contextlib.closing(lock), lock.keep_alive():
             return cache.get_or_set(key, default, timeout, version)
     finally:
-        _here.is_computing = False
+        _here.here.is_computing = False
 
 
 class _Options(NamedTuple):
@@ -243,20 +244,16 @@ class _Hook:
         self._hold = None
 
 
-class _Here(threading.local):
-    """Of a thread: what it holds, by path."""
+class _Here:
+    """Of a thread, or greenlet: what it holds, by path."""
 
     def __init__(self) -> None:
         self.holds: WeakValueDictionary[str, _Hold] = WeakValueDictionary()
         self.is_computing = False
 
 
-class _Blocks(threading.local):
-    """Of a thread and a db_lock: the blocks that it is in, with their connections. They go with the
-    db_lock, if it was made for a block."""
-
-    def __init__(self) -> None:
-        self.blocks: List[Tuple[_Hold, Any]] = []
+_Blocks = List[Tuple[_Hold, Any]]
+"""Of a thread and a db_lock: the blocks that it is in, with their connections."""
 
 
 def _leave(hold: _Hold, connection: Any) -> Optional[LockError]:
@@ -316,12 +313,12 @@ def _group(said: Any) -> Any:
         raise ImproperlyConfigured(f"LOCKBYFILE['GROUP']: there is no group {said!r}") from None
 
 
-_here = _Here()
+_here = Local(_Here)
 
 
 def _after_fork_in_child() -> None:
     global _here
-    _here = _Here()
+    _here = Local(_Here)
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import threading
-from typing import Any, Callable, List
+from types import FrameType
+from typing import Any, Callable, Iterator, List, Optional
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import ManagementUtility
@@ -56,7 +58,7 @@ class Command(BaseCommand):  # type: ignore[misc]
             except (LockError, ImproperlyConfigured, ValueError) as error:
                 raise CommandError(str(error)) from error
             try:
-                with lock.keep_alive(_interruption(losses)):
+                with _interruptions(losses) as interrupt, lock.keep_alive(interrupt):
                     command.run_from_argv(argv)
             except BaseException as error:
                 if losses:
@@ -66,13 +68,33 @@ class Command(BaseCommand):  # type: ignore[misc]
                 raise CommandError(str(losses[0]), returncode=EX_GRANT_LOST)
 
 
-def _interruption(losses: List[LockError]) -> Callable[[LockError], None]:
-    """What interrupts the command, as Ctrl-C does, also where that was ignored."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+@contextlib.contextmanager
+def _interruptions(losses: List[LockError]) -> Iterator[Callable[[LockError], None]]:
+    """What interrupts the command after a loss, as Ctrl-C does, also where that is ignored. Any other
+    SIGINT is left to the handler that was there, which is put back at the end. Only the main thread
+    of Python can be interrupted, and not if the handler is another language's: then the loss is told
+    when the command is done."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield losses.append
+        return
+
+    def handle(number: int, frame: Optional[FrameType]) -> None:
+        if losses:
+            raise KeyboardInterrupt
+        if callable(before):
+            before(number, frame)
+        elif before == signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
 
     def interrupt(loss: LockError) -> None:
         losses.append(loss)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    return interrupt
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupt
+    finally:
+        if signal.getsignal(signal.SIGINT) is handle:  # the command may have set its own
+            signal.signal(signal.SIGINT, before)
