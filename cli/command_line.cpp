@@ -9,11 +9,14 @@
 #include <utility>
 
 #include "demo.hpp"
+#include "did_you_mean.hpp"
 #include "exit_codes.hpp"
+#include "held.hpp"
 #include "maintain.hpp"
 #include "printable.hpp"
 #include "run.hpp"
 #include "show.hpp"
+#include "stop.hpp"
 #include "wait.hpp"
 
 namespace lockbyfile::cli {
@@ -32,6 +35,8 @@ constexpr std::array verbs = {
     verb{"status", "Show who holds a lock and who waits for it", add_status},
     verb{"list", "Show the locks of a directory, a line each", add_list},
     verb{"wait", "Wait until a lock is free, without taking it", add_wait},
+    verb{"held", "Tell whether the grant that was inherited is current", add_held},
+    verb{"stop", "Stop the holder of a lock, and wait for that", add_stop},
     verb{"break", "Force a lock open, whoever holds it", add_break},
     verb{"rm", "Remove the lockfile of a lock that nobody holds", add_rm},
     verb{"prune", "Remove all lockfiles that no process has open", add_prune},
@@ -43,6 +48,12 @@ const verb* find_verb(const std::string& name) {
     if (v.name == name) return &v;
   }
   return nullptr;
+}
+
+std::vector<std::string> verb_names() {
+  std::vector<std::string> names;
+  for (const verb& v : verbs) names.emplace_back(v.name);
+  return names;
 }
 
 /// `arguments` are those after the verb. The other verbs are none of the parser's business:
@@ -75,7 +86,9 @@ command_line read_without_verb(std::vector<std::string> arguments) {
   try {
     if (arguments.empty()) throw CLI::ValidationError("which verb?");
     if (!arguments[0].starts_with('-')) {
-      throw CLI::ValidationError("there is no verb " + in_quotes(arguments[0]));
+      const std::string meant = likely_word(arguments[0], verb_names());
+      throw CLI::ValidationError("there is no verb " + in_quotes(arguments[0]) +
+                                 (meant.empty() ? "" : "; did you mean " + meant + "?"));
     }
     if (app.get_option_no_throw(arguments[0]) == nullptr) {
       throw CLI::ValidationError("there is no option " + in_quotes(arguments[0]) +

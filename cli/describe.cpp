@@ -16,7 +16,8 @@ std::string party_text(const party& who) {
   const std::string command = who.command.empty() ? "a process" : printable(who.command);
   const auto user = user_name(who.user);
   return command + " (pid " + std::to_string(who.pid) + ", " +
-         (user ? printable(*user) : "uid " + std::to_string(who.user)) + ')';
+         (user ? printable(*user) : "uid " + std::to_string(who.user)) +
+         (who.host.empty() ? "" : ", on " + printable(who.host)) + ')';
 }
 
 std::string time_text(std::chrono::system_clock::time_point time) {

@@ -11,7 +11,7 @@
 
 namespace lockbyfile::cli {
 
-/// "rsync (pid 4711, anna)"
+/// "rsync (pid 4711, anna)", or with a host "rsync (pid 4711, anna, on web3)"
 [[nodiscard]] std::string party_text(const party& who);
 
 /// Local time: "2015-06-30 23:59:58".

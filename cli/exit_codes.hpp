@@ -16,11 +16,12 @@ inline constexpr int exit_wrong_file = 69;        // EX_UNAVAILABLE
 inline constexpr int exit_other = 70;             // EX_SOFTWARE
 inline constexpr int exit_cannot_create = 73;     // EX_CANTCREAT
 inline constexpr int exit_patience_ran_out = 75;  // EX_TEMPFAIL
-inline constexpr int exit_grant_lost = 76;        // EX_PROTOCOL
-inline constexpr int exit_not_permitted = 77;     // EX_NOPERM
-inline constexpr int exit_not_executable = 126;   // as shells do
-inline constexpr int exit_not_found = 127;        // as shells do
-inline constexpr int exit_killed = 128;           // plus the signal's number
+inline constexpr int exit_is_held = exit_patience_ran_out;
+inline constexpr int exit_grant_lost = 76;       // EX_PROTOCOL
+inline constexpr int exit_not_permitted = 77;    // EX_NOPERM
+inline constexpr int exit_not_executable = 126;  // as shells do
+inline constexpr int exit_not_found = 127;       // as shells do
+inline constexpr int exit_killed = 128;          // plus the signal's number
 
 /// The exit code that tells of `error`, be it the library's or the system's.
 [[nodiscard]] int exit_code_of(const std::error_code& error) noexcept;

@@ -7,27 +7,50 @@
 //   path      string: of the lockfile, absolute
 //   state     string: free | held | expired | abandoned; or unreadable, in list
 //   error     string or null: why it is unreadable; then all below is empty
+//   twins     array of strings: paths of other locks of a like name (status only)
+//   path_base64  string or null: the bytes of path, if they are no UTF-8
 //   holder    object or null
 //     pid, command
+//     host               string; null: this machine
 //     uid, user          number; string, or null if the user has no name
 //     token              number, exact (below 2^52)
 //     since              number: seconds since 1970
 //     lease, lease_left  number: seconds; null: no lease
 //     alive              boolean: its lifeline is held
+//     processes          array: that have its lifeline open, the oldest first, and that we may
+//                        look into; null: it cannot be told (a server keeps the lock, or /proc
+//                        is of another pid namespace)
+//       pid, uid, user
+//       state            string: a letter, as ps(1) has it
+//       age              number: seconds; or null
+//       command_line     array of strings; null: it may not be read
 //   waiters   array, first in line first
-//     pid, command, uid, user
+//     pid, command, host, uid, user
 //     waiting            number: seconds
 //   grants    array, newest first
-//     pid, command, uid, user, token, since
-//     how                string: free | expired | abandoned
+//     pid, command, host, uid, user, token, since
+//     how                string: free | expired | abandoned | broken
+//   last_break  object or null: the last forced opening
+//     token              number: of the grant that it ended
+//     by                 object: pid, command, host, uid, user
+//     at                 number: seconds since 1970
+//   last_run    object or null: how the last command of run ended
+//     token              number: of its grant
+//     duration           number: seconds
+//     exit_code          number
+//     ended              number: seconds since 1970
 //
-// Strings that are no UTF-8 have U+FFFD where it is broken.
+// Times since 1970 are reckoned from a clock that counts from boot, and rounded to 10 ms, so that
+// two looks at one grant show the same. Strings that are no UTF-8 have U+FFFD where it is broken.
 #pragma once
 
 #include <lockbyfile/observe.hpp>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
+
+#include "open_lifelines.hpp"
 
 namespace lockbyfile::cli {
 
@@ -36,6 +59,9 @@ struct observed_lock {
   std::string name;
   lock_state state;
   std::error_code error;
+  /// Those that keep the holder alive; none if that cannot be told.
+  std::optional<std::vector<lifeline_process>> processes = {};
+  std::vector<std::string> twins = {};
 };
 
 [[nodiscard]] std::string json_text(const observed_lock& lock);

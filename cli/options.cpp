@@ -27,9 +27,9 @@ std::optional<std::uint64_t> number_in(const std::string& text, int base) {
   return number;
 }
 
-std::string is_not_empty(const std::string& given) { return given.empty() ? "is empty" : ""; }
-
 }  // namespace
+
+std::string is_not_empty(const std::string& given) { return given.empty() ? "is empty" : ""; }
 
 CLI::Option* add_duration(CLI::App& verb, const std::string& names,
                           std::optional<std::chrono::nanoseconds>& target,
@@ -84,9 +84,14 @@ void add_lock_directory(CLI::App& verb, lock_address& target) {
 }
 
 void add_directory(CLI::App& verb, std::string& target) {
-  verb.add_option("DIR", target, "the directory (default: $LOCKBYFILE_DIR, or here)")
+  CLI::Option* argument =
+      verb.add_option("DIR", target, "the directory (default: $LOCKBYFILE_DIR, or here)")
+          ->check(is_not_empty)
+          ->type_name("");
+  verb.add_option("--dir", target, "the same, as the other verbs have it")
       ->check(is_not_empty)
-      ->type_name("");
+      ->option_text("DIR")
+      ->excludes(argument);
 }
 
 std::string default_directory() {

@@ -32,8 +32,11 @@ void add_lock_address(CLI::App& verb, lock_address& target);
 void add_lock_name(CLI::App& verb, lock_address& target);
 void add_lock_directory(CLI::App& verb, lock_address& target);
 
-/// DIR, the directory whose locks are meant. `target` holds its default.
+/// DIR or --dir DIR, the directory whose locks are meant. `target` holds its default.
 void add_directory(CLI::App& verb, std::string& target);
+
+/// A check for CLI11.
+[[nodiscard]] std::string is_not_empty(const std::string& given);
 
 /// Where names without a slash live if nobody says otherwise.
 [[nodiscard]] std::string default_directory();

@@ -35,15 +35,10 @@ std::string grants_around_us() {
   return lines;
 }
 
-bool is_same_file(const std::string& a, std::string_view b) {
-  if (a == b) return true;
-  std::error_code ec;
-  return a.find("://") == std::string::npos && std::filesystem::equivalent(a, b, ec);
-}
-
 }  // namespace
 
-bool is_held_for_us(const std::string& path) {
+std::vector<inherited_grant> inherited_grants() {
+  std::vector<inherited_grant> grants;
   const std::string all = grants_around_us();
   std::string_view lines = all;
   while (!lines.empty()) {
@@ -53,13 +48,26 @@ bool is_held_for_us(const std::string& path) {
     if (blank == std::string_view::npos) continue;
     std::uint64_t token = 0;
     const auto [end, error] = std::from_chars(line.data(), line.data() + blank, token);
-    if (error != std::errc{} || end != line.data() + blank) continue;
-    if (!is_same_file(path, line.substr(blank + 1))) continue;
+    if (error != std::errc{} || end != line.data() + blank || token == 0) continue;
+    grants.push_back({std::string(line.substr(blank + 1)), fencing_token(token)});
+  }
+  return grants;
+}
+
+bool is_of(const inherited_grant& grant, const std::string& path) {
+  if (grant.path == path) return true;
+  std::error_code ec;
+  return path.find("://") == std::string::npos && std::filesystem::equivalent(path, grant.path, ec);
+}
+
+bool is_held_for_us(const std::string& path) {
+  const std::vector<inherited_grant> grants = inherited_grants();
+  return std::any_of(grants.begin(), grants.end(), [&path](const inherited_grant& grant) {
+    if (!is_of(grant, path)) return false;
     std::error_code ec;
     const auto state = observe(path, {}, ec);
-    if (state && !state->is_open() && state->holder->token == fencing_token(token)) return true;
-  }
-  return false;
+    return state && !state->is_open() && state->holder->token == grant.token;
+  });
 }
 
 std::string outer_grants() {

@@ -9,9 +9,22 @@
 // The environment outlives the grants, so each is compared with its lock.
 #pragma once
 
+#include <lockbyfile/grant.hpp>
 #include <string>
+#include <vector>
 
 namespace lockbyfile::cli {
+
+struct inherited_grant {
+  std::string path;
+  fencing_token token;
+};
+
+/// All of them, the innermost first, current or not. What makes no sense is left out.
+[[nodiscard]] std::vector<inherited_grant> inherited_grants();
+
+/// Whether `grant` is one of the lock `path`, which may lead to the same file in another way.
+[[nodiscard]] bool is_of(const inherited_grant& grant, const std::string& path);
 
 /// Whether the lock `path` is held at this moment under one of those grants. To wait for it would
 /// be to wait for a process that waits for us.

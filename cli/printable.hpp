@@ -14,6 +14,8 @@ namespace lockbyfile::cli {
 
 [[nodiscard]] std::string printable(std::string_view text);
 
+[[nodiscard]] bool is_utf8(std::string_view text) noexcept;
+
 /// `text`, made printable, in single quotes.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 

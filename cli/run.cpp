@@ -8,6 +8,7 @@
 #include "carry_out.hpp"
 #include "printable.hpp"
 #include "run_arguments.hpp"
+#include "run_once.hpp"
 #include "run_request.hpp"
 
 namespace lockbyfile::cli {
@@ -24,6 +25,7 @@ struct run_options {
   int conflict_exit_code = exit_patience_ran_out;
   unsigned mode = lock_options{}.mode;
   bool no_wait = false;
+  bool once = false;
   bool renew = false;
   bool quiet = false;
   bool verbose = false;
@@ -105,6 +107,7 @@ run_request request_from(const run_options& given, const std::vector<std::string
   request.lifeline = given.no_share ? lifeline_policy::keep : lifeline_policy::share;
   request.conflict_exit_code = given.conflict_exit_code;
   request.mode = given.mode;
+  request.once = given.once;
   request.chatter = given.quiet     ? chattiness::quiet
                     : given.verbose ? chattiness::verbose
                                     : chattiness::normal;
@@ -140,6 +143,8 @@ void add_other_options(CLI::App& run, run_options& given) {
   run.add_option("-c,--command", given.shell_text, "run this with $SHELL, in place of COMMAND")
       ->option_text("TEXT");
   run.add_flag("-o,--no-share", given.no_share, "do not share the lifeline with the command");
+  run.add_flag("--once", given.once, "not again, if we run under this lock already: see held")
+      ->option_text(" ");
   add_mode(run, given.mode);
   run.add_flag("-x,-e,--exclusive")->group("");  // as in flock(1): it always is
   CLI::Option* quiet =
@@ -189,7 +194,11 @@ void add_run(CLI::App& run, std::vector<std::string>& arguments, action& chosen)
     run.footer(run_footer());
   }
   run.callback([given, after_name = cut_after_name(run, arguments), &chosen] {
-    chosen = [request = request_from(*given, after_name)] { return carry_out(request); };
+    chosen = [request = request_from(*given, after_name)] {
+      int code = exit_ok;
+      if (request.once && run_under_inherited_grant(request, code)) return code;
+      return carry_out(request);
+    };
   });
 }
 

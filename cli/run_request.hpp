@@ -38,6 +38,7 @@ struct run_request {
   lifeline_policy lifeline = lifeline_policy::share;
   int conflict_exit_code = exit_patience_ran_out;
   unsigned mode = lock_options{}.mode;
+  bool once = false;  // not if the inherited grant is one of the lock (run_once.hpp)
   chattiness chatter = chattiness::normal;
 };
 

@@ -27,6 +27,7 @@ constexpr std::chrono::milliseconds between_looks{10};
 struct wait_options {
   lock_address lock;
   std::optional<std::chrono::nanoseconds> patience;
+  bool no_wait = false;
   bool quiet = false;
 };
 
@@ -46,15 +47,19 @@ std::optional<lock_state> look(const wait_options& given, const lock_options& op
 }
 
 int wait(const wait_options& given) {
-  const auto deadline = from_now(given.patience.value_or(forever));
+  const std::chrono::nanoseconds patience =
+      given.no_wait ? std::chrono::nanoseconds(0) : given.patience.value_or(forever);
+  const auto deadline = from_now(patience);
   const lock_options options = options_of(given);
   std::optional<waiting_line> line;
   while (const auto state = look(given, options)) {
     if (std::chrono::steady_clock::now() >= deadline) {
       line.reset();
       if (!given.quiet) {
-        say("gave up waiting for " + in_quotes(given.lock.name) + " after " +
-            duration_text(*given.patience) + ": " + holder_text(*state));
+        say((given.no_wait ? "did not wait for " + in_quotes(given.lock.name)
+                           : "gave up waiting for " + in_quotes(given.lock.name) + " after " +
+                                 duration_text(patience)) +
+            ": " + holder_text(*state));
       }
       return exit_patience_ran_out;
     }
@@ -70,12 +75,17 @@ int wait(const wait_options& given) {
 void add_wait(CLI::App& verb, action& chosen) {
   const auto given = std::make_shared<wait_options>();
   add_lock_address(verb, given->lock);
-  add_duration(verb, "-w,--patience", given->patience, "give up after this long (default: never)");
+  CLI::Option* patience = add_duration(verb, "-w,--patience", given->patience,
+                                       "give up after this long (default: never)");
+  verb.add_flag("-n,--no-wait", given->no_wait, "give up at once if the lock is held")
+      ->excludes(patience)
+      ->option_text(" ");
   verb.add_flag("-q,--quiet", given->quiet, "do not tell of waiting");
   verb.footer(
       "It looks every 10 ms. A lock that does not exist is free. Another process may take\n"
       "the lock at any time: to use it, use run.\n\n"
-      "Exit codes: 0 it is free (or was); 75 patience ran out");
+      "Exit codes: 0 it is free (or was); 75 patience ran out, or -n and it\n"
+      "is held");
   verb.callback([given, &chosen] { chosen = [given] { return wait(*given); }; });
 }
 

@@ -8,13 +8,15 @@ _lockbyfile_options() {  # VERB [PLAY]
   case $1 in
     run)
       echo --dir -w --patience -n --no-wait -E --conflict-exit-code --lease --renew \
-        --kill-after -c --command -o --no-share --mode -q --quiet -v --verbose ;;
-    status) echo --dir --json ;;
-    list) echo --json ;;
-    wait) echo --dir -w --patience -q --quiet ;;
-    break) echo --dir --token ;;
-    rm) echo --dir ;;
-    prune) echo -q --quiet ;;
+        --kill-after -c --command -o --no-share --once --mode -q --quiet -v --verbose ;;
+    status) echo --dir --json -q --quiet ;;
+    list) echo --dir --json ;;
+    wait) echo --dir -w --patience -n --no-wait -q --quiet ;;
+    held) echo --dir ;;
+    stop) echo --dir --kill-after -q --quiet ;;
+    break) echo --dir --token -q --quiet ;;
+    rm) echo --dir -q --quiet ;;
+    prune) echo --dir --dry-run -q --quiet ;;
     demo)
       case ${2-} in
         inner) echo --dir ;;
@@ -116,8 +118,8 @@ _lockbyfile() {
     return
   fi
   case $verb in
-    '') COMPREPLY=($(compgen -W 'run status list wait break rm prune demo' -- "$cur")) ;;
-    run | status | wait | break | rm) _lockbyfile_names "$cur" "$directory" ;;
+    '') COMPREPLY=($(compgen -W 'run status list wait held stop break rm prune demo' -- "$cur")) ;;
+    run | status | wait | held | stop | break | rm) _lockbyfile_names "$cur" "$directory" ;;
     list | prune) _lockbyfile_directories "$cur" ;;
     demo) [[ -n $play ]] || COMPREPLY=($(compgen -W 'inner sleepers hammer counter' -- "$cur")) ;;
   esac

@@ -37,5 +37,8 @@ LOCKBYFILE_EXPORT void remove(std::string_view name, const lock_options& options
 /// directory cannot be read.
 LOCKBYFILE_EXPORT std::vector<std::string> prune(const std::string& directory);
 
+/// The paths that prune would remove now. Removes nothing; throws as prune does.
+[[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> prunable(const std::string& directory);
+
 }  // namespace v0
 }  // namespace lockbyfile

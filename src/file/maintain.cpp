@@ -14,6 +14,8 @@
 //
 // The simpler design that fails: unlink a file that looks unused. Two processes that
 // wait for the same lock then hold one each, of an old and a new file.
+#include <unistd.h>
+
 #include <cerrno>
 #include <lockbyfile/maintain.hpp>
 #include <lockbyfile/observe.hpp>
@@ -143,6 +145,33 @@ void remove(std::string_view name, const lock_options& options) {
 
 void remove(std::string_view name, const lock_options& options, std::error_code& ec) {
   caught(ec, [&] { remove(name, options); });
+}
+
+namespace {
+
+/// What prune would do about one lockfile, as far as it can be told without doing it.
+bool is_prunable(const std::string& path) {
+  lockfile file(resolve(path.find('/') == std::string::npos ? "./" + path : path, {}), {});
+  if (!file.attach_without_slot(access::read_write)) return false;
+  if (is_held_elsewhere(file.fd(), all_lifelines)) return false;
+  if (file.examine() == condition::blank && !file.path().ends_with(lockfile_suffix)) return false;
+  const std::string directory = file.path().substr(0, file.path().rfind('/') + 1);
+  return ::access(directory.c_str(), W_OK | X_OK) == 0;
+}
+
+}  // namespace
+
+std::vector<std::string> prunable(const std::string& directory) {
+  const engine_table* const other = other_engine(directory);
+  std::vector<std::string> found;
+  for (const std::string& path : list(directory)) {
+    std::error_code passed_over;
+    caught(passed_over, [&] {
+      if (other == nullptr ? !is_prunable(path) : bool(other->observe(path, {}).holder)) return;
+      found.push_back(path);
+    });
+  }
+  return found;
 }
 
 std::vector<std::string> prune(const std::string& directory) {

@@ -161,7 +161,7 @@ class Offers(unittest.TestCase):
         return {offer.rstrip("=") for offer in offers}
 
     def test_names_are_those_of_the_directory(self) -> None:
-        for verb in ("run", "status", "wait", "break", "rm"):
+        for verb in ("run", "status", "wait", "held", "stop", "break", "rm"):
             with self.subTest(verb):
                 self.assertEqual(self.unquoted(f"lockbyfile {verb} "), {"nightly", "night shift", "db"})
         self.assertEqual(self.unquoted("lockbyfile status nig"), {"nightly", "night shift"})

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Text in columns of a terminal. A character takes none (combining marks), one or two (East Asian
+// wide characters, emoji), however many bytes it has.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace lockbyfile::cli {
+
+/// How many columns `text`, which is printable UTF-8, takes.
+[[nodiscard]] std::size_t columns_of(std::string_view text) noexcept;
+
+/// `text` with blanks up to `columns`.
+[[nodiscard]] std::string padded(std::string text, std::size_t columns);
+
+}  // namespace lockbyfile::cli
