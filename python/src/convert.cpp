@@ -117,7 +117,10 @@ PyObject* call_errors(const char* function, const char* format, ...) {
   if (!arguments) return nullptr;
   const object callee(PyObject_GetAttrString(errors_module, function));
   if (!callee) return nullptr;
-  return PyObject_CallObject(callee.get(), arguments.get());
+  refused_for_ever if_it_ends;
+  PyObject* const result = PyObject_CallObject(callee.get(), arguments.get());
+  if_it_ends.no();
+  return result;
 }
 
 namespace {

@@ -3,15 +3,14 @@
 // Between Python's values and the library's: durations, names, errors.
 #pragma once
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
 #include <chrono>
 #include <exception>
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
 #include <string>
 #include <system_error>
+
+#include "gil.hpp"
 
 namespace lockbyfile::python {
 
@@ -20,7 +19,12 @@ class object {
  public:
   object() noexcept = default;
   explicit object(PyObject* owned) noexcept : p_(owned) {}
-  ~object() { Py_XDECREF(p_); }
+  ~object() {
+    if (p_ == nullptr || PyGILState_Check() == 0) return;  // the interpreter ends: see gil.hpp
+    refused_for_ever if_it_ends;
+    Py_DECREF(p_);
+    if_it_ends.no();
+  }
   object(object&& other) noexcept : p_(other.release()) {}
   object(const object&) = delete;
   object& operator=(const object&) = delete;

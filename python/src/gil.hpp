@@ -5,12 +5,13 @@
 // While the interpreter ends it refuses the GIL to other threads: they leave by pthread_exit, which
 // unwinds their stacks. That would run destructors of Python objects without the GIL, and end the
 // process where a frame is noexcept or catches everything. So a thread that is refused stops
-// where it is until the process ends, as CPython itself does from 3.14 on.
+// where it is until the process ends, as CPython itself does from 3.14 on. Python code that we
+// call may be refused, too: so whatever calls it has a refused_for_ever behind all its objects.
 #pragma once
 
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
 #include <unistd.h>
-
-#include "convert.hpp"
 
 namespace lockbyfile::python {
 

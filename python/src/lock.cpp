@@ -780,7 +780,9 @@ void call_on_lost(told& us, std::error_code ec) {
     const object error(value);
     const object said(error ? call_errors("tell_of_loss", "(OO)", callee.get(), error.get())
                             : nullptr);
+    refused_for_ever if_it_ends;
     if (!said) PyErr_WriteUnraisable(callee.get());
+    if_it_ends.no();
   }
   PyGILState_Release(state);
   us.wants_gil = false;

@@ -32,8 +32,11 @@ PyObject* call_cooperative(const char* function, PyObject* argument1 = nullptr,
   if (!module) return nullptr;
   const object name(PyUnicode_FromString(function));
   if (!name) return nullptr;
-  return PyObject_CallMethodObjArgs(module.get(), name.get(), argument1, argument2, argument3,
-                                    nullptr);
+  refused_for_ever if_it_ends;
+  PyObject* const result = PyObject_CallMethodObjArgs(module.get(), name.get(), argument1,
+                                                      argument2, argument3, nullptr);
+  if_it_ends.no();
+  return result;
 }
 
 void work_dealloc(PyObject* self) {
