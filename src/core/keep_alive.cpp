@@ -19,6 +19,11 @@ std::chrono::nanoseconds interval(std::chrono::nanoseconds lease) {
   return lease == no_lease ? watch_interval : std::max(lease / 3, shortest_interval);
 }
 
+/// Whether a renewal that failed so may succeed if it is tried again while the lease lasts.
+bool may_pass(const std::error_code& ec) {
+  return ec == errc::unreachable || ec.category() == std::system_category();
+}
+
 /// How long to wait for the next one, after the last one's result.
 std::chrono::nanoseconds next_renewal(const session& s, const std::error_code& last) {
   const auto regular = interval(s.lease());
@@ -68,8 +73,8 @@ keep_alive::keep_alive(named_lock& lock, std::function<void(std::error_code)> on
           if (stop.stop_requested()) return;
           state->renew_for(number, ec);
           if (ec == errc::not_holder) return;  // released
-          // Servers that do not answer now may do so in time.
-        } while (!ec || (ec == errc::unreachable && state->session->is_held()));
+          // Servers that do not answer now may do so in time, and a full disk may have room.
+        } while (!ec || (may_pass(ec) && state->session->is_held()));
         if (on_lost) on_lost(ec);
       });
 }

@@ -19,6 +19,7 @@
 #include <mutex>
 
 #include "core/engines.hpp"
+#include "core/stay_loaded.hpp"
 #include "linux/process_epoch.hpp"
 
 namespace lockbyfile {
@@ -122,6 +123,12 @@ const engine_table* load(std::string_view name, bool is_child) {
 }
 
 }  // namespace
+
+void stay_loaded() noexcept {
+  Dl_info here{};
+  if (::dladdr(reinterpret_cast<const void*>(&stay_loaded), &here) == 0) return;
+  (void)::dlopen(here.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
 
 const engine_table& etcd_engine(std::string_view name) {
   loaded& l = ours();

@@ -28,18 +28,28 @@
 // (A3) After a sleep the lock is looked at before the clock and the stop request: a
 //      grant that arrives together with them is returned.
 // (A4) A waiter that gives up may have swallowed a wake-up: it passes it on.
+// (A5) Somebody may copy other data over the file in place, and what is mapped is then theirs.
+//      So a waiter looks for the signature before each run of writes: before it joins, answers
+//      or leaves the line, and before it says that it is wanted. Whoever else writes compares
+//      first with a value that nobody else's data has: a word, a ticket, a session's number.
+//      What remains are the instructions between the look at the signature and the last write
+//      after it, a microsecond. If the data is copied just then, or if the waiter is kept from
+//      running just then and the data is copied meanwhile, a few bytes of it change. No order
+//      of looks can close that: memory has no write that depends on another word.
 
 #include <algorithm>
 
 #include "file/point.hpp"
 #include "file/session.hpp"
 #include "linux/process_epoch.hpp"
+#include "linux/uncancelled.hpp"
 
 namespace lockbyfile::file {
 
 namespace {
 
 constexpr instant question_interval = milliseconds(100);
+constexpr unsigned most_reopened = 8;
 
 }  // namespace
 
@@ -49,6 +59,7 @@ struct file_session::waiting {
   instant now = 0;            // of this look
   instant next_look = 0;      // as this look finds it
   instant next_question = 0;  // of whether to give up
+  unsigned reopened = 0;
   bool has_given_up = false;
   bool has_stood_by = false;  // since it slept
   std::uint64_t watched = 0;  // the token of the grant that it stood by for last
@@ -57,6 +68,7 @@ struct file_session::waiting {
 
 std::optional<grant> file_session::acquire_slowly(instant deadline, const std::stop_token& stop,
                                                   std::error_code& ec) {
+  const uncancelled us;
   waiting w;
   w.deadline = deadline;
   const instant begun = now();
@@ -64,7 +76,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
   grant result;
 
   const std::stop_callback wake_up(stop, [this] {
-    if (const std::uint32_t own = file_.own_slot(); own < slot_limit) {
+    if (const std::uint32_t own = file_.own_slot(); own < slot_limit && file_.is_signed()) {
       line::wake(file_.get().slots[own]);
     }
   });
@@ -74,6 +86,10 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     bool granted = false;
     ~leaving() {
       if (!s.line_.is_in()) return;
+      if (!s.file_.is_signed()) {  // (A5)
+        s.line_.forget();
+        return;
+      }
       s.line_.leave();
       reach(point::line_left);
       s.line_.hasten(now());
@@ -108,6 +124,12 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       return result;
     }
     if (found == outlook::reopen) {
+      // Whoever tries once has a few tries, since files come and go.
+      if (++w.reopened > most_reopened && (now() >= w.deadline || stop.stop_requested())) {
+        ec = stop.stop_requested() ? errc::cancelled : errc::timed_out;
+        return std::nullopt;
+      }
+      file_.throw_if_unusable();
       reopen();
     } else if (stop.stop_requested() || w.has_given_up) {  // (A3)
       ec = errc::cancelled;
@@ -135,6 +157,7 @@ void file_session::rest(waiting& w, std::uint32_t seen) {
   }
   reach(point::look_made);
   const instant nap_ends = line_.make_way(w.seen, w.now);
+  if (!file_.is_signed()) return;  // (A5)
   if (nap_ends == 0) {
     line_.want();
     if (file_.get().header.word.load() != w.seen.bits()) return;
@@ -155,13 +178,16 @@ std::uint64_t file_session::token_of(word held) const noexcept {
 }
 
 void file_session::join(instant now, grant& result) noexcept {
+  if (!file_.is_signed()) return;  // (A5)
   line_.join(now);
   result.place = line_.place();
 }
 
 void file_session::reopen() {
   if (epoch_.load(std::memory_order_relaxed) == process_epoch()) {
-    if (line_.is_in()) {
+    if (!file_.is_signed()) {
+      line_.forget();  // (A5)
+    } else if (line_.is_in()) {
       line_.leave();
       line_.hasten(now());  // they have to move, too
     }
@@ -174,6 +200,7 @@ void file_session::reopen() {
 file_session::outlook file_session::look(waiting& w, grant& result) {
   for (;;) {
     w.now = now();
+    if (!file_.is_signed()) return outlook::reopen;  // (A5)
     line_.answer(w.now);
     const word seen(file_.get().header.word.load());
     w.seen = seen;

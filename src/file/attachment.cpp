@@ -4,7 +4,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <iterator>
 #include <lockbyfile/error.hpp>
@@ -12,15 +14,19 @@
 #include <mutex>
 #include <new>
 
+#include "core/stay_loaded.hpp"
 #include "linux/system_calls.hpp"
+#include "linux/uncancelled.hpp"
 
 namespace lockbyfile::file {
+
+constinit thread_local bool thread_is_prepared = false;
 
 struct attachment::record {
   std::atomic<void*> base{nullptr};  // null: not in use
   std::atomic<int> fd{-1};
   std::atomic<bool> guarded{false};
-  std::atomic<bool> truncated{false};
+  std::atomic<fault> found{fault::none};
   std::atomic<std::uint64_t> device{0};  // of the file
   std::atomic<std::uint64_t> inode{0};
 
@@ -105,6 +111,17 @@ void* map_zeros(void* where, int fixed) noexcept {
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
 }
 
+/// Zeros in the place of a range that is mapped. The system refuses to map anything, also in the
+/// place of what there is, to a process that has all the mappings it can have: then the range
+/// makes room for itself. What another thread maps there meanwhile is left alone.
+bool put_zeros(void* range) noexcept {
+  if (map_zeros(range, MAP_FIXED) != MAP_FAILED) return true;
+  return sys.munmap(range, map_size) == 0 && map_zeros(range, MAP_FIXED_NOREPLACE) == range;
+}
+
+/// What there is where not even zeros could be mapped. Nobody writes to it: it has no signature.
+constinit image nothing{};
+
 void before_fork() {
   if (!this_thread_holds_off_fork) fork_mutex.lock();
 }
@@ -133,6 +150,43 @@ void hand_on(int signal, siginfo_t* info, void* context) noexcept {
   }
 }
 
+/// Whether the file ends before `offset`, or is not to be asked any more.
+bool ends_before(const record& r, std::uintptr_t offset) noexcept {
+  struct stat s {};
+  const int fd = r.fd.load();
+  if (fd < 0 || sys.fstat(fd, &s) != 0 || !r.is_same_file(s)) return true;
+  return static_cast<std::uint64_t>(s.st_size) <= offset;
+}
+
+bool answer_fault(record& r, void* range, std::uintptr_t offset) noexcept {
+  r.found.store(ends_before(r, offset) ? fault::truncated : fault::unusable);
+  return put_zeros(range);
+}
+
+/// A handler that was installed after ours and is done passes a fault of ours on by raise(), as
+/// Python's faulthandler does: then nothing tells where the fault was. So each file that has become
+/// shorter is taken for it. The instruction is repeated when we return.
+bool answer_raised() noexcept {
+  bool is_answered = false;
+  for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+    void* const range = r->base.load(std::memory_order_acquire);
+    if (range == nullptr || !r->guarded.load(std::memory_order_relaxed)) continue;
+    struct stat s {};
+    const int fd = r->fd.load();
+    if (fd < 0 || r->found.load() != fault::none || sys.fstat(fd, &s) != 0) continue;
+    const auto size = static_cast<std::size_t>(s.st_size);
+    if (!r->is_same_file(s)) continue;
+    const header& h = static_cast<const image*>(range)->header;
+    if (size >= first_size &&
+        size >= size_for(std::min(slot_limit, h.capacity.load(std::memory_order_relaxed)))) {
+      continue;
+    }
+    r->found.store(fault::truncated);
+    is_answered = put_zeros(range) || is_answered;
+  }
+  return is_answered;
+}
+
 void on_sigbus(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
@@ -141,8 +195,12 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
     const auto base = reinterpret_cast<std::uintptr_t>(range);
     if (range == nullptr || !r->guarded.load(std::memory_order_relaxed)) continue;
     if (info->si_code <= 0 || address < base || address - base >= map_size) continue;
-    r->truncated.store(true, std::memory_order_relaxed);
-    if (map_zeros(range, MAP_FIXED) == MAP_FAILED) break;
+    if (!answer_fault(*r, range, address - base)) break;
+    errno = saved_errno;
+    return;
+  }
+  const bool is_raised = info->si_code == SI_TKILL && info->si_pid == ::getpid();
+  if (is_raised && answer_raised()) {
     errno = saved_errno;
     return;
   }
@@ -157,6 +215,8 @@ void install_handlers(truncation_guard guard) {
   if (guard == truncation_guard::leave_out) return;
   static std::once_flag bus_handler;
   std::call_once(bus_handler, [] {
+    // Our own libraries are linked so that they stay. Of others' we do not know.
+    if (&stay_loaded != nullptr) stay_loaded();
     struct sigaction action {};
     action.sa_sigaction = on_sigbus;
     action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
@@ -180,7 +240,8 @@ void hold_off_fork::end() noexcept {
   fork_mutex.unlock();
 }
 
-attachment::attachment(const std::string& path, truncation_guard guard) {
+attachment::attachment(const std::string& path, truncation_guard guard)
+    : is_guarded_(guard == truncation_guard::install) {
   install_handlers(guard);
   void* range = map_zeros(nullptr, 0);
   if (range == MAP_FAILED) {
@@ -191,43 +252,77 @@ attachment::attachment(const std::string& path, truncation_guard guard) {
                          "space as its limits allow)",
                      path);
   }
-  image_ = static_cast<image*>(range);
+  image_.store(static_cast<image*>(range), std::memory_order_relaxed);
   record_ = take_record(range);
-  record_->guarded.store(guard == truncation_guard::install);
-  record_->truncated.store(false);
+  record_->guarded.store(is_guarded_);
+  record_->found.store(fault::none);
 }
 
 attachment::~attachment() {
   close_descriptor();
   record_->base.store(nullptr);
   records_used.fetch_sub(1);
-  sys.munmap(image_, map_size);
+  if (&get() != &nothing) sys.munmap(&get(), map_size);
+}
+
+/// On failure the system may have unmapped the range already, and another thread might map
+/// something of its own there: it is taken again at once.
+bool attachment::map(int mapped) noexcept {
+  if (&get() == &nothing) {
+    void* const range = map_zeros(nullptr, 0);
+    if (range == MAP_FAILED) return false;
+    image_.store(static_cast<image*>(range), std::memory_order_relaxed);
+    record_->base.store(range);
+    record_->guarded.store(is_guarded_);
+  }
+  const int protection = how_ == access::read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+  is_mapped_ =
+      sys.mmap(&get(), map_size, protection, MAP_SHARED | MAP_FIXED, mapped, 0) != MAP_FAILED;
+  if (is_mapped_) return true;
+  const int error = errno;
+  map_nothing();
+  errno = error;
+  return false;
+}
+
+/// False if there was not even room for zeros, and the range is given up.
+bool attachment::map_nothing() noexcept {
+  is_mapped_ = false;
+  if (&get() == &nothing || put_zeros(&get())) return true;
+  record_->guarded.store(false);  // whatever comes to be there is not ours
+  image_.store(&nothing, std::memory_order_relaxed);
+  return false;
 }
 
 bool attachment::attach(int fd, int mapped, access how, const struct stat& identity) noexcept {
-  const int protection = how == access::read_only ? PROT_READ : PROT_READ | PROT_WRITE;
-  if (sys.mmap(image_, map_size, protection, MAP_SHARED | MAP_FIXED, mapped, 0) == MAP_FAILED) {
+  how_ = how;
+  if (!map(mapped)) {
     const int error = errno;
     sys.close(fd);
     errno = error;
     return false;
   }
   forget_in_others(fd, record_);
-  record_->truncated.store(false);
+  record_->found.store(fault::none);
   record_->device.store(identity.st_dev, std::memory_order_relaxed);
   record_->inode.store(identity.st_ino, std::memory_order_relaxed);
   record_->fd.store(fd);
-  is_mapped_ = true;
+  return true;
+}
+
+bool attachment::map_again(int mapped) noexcept {
+  if (!map(mapped)) return false;
+  record_->found.store(fault::none);
   return true;
 }
 
 void attachment::detach() noexcept {
   close_descriptor();
-  if (is_mapped_) map_zeros(image_, MAP_FIXED);
-  is_mapped_ = false;
+  if (is_mapped_) map_nothing();
 }
 
 void attachment::close_descriptor() noexcept {
+  const uncancelled us;
   const hold_off_fork guard;
   const int fd = record_->fd.exchange(-1);
   if (record_->is_open_as(fd)) sys.close(fd);
@@ -247,6 +342,17 @@ bool attachment::is_same_file(const struct stat& other) const noexcept {
   return record_->is_same_file(other);
 }
 
-bool attachment::was_truncated() const noexcept { return record_->truncated.load(); }
+fault attachment::found_fault() const noexcept { return record_->found.load(); }
+
+void attachment::note_truncation() noexcept { record_->found.store(fault::truncated); }
+
+void attachment::prepare_thread() const noexcept {
+  if (thread_is_prepared || !is_guarded_) return;
+  sigset_t bus;
+  sigemptyset(&bus);
+  sigaddset(&bus, SIGBUS);
+  ::pthread_sigmask(SIG_UNBLOCK, &bus, nullptr);
+  thread_is_prepared = true;
+}
 
 }  // namespace lockbyfile::file

@@ -11,15 +11,21 @@
 //               while a descriptor is open that no record knows yet: hold_off_fork().
 //               A mapping is a reference to its open file as well, and cannot be
 //               closed in the child: so what is mapped is opened a second time (A3).
-//   truncation  Touching a mapped page past the file's end raises SIGBUS. A chained
-//               handler replaces our mapping by zeros, which reads as "no state at
-//               all" (word.hpp, W3), and hands every other SIGBUS on.
+//   SIGBUS      Touching a mapped page raises it if the file has become shorter, or if the
+//               system cannot read or write the page: a full copy-on-write disk, a file or a
+//               filesystem that became read-only, a disk that fails. A chained handler
+//               replaces our mapping by zeros, which reads as "no state at all" (word.hpp,
+//               W3), notes which of the two it was, and passes every other SIGBUS on. A
+//               thread that blocks SIGBUS would be killed by it: so each thread unblocks it,
+//               once, before it touches a mapping (prepare_thread).
 //   close()     A program that closes all its descriptors closes ours. The number
 //               may then name another file: is_ours() asks before it is used.
 //
-// (A1) The address of the image never changes during the life of an attachment:
+// (A1) The address of the image does not change during the life of an attachment:
 //      attach and detach remap the same range in place. So any thread may look at
-//      the word at any time.
+//      the word at any time. One exception: if the system unmaps the range and maps nothing in
+//      its place, not even zeros, the image is one that all such attachments share, of zeros,
+//      until the next attach.
 // (A2) Records of attachments are never freed, only reused: the signal handler and
 //      the fork handler walk them without a lock.
 // (A3) No lock is ever held through the open file that is mapped.
@@ -37,6 +43,21 @@
 namespace lockbyfile::file {
 
 enum class access { read_only, read_write };
+
+/// What SIGBUS has told of a mapping.
+enum class fault : std::uint8_t {
+  none,
+  truncated,  // the file became shorter
+  unusable,   // the system could not read or write it; the file may be as it was
+};
+
+/// Whether SIGBUS reaches our handler in this thread, for all we know. The access must stay an
+/// instruction or two, since each fast acquire reads it. Where the C library is not glibc a
+/// library that is loaded late may not ask for this model.
+#ifdef __GLIBC__
+[[gnu::tls_model("initial-exec")]]
+#endif
+extern constinit thread_local bool thread_is_prepared;
 
 /// Between open() and attach() or close(): no thread of this process forks while this is
 /// held, so that no child inherits a lock on a byte by a descriptor that it does not know.
@@ -63,13 +84,14 @@ class attachment {
   attachment& operator=(const attachment&) = delete;
 
   /// Takes `fd` over and maps `mapped`, the same file, in place of nothing: detach() comes
-  /// first. Leaves `mapped` open. On failure returns false with errno, `fd` closed.
+  /// first. Leaves `mapped` open. On failure returns false with errno, `fd` closed, and zeros
+  /// mapped.
   bool attach(int fd, int mapped, access how, const struct stat& identity) noexcept;
 
   /// Closes the descriptor, if it is still ours, and maps zeros. Harmless twice.
   void detach() noexcept;
 
-  [[nodiscard]] image& get() const noexcept { return *image_; }
+  [[nodiscard]] image& get() const noexcept { return *image_.load(std::memory_order_relaxed); }
   [[nodiscard]] int fd() const noexcept;
 
   /// Whether the descriptor is in this process and still the one that was attached.
@@ -78,17 +100,31 @@ class attachment {
   /// Whether `other` is the file that was attached last.
   [[nodiscard]] bool is_same_file(const struct stat& other) const noexcept;
 
-  /// Whether the file was found truncated while attached.
-  [[nodiscard]] bool was_truncated() const noexcept;
+  /// Maps `mapped`, the same file, in the place of the zeros that a fault has left. On failure
+  /// returns false with errno.
+  bool map_again(int mapped) noexcept;
+
+  /// What befell the mapping while attached.
+  [[nodiscard]] fault found_fault() const noexcept;
+  /// Notes that the file that was attached is none of ours any more.
+  void note_truncation() noexcept;
+  [[nodiscard]] access how() const noexcept { return how_; }
+
+  /// Makes SIGBUS reach the handler in this thread, unless the program deals with it itself.
+  void prepare_thread() const noexcept;
 
   struct record;
 
  private:
   void close_descriptor() noexcept;
+  bool map(int mapped) noexcept;
+  bool map_nothing() noexcept;
 
   record* record_;
-  image* image_;
+  std::atomic<image*> image_;  // (A1); relaxed
+  const bool is_guarded_;
   bool is_mapped_ = false;  // the file; else zeros
+  access how_ = access::read_write;
 };
 
 }  // namespace lockbyfile::file

@@ -7,6 +7,8 @@
 #include <array>
 #include <cerrno>
 #include <limits>
+#include <memory>
+#include <new>
 
 #include "file/point.hpp"
 
@@ -378,15 +380,24 @@ void line::hasten(instant now) noexcept {
   const bool none_is_late = laziest <= less_moves(now + lateness(0), moves);
   if (is_held && head_slack == lateness(0) && none_is_late) return;
 
-  std::array<std::uint64_t, slot_limit> tickets;  // NOLINT: filled as far as it is read
+  // All tickets would be 32 KiB, which is more than the stack of some threads.
+  std::size_t room = 0;
+  for (std::uint32_t i = 0; i < n; ++i) room += f.slots[i].ticket.load() != 0 ? 1 : 0;
+  if (room == 0) return clear_hint(hint);
+  room += 8;  // some may join meanwhile; a place that comes out too small only wakes early
+  std::array<std::uint64_t, 32> some;  // NOLINT: filled as far as it is read
+  const std::unique_ptr<std::uint64_t[]> many(
+      room <= some.size() ? nullptr : new (std::nothrow) std::uint64_t[room]);
+  if (room > some.size() && many == nullptr) return wake_all();  // to look for themselves
+  std::uint64_t* const tickets = room <= some.size() ? some.data() : many.get();
   std::size_t waiting = 0;
-  for (std::uint32_t i = 0; i < n; ++i) {
+  for (std::uint32_t i = 0; i < n && waiting < room; ++i) {
     const std::uint64_t t = f.slots[i].ticket.load();
     if (t != 0) tickets[waiting++] = t;
   }
   if (waiting == 0) return clear_hint(hint);
-  auto* const end = tickets.data() + static_cast<std::ptrdiff_t>(waiting);
-  std::sort(tickets.data(), end);
+  std::uint64_t* const end = tickets + waiting;
+  std::sort(tickets, end);
   // Next to an open lock, who is not at the head is late when it may take it (L5).
   const bool is_open = seen.is_free() || opens <= now;
   const instant since = !is_open ? now : is_held ? opens : open_since(h, seen, now);
@@ -396,8 +407,7 @@ void line::hasten(instant now) noexcept {
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::uint64_t t = f.slots[i].ticket.load();
     if (!is_awake(t)) continue;
-    const auto place =
-        static_cast<std::uint64_t>(std::lower_bound(tickets.data(), end, t) - tickets.data());
+    const auto place = static_cast<std::uint64_t>(std::lower_bound(tickets, end, t) - tickets);
     const instant latest = place == 0 ? now + head_slack
                            : is_open  ? since + untaken * place
                                       : now + lateness(place - std::min(place, soon));

@@ -13,6 +13,7 @@
 #include "file/tokens.hpp"
 #include "linux/clock_identity.hpp"
 #include "linux/filesystem.hpp"
+#include "linux/uncancelled.hpp"
 
 namespace lockbyfile::file {
 
@@ -75,6 +76,8 @@ void lockfile::require_true_clock() const {
 }
 
 void lockfile::attach() {
+  const uncancelled us;
+  prepare_thread();
   try {
     require_true_clock();
     const instant deadline = after(now(), patience_with_others);
@@ -90,16 +93,23 @@ void lockfile::attach() {
       }
     }
   } catch (...) {
+    throw_if_unusable();
     detach();
     throw;
   }
 }
 
 bool lockfile::attach_without_slot(access how) {
+  const uncancelled us;
+  prepare_thread();
   detach();
   own_slot_.store(no_slot, std::memory_order_relaxed);
-  // Asked first, since opening a device or a FIFO may act on it.
   struct stat s {};
+  if (sys.lstat("/", &s) == 0) {
+    root_device_.store(s.st_dev, std::memory_order_relaxed);
+    root_inode_.store(s.st_ino, std::memory_order_relaxed);
+  }
+  // Asked first, since opening a device or a FIFO may act on it.
   if (sys.lstat(path_.c_str(), &s) == 0 && !S_ISREG(s.st_mode)) {
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
   }
@@ -180,18 +190,84 @@ bool lockfile::is_at_path() const noexcept { return is_at_path(0); }
 
 bool lockfile::is_current() const noexcept {
   const std::uint32_t slots = get().header.capacity.load(std::memory_order_acquire);
-  return slots >= first_capacity && slots <= slot_limit && is_at_path(size_for(slots));
+  const bool is_whole = is_signed() && slots >= first_capacity && slots <= slot_limit;
+  return (is_whole && is_at_path(size_for(slots))) || (is_unusable() && is_at_path(first_size));
 }
 
+bool lockfile::is_signed() const noexcept { return has_signature(get().header); }
+
 bool lockfile::is_at_path(std::uint64_t least_size) const noexcept {
-  if (attachment_.was_truncated()) return false;  // what is mapped is no file any more
+  // What is mapped is no file any more.
+  if (attachment_.found_fault() == fault::truncated) return false;
   struct stat s {};
-  if (sys.lstat(path_.c_str(), &s) != 0) {
-    // Gone only if the system says so: not if it just cannot tell.
-    return errno != ENOENT && errno != ENOTDIR && attachment_.is_ours();
+  const bool is_there = sys.lstat(path_.c_str(), &s) == 0;
+  // Gone only if the system says so: not if it just cannot tell.
+  if (!is_there && errno != ENOENT && errno != ENOTDIR) return attachment_.is_ours();
+  if (is_there && attachment_.is_same_file(s)) {
+    return static_cast<std::uint64_t>(s.st_size) >= least_size && attachment_.is_ours();
   }
-  return attachment_.is_same_file(s) && static_cast<std::uint64_t>(s.st_size) >= least_size &&
-         attachment_.is_ours();
+  // The path says nothing to a process that has another root directory by now. There a file
+  // counts as gone when it has no name left.
+  return has_other_root() && sys.fstat(fd(), &s) == 0 && attachment_.is_same_file(s) &&
+         s.st_nlink > 0 && static_cast<std::uint64_t>(s.st_size) >= least_size;
+}
+
+bool lockfile::has_other_root() const noexcept {
+  struct stat s {};
+  return sys.lstat("/", &s) == 0 && (s.st_dev != root_device_.load(std::memory_order_relaxed) ||
+                                     s.st_ino != root_inode_.load(std::memory_order_relaxed));
+}
+
+// --- a mapping that the system cannot read or write -----------------------------------
+
+int lockfile::cure() noexcept {
+  if (!is_unusable() || !is_at_path()) return 0;
+  const uncancelled us;
+  const hold_off_fork guard_of_fd;
+  const int fd = open_existing(attachment_.how());
+  if (fd < 0) return errno;
+  int error = probe(fd);
+  if (error == 0 && is_unusable() && !attachment_.map_again(fd)) error = errno;
+  sys.close(fd);
+  return error;
+}
+
+/// Has the system say what keeps it from reading or writing the file: a fault says nothing. Writes
+/// a byte that is there already.
+int lockfile::probe(int fd) noexcept {
+  struct stat s {};
+  if (sys.fstat(fd, &s) != 0) return errno;
+  char start[sizeof signature];
+  const ssize_t n = sys.pread(fd, start, sizeof start, 0);
+  if (n < 0) return errno;
+  if (!attachment_.is_same_file(s) || n != sizeof start ||
+      std::memcmp(start, signature, sizeof start) != 0) {
+    attachment_.note_truncation();  // replaced, or overwritten
+    return 0;
+  }
+  if (attachment_.how() == access::read_only) return 0;
+  const ssize_t written = sys.pwrite(fd, &signature[sizeof start - 1], 1, sizeof start - 1);
+  if (written < 0) return errno;
+  return written == 1 ? 0 : EIO;
+}
+
+void lockfile::throw_if_unusable() {
+  const int error = cure();
+  if (error == 0) return;
+  detach();
+  fail(error, "cannot read or write");
+}
+
+bool lockfile::names_us(std::uint64_t token) const noexcept {
+  const std::uint32_t own = own_slot();
+  if (own >= slot_limit || !attachment_.is_ours()) return false;
+  const auto read = [&](std::size_t offset) {
+    std::uint64_t n = 0;
+    const ssize_t got = sys.pread(fd(), &n, sizeof n, static_cast<off_t>(offset));
+    return got == sizeof n ? n : 0;
+  };
+  return word(read(offsetof(header, word))).is_held_by(own) &&
+         read(offsetof(image, slots) + own * sizeof(slot) + offsetof(slot, token)) == token;
 }
 
 std::uint32_t lockfile::capacity() const noexcept {
@@ -207,13 +283,13 @@ void lockfile::throw_never_used() const {
 void lockfile::throw_damaged() const {
   struct stat s {};
   const bool is_short = sys.fstat(fd(), &s) == 0 && s.st_size < static_cast<off_t>(first_size);
-  throw lock_error(
-      errc::damaged,
-      path_ +
-          (is_short || attachment_.was_truncated() ? " was truncated"
-                                                   : " was overwritten, or is damaged") +
-          "; it is made anew once nobody has it open, or when it is deleted",
-      path_);
+  throw lock_error(errc::damaged,
+                   path_ +
+                       (is_short || attachment_.found_fault() == fault::truncated
+                            ? " was truncated"
+                            : " was overwritten, or is damaged") +
+                       "; it is made anew once nobody has it open, or when it is deleted",
+                   path_);
 }
 
 // --- creating -----------------------------------------------------------------
@@ -291,6 +367,7 @@ condition lockfile::examine() const {
 
   const header& h = get().header;
   const auto foreign = [&](const std::string& why) {
+    if (is_unusable()) fail(EIO, "cannot read or write");  // and so it reads as zeros
     throw lock_error(errc::wrong_engine, path_ + " " + why + "; it is left alone", path_);
   };
   if (!has_signature(h)) {

@@ -84,20 +84,39 @@ class lockfile {
   /// Whether the path still leads to this file and the descriptor is still ours.
   [[nodiscard]] bool is_at_path() const noexcept;
 
-  /// The same, and the file is whole: a session may go on with it. Any thread may ask.
+  /// The same, and the file is whole: a session may go on with it. Any thread may ask. A file
+  /// whose mapping is unusable stays current.
   [[nodiscard]] bool is_current() const noexcept;
 
   /// Whether this process has the descriptor that was attached.
   [[nodiscard]] bool has_lifeline() const noexcept { return attachment_.is_ours(); }
 
   /// Whether the file was found truncated: then what is mapped is zeros.
-  [[nodiscard]] bool was_truncated() const noexcept { return attachment_.was_truncated(); }
+  [[nodiscard]] bool was_truncated() const noexcept {
+    return attachment_.found_fault() == fault::truncated;
+  }
 
   /// Whether the path leads to no file or to another one, by somebody's deed: not because this
   /// process closed its descriptor, nor because the file was truncated.
   [[nodiscard]] bool was_replaced() const noexcept {
     return fd() >= 0 && !was_truncated() && !is_at_path() && has_lifeline();
   }
+  /// Whether what is mapped begins as a lockfile. Asked just before each of a waiter's writes.
+  [[nodiscard]] bool is_signed() const noexcept;
+
+  /// Whether the system could not read or write the mapping, which reads as zeros since.
+  [[nodiscard]] bool is_unusable() const noexcept {
+    return attachment_.found_fault() == fault::unusable;
+  }
+  /// Maps an unusable file again. 0, or the error of the system that keeps it from that.
+  int cure() noexcept;
+  /// Throws that error, with the file given up, if there is one.
+  void throw_if_unusable();
+  /// Whether the file says, past an unusable mapping, that our slot holds the lock by `token`.
+  [[nodiscard]] bool names_us(std::uint64_t token) const noexcept;
+
+  /// Makes SIGBUS reach our handler in this thread (attachment.hpp).
+  void prepare_thread() const noexcept { attachment_.prepare_thread(); }
 
   /// Whether the session in `slot` lives. Not for the own slot.
   [[nodiscard]] bool is_alive(std::uint32_t slot) const noexcept {
@@ -131,6 +150,8 @@ class lockfile {
   void create_in_place();
   void set_permissions();
   int allocate(std::size_t size) const noexcept;
+  [[nodiscard]] int probe(int fd) noexcept;
+  [[nodiscard]] bool has_other_root() const noexcept;
   [[nodiscard]] int open_existing(access how) const noexcept;
   opened open_and_map(access how);
   opened take(int fd, int mapped, access how);
@@ -149,6 +170,8 @@ class lockfile {
   attachment attachment_;
   static constexpr std::uint32_t no_slot = slot_limit;
   std::atomic<std::uint32_t> own_slot_{no_slot};
+  std::atomic<std::uint64_t> root_device_{0};  // of the root directory that the path began at
+  std::atomic<std::uint64_t> root_inode_{0};
 };
 
 /// The maintenance lock, held while this lives. Waits up to 2 seconds for it; throws

@@ -39,6 +39,8 @@ lock_error refused(errc code, const std::string& why, const std::string& path) {
   return {code, why + path, path};
 }
 
+constexpr unsigned most_tries = 3;  // with a mapping that becomes unusable again and again
+
 /// Opens an existing lockfile to change its state; the line is woken by its caller.
 void open_existing(lockfile& file) {
   if (!file.attach_without_slot(access::read_write)) file.throw_never_used();
@@ -70,6 +72,7 @@ void remove_file(lockfile& file) {
     if (seen.is_held() && !abandoned) throw refused(errc::in_use, "somebody holds ", file.path());
     std::uint64_t expected = seen.bits();
     if (!seen.is_tombstone() && !h.word.compare_exchange_strong(expected, seen.entombed().bits())) {
+      file.throw_if_unusable();
       throw refused(errc::in_use, "somebody has just acquired ", file.path());
     }
   } else if (try_hold(file.fd(), all_lifelines) != try_result::taken) {  // until it is closed
@@ -106,11 +109,16 @@ void break_lock(std::string_view name, fencing_token expected, const lock_option
   lockfile file(resolve(name, options.directory), options);
   open_existing(file);
   header& h = file.get().header;
+  unsigned tries = 0;
   for (;;) {
     const word seen(h.word.load());
     const auto mismatch = [&](const std::string& why) {
       return lock_error(errc::token_mismatch, file.path() + why, file.path());
     };
+    if (!seen.is_held() && file.is_unusable() && tries++ < most_tries) {
+      file.throw_if_unusable();
+      continue;
+    }
     if (!seen.is_held()) throw mismatch(" is not held by anybody");
     if (seen.slot() >= file.capacity()) file.throw_damaged();
     const fencing_token token(file.get().slots[seen.slot()].token.load());

@@ -20,6 +20,8 @@ namespace {
 /// Shorter leases are counted on the exact clock (options.hpp).
 constexpr std::chrono::nanoseconds coarse_from = std::chrono::seconds(1);
 
+constexpr unsigned most_cures = 3;  // of a mapping that becomes unusable again and again
+
 }  // namespace
 
 file_session::file_session(const std::string& path, const lock_options& options)
@@ -61,6 +63,7 @@ void file_session::attach(const std::optional<break_info>& deletion) {
   for (std::size_t i = 0; i < command_.size(); ++i) {
     own.command[i].store(command_[i], std::memory_order_relaxed);
   }
+  file_.throw_if_unusable();
   next_check_.store(begun + path_check_interval, std::memory_order_relaxed);
 }
 
@@ -126,6 +129,8 @@ class file_session::acquiring {
 // All of it inline, and the clock first: so it calls nothing in between, and has nothing to
 // keep over a call.
 [[gnu::flatten]] bool file_session::acquire_at_once() noexcept {
+  if (!thread_is_prepared) [[unlikely]]
+    return false;
   const instant start = now_coarse();
   if (file_.get().header.last_to_join.load(std::memory_order_relaxed) != 0) return go_first(start);
   const std::uint64_t process = process_epoch();
@@ -157,6 +162,7 @@ bool file_session::take_at_once(std::uint64_t process, instant coarse_now, insta
 std::optional<grant> file_session::acquire(instant deadline, const std::stop_token& stop,
                                            std::error_code& ec) {
   ec.clear();
+  file_.prepare_thread();
   const std::uint64_t process = process_epoch();
   const acquiring us(acquiring_, process);
   if (!us.is_alone() || (current_.load(std::memory_order_relaxed) != 0 && is_held())) {
@@ -235,6 +241,7 @@ bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease
 
 void file_session::renew(std::error_code& ec) {
   ec.clear();
+  file_.prepare_thread();
   if (!holds()) {
     ec = errc::not_holder;
     return;
@@ -250,6 +257,20 @@ void file_session::renew(std::error_code& ec) {
     sys.futex_wait(&nobody_wakes, 0, &soon);
     us.emplace(acquiring_, process);
   }
+  int error = 0;
+  for (unsigned tries = 0; tries < most_cures; ++tries) {  // (S10)
+    error = file_.cure();
+    if (error != 0) break;
+    renew_once(ec);
+    if (!file_.is_unusable()) return;
+    lost_by_.store(lost_by::none, std::memory_order_relaxed);
+    error = EIO;
+  }
+  ec = {error, std::system_category()};
+}
+
+void file_session::renew_once(std::error_code& ec) noexcept {
+  ec.clear();
   header& h = file_.get().header;
   slot& own = file_.own();
   word held(h.word.load());
@@ -284,6 +305,7 @@ void file_session::lose(lost_by how, std::error_code& ec) noexcept {
 
 void file_session::release(std::error_code& ec) noexcept {
   ec.clear();
+  file_.prepare_thread();
   if (!holds()) {
     ec = errc::not_holder;
     return;
@@ -291,7 +313,7 @@ void file_session::release(std::error_code& ec) noexcept {
   const bool in_time = is_in_time();
   const bool at_path = path_is_current(now_coarse());
   const bool is_deleted = !at_path && file_.was_replaced();
-  const bool is_there = is_ours(word(file_.get().header.word.load()));
+  const bool is_there = is_named();
   const bool freed = free_and_wake(is_deleted ? ending::broken : ending::released) && is_there;
   if (freed && at_path && in_time) return;
   ec = errc::lease_lost;
@@ -316,7 +338,7 @@ bool file_session::free_and_wake(ending how) noexcept {
   std::uint64_t expected = held.bits();
   while (!h.word.compare_exchange_strong(expected, freed().bits())) {
     held = word(expected);
-    if (!is_ours(held)) return false;  // else another thread has renewed it (S9)
+    if (!is_ours(held)) return release_unusable();  // else another thread has renewed it (S9)
   }
   reach(point::word_freed);
   if (how == ending::broken) note_deletion();  // (S8)
@@ -324,6 +346,26 @@ bool file_session::free_and_wake(ending how) noexcept {
   if (h.last_to_join.load() != 0) line_.pass_on();  // (L3)
 #endif
   return true;
+}
+
+/// (S10) A release that failed, once more if its mapping had become unusable and is not any more.
+/// Else by the lifeline.
+[[gnu::noinline]] bool file_session::release_unusable() noexcept {
+  if (!file_.is_unusable()) return false;
+  for (unsigned tries = 0; tries < most_cures && file_.cure() == 0; ++tries) {
+    shared<std::uint64_t>& held = file_.get().header.word;
+    std::uint64_t seen = held.load();
+    while (is_ours(word(seen))) {
+      if (!held.compare_exchange_strong(seen, word(seen).freed().bits())) continue;
+      line_.wake_head();
+      return true;
+    }
+    if (!file_.is_unusable()) return false;
+  }
+  const bool was_ours = file_.names_us(token_.load()) && file_.is_current();
+  file_.give_up_slot();
+  file_.detach();
+  return was_ours;
 }
 
 [[gnu::noinline]] void file_session::note_deletion() noexcept {
@@ -368,8 +410,14 @@ bool file_session::is_ours(word seen) const noexcept {
 }
 
 bool file_session::is_held() const noexcept {
-  return holds() && is_ours(word(file_.get().header.word.load())) && is_in_time() &&
-         path_is_current(now_coarse());
+  file_.prepare_thread();
+  return holds() && is_named() && is_in_time() && path_is_current(now_coarse());
+}
+
+/// Whether the word is that of our grant, also past a mapping that is unusable (S10).
+bool file_session::is_named() const noexcept {
+  return is_ours(word(file_.get().header.word.load())) ||
+         (file_.is_unusable() && file_.names_us(token_.load()));
 }
 
 bool file_session::path_is_current(instant coarse_now) const noexcept {
@@ -391,7 +439,7 @@ session::loss file_session::why_lost() const {
   const word left(file_.get().header.word.load());
   lost_by by = lost_by_.load(std::memory_order_relaxed);
   if (by == lost_by::none && current_.load(std::memory_order_relaxed) != 0) {
-    by = !is_ours(left) ? lost_by::word : !file_.is_current() ? lost_by::path : lost_by::time;
+    by = !is_named() ? lost_by::word : !file_.is_current() ? lost_by::path : lost_by::time;
     if (by == lost_by::time && is_in_time()) return l;  // it is not
   }
   const auto last_break = read_break(file_.get().header);

@@ -56,6 +56,11 @@
 //        comparison with `current_` did. A renewal or release that finds the word changed goes on
 //        from the new word as long as it is ours by this rule.
 //
+//   (S10) A mapping that the system can neither read nor write reads as zeros, and the file may be
+//         as it was. Its holder keeps the lock: is_held reads the file, renew maps it again or says
+//         what the system says. A release that cannot write gives up the lifeline instead of
+//         the word, which makes the lock abandoned. Whoever waits is told the system's error.
+//
 // fork: the child's copy carries the parent's epoch. It holds nothing, its lifeline
 // was closed, and acquire attaches anew.
 #pragma once
@@ -109,6 +114,8 @@ class file_session final : public session {
   enum class lost_by : std::uint8_t { none, time, path, word };  // how a loss was noticed
 
   void attach(const std::optional<break_info>& deletion = {});
+  void renew_once(std::error_code& ec) noexcept;
+  [[nodiscard]] bool is_named() const noexcept;
   [[nodiscard]] bool holds() const noexcept;
   [[nodiscard]] bool owns_slot() const noexcept;
   [[nodiscard]] bool is_ours(word seen) const noexcept;
@@ -138,6 +145,7 @@ class file_session final : public session {
   bool free_and_wake(ending how) noexcept;
   void note_deletion() noexcept;
   void lose(lost_by how, std::error_code& ec) noexcept;
+  bool release_unusable() noexcept;
 
   lockfile file_;
   line line_;

@@ -13,6 +13,7 @@
 #include "file/lifeline.hpp"
 #include "file/point.hpp"
 #include "file/word.hpp"
+#include "linux/uncancelled.hpp"
 
 namespace lockbyfile::file {
 
@@ -162,6 +163,7 @@ std::optional<std::uint64_t> raise_mark(const std::string& path, int lockfile,
 }  // namespace
 
 std::uint64_t first_counter(const std::string& path) {
+  const uncancelled us;
   std::uint64_t mark = 0;
   const int fd = open_mark(path, 0);
   if (fd >= 0) {
@@ -185,6 +187,7 @@ std::uint64_t first_counter(const std::string& path) {
 std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t token) {
   const std::uint64_t clock = wall_clock_us();
   if (token <= clock) return clock;
+  const uncancelled us;
   if (const auto mark = raise_mark(path, lockfile, token)) return *mark;
   const int error = errno;
   const std::uint64_t ahead = token - clock;
@@ -198,6 +201,7 @@ std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t
 }
 
 void remove_passed_mark(const std::string& path) noexcept {
+  const uncancelled us;
   const hold_off_fork guard_of_fd;
   const int fd = open_mark(path, 0);
   if (fd < 0) return;

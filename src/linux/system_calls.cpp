@@ -63,6 +63,7 @@ constinit system_calls sys{
     .munmap = ::munmap,
     .pread = ::pread,
     .write = ::write,
+    .pwrite = ::pwrite,
     .clock_gettime = ::clock_gettime,
     .kernel_clock_gettime = real_kernel_clock_gettime,
     .futex_wait = real_futex_wait,

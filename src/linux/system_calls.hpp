@@ -7,8 +7,9 @@
 // Outside it, on purpose (tests/unit/seam_test.cpp finds whatever else is):
 //   getpid, geteuid             cannot fail, and are only shown
 //   sched_getcpu                is a hint, and reads memory where the C library has rseq
-//   sigaction, signal, raise    handling SIGBUS (file/attachment.cpp): fail only for signals
-//                               that do not exist
+//   sigaction, signal, raise,   handling SIGBUS (file/attachment.cpp): fail only for signals
+//   pthread_sigmask             that do not exist
+//   pthread_setcancelstate      of uncancelled.hpp, likewise
 //   mmap, madvise, munmap       of process_epoch.cpp, for a page that no lock is in; it has a
 //                               stand-in where they fail
 //   madvise                     of file/lockfile.cpp: advice, nothing rests on it
@@ -47,6 +48,7 @@ struct system_calls {
   int (*munmap)(void* address, std::size_t size);
   ssize_t (*pread)(int fd, void* buffer, std::size_t size, off_t offset);
   ssize_t (*write)(int fd, const void* buffer, std::size_t size);
+  ssize_t (*pwrite)(int fd, const void* buffer, std::size_t size, off_t offset);
   int (*clock_gettime)(clockid_t clock, struct timespec* result);
   int (*kernel_clock_gettime)(clockid_t clock, struct timespec* result);  // past the C library
 
