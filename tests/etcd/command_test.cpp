@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The command, with names of etcd.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "command/shell.hpp"
@@ -69,6 +70,47 @@ TEST_F(EtcdCommand, RunEndsItsCommandBeforeTheLockCanOpenWhenNoServerAnswers) {
   const std::chrono::nanoseconds last_beat(std::stoll(beats.substr(beats.rfind('\n') + 1)));
   EXPECT_LT(last_beat - stopped, std::chrono::seconds(3));
   server_->go_on();
+}
+
+TEST_F(EtcdCommand, AWaiterThatIsInterruptedGivesUpItsPlaceBeforeItDies) {
+  const std::string x = server_->url("jobs/x?ttl=100");
+  auto holder = start("exec $lockbyfile run '" + x + "' sh -c 'echo held; exec sleep 100'");
+  holder.expect("held");
+  const auto keys = [this] {
+    const std::string text = server_->ctl("get --prefix --keys-only jobs/x:");
+    return std::count_if(text.begin(), text.end(), [](char c) { return c == ':'; });
+  };
+  const auto alone = keys();
+  for (const int signal : {SIGTERM, SIGHUP, SIGUSR1}) {
+    auto waiter = start("$lockbyfile run -q '" + x + "' true & echo $!; wait $!; echo $?");
+    const std::string pid = waiter.hear();
+    for (int i = 0; keys() == alone && i < 3000; ++i) ::usleep(10'000);
+    ASSERT_GT(keys(), alone);
+    ::kill(std::stoi(pid), signal);
+    EXPECT_EQ(waiter.hear(), std::to_string(128 + signal));
+    EXPECT_EQ(keys(), alone) << signal << " left a place behind";
+  }
+}
+
+TEST_F(EtcdCommand, AWaiterThatIsInterruptedEndsThoughNoServerAnswers) {
+  auto holder = start("exec $lockbyfile run $x sh -c 'echo held; exec sleep 100'");
+  holder.expect("held");
+  auto waiter = start("$lockbyfile run $x true 2>wait_err & echo $!; wait $!; echo $?");
+  const std::string pid = waiter.hear();
+  until("grep -q 'waiting for' wait_err");
+  server_->stop();
+  shell("kill -TERM " + pid);
+  EXPECT_EQ(waiter.hear(), "143");
+  server_->go_on();
+}
+
+TEST_F(EtcdCommand, RunWhoseKeyWasDeletedSaysSo) {
+  auto holder = start("exec $lockbyfile run $x sh -c 'echo held; exec sleep 100' 2>run_err");
+  holder.expect("held");
+  server_->ctl("del --prefix jobs/x:");
+  EXPECT_EQ(holder.wait(), 76);
+  EXPECT_NE(content("run_err").find("its key in etcd was deleted"), std::string::npos)
+      << content("run_err");
 }
 
 TEST_F(EtcdCommand, RunThatIsKilledTakesItsCommandAlong) {
