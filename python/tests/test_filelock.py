@@ -6,10 +6,14 @@ from __future__ import annotations
 import asyncio
 import _thread
 import contextlib
+import copy
+import functools
 import gc
 import logging
+import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,6 +22,7 @@ import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 import warnings
 from typing import Any, Callable
 
@@ -59,6 +64,14 @@ def in_thread(function: Callable[[], Any]) -> Any:
     thread.start()
     thread.join(30)
     return result[0]
+
+
+def add_one(lock: Any, _: int) -> None:
+    with lock:
+        with open(lock.lock_file + ".count") as file:
+            count = int(file.read())
+        with open(lock.lock_file + ".count", "w") as file:
+            file.write(str(count + 1))
 
 
 class Case(unittest.TestCase):
@@ -248,11 +261,6 @@ class Claims:
         with self.module.FileLock(self.path, timeout=0):
             self.assertFalse(self.is_free())
 
-    def test_a_missing_directory_is_filenotfounderror(self: Any) -> None:
-        lock = self.module.FileLock(os.path.join(self.directory, "no", "lock"), timeout=0)
-        with self.assertRaises(FileNotFoundError):
-            lock.acquire()
-
     def test_the_deprecated_spelling_warns(self: Any) -> None:
         with self.assertWarnsRegex(DeprecationWarning, "use poll_interval instead of") as caught:
             with self.module.FileLock(self.path).acquire(poll_intervall=0.01):
@@ -441,7 +449,7 @@ class TheNewerApi(Case):
                     thread = threading.Thread(target=interrupt_the_waiter)
                     thread.start()
                     with self.assertRaises(Interrupt):
-                        lock.acquire()
+                        lock.acquire(timeout=600)
                     thread.join()
                     self.assertEqual(lockbyfile.observe(self.path).waiters, [])
                 self.assertEqual(lock.lock_counter, 0)
@@ -619,6 +627,367 @@ class TheNewerApi(Case):
                 lock.release()
                 self.assertEqual(os.waitpid(child, 0)[1], 0)
 
+    # Deadlocks
+
+    def test_a_wait_that_only_its_own_thread_could_end_is_told(self) -> None:
+        for holding in ("FileLock", "SoftFileLock"):
+            for waiting in ("FileLock", "SoftFileLock"):
+                for thread_local in (True, False):
+                    with self.subTest(f"{holding}, {waiting}, thread_local={thread_local}"):
+                        first = getattr(ours, holding)(self.path, thread_local=thread_local)
+                        detour = os.path.join(self.directory, ".", "the.lock")
+                        second = getattr(ours, waiting)(detour, thread_local=thread_local)
+                        with first:
+                            with self.assertRaisesRegex(RuntimeError, "Deadlock: lock .*is_singleton"):
+                                second.acquire()
+                            with self.assertRaisesRegex(RuntimeError, "already held by a different"):
+                                second.acquire(timeout=-1, cancel_check=lambda: False)
+                            self.assertEqual(second.lock_counter, 0)
+                            self.assertFalse(second.is_locked)
+                            self.assertTrue(first.is_locked)
+                        with second:
+                            self.assertTrue(second.is_locked)
+
+    def test_a_wait_that_ends_by_itself_is_no_deadlock(self) -> None:
+        with ours.FileLock(self.path):
+            for options in ({"timeout": 0}, {"timeout": 0.01}, {"blocking": False}):
+                with self.assertRaises(ours.Timeout):
+                    ours.FileLock(self.path).acquire(**options)
+        with ours.FileLock(self.path, lifetime=0.01) as late:
+            second = ours.FileLock(self.path)
+            second.acquire()  # once the lifetime is over
+            second.release()
+            with self.assertRaises(lockbyfile.LeaseLost):
+                late.release()
+
+    def test_a_wait_that_another_thread_can_end_is_no_deadlock(self) -> None:
+        first = ours.FileLock(self.path)
+        first.acquire()
+        got: list[bool] = []
+        waiter = threading.Thread(target=lambda: got.append(ours.FileLock(self.path).acquire() is not None))
+        waiter.start()
+        eventually(lambda: bool(lockbyfile.observe(self.path).waiters))
+        first.release()
+        waiter.join(30)
+        self.assertEqual(got, [True])
+
+    def test_a_lock_that_was_lost_deadlocks_nobody(self) -> None:
+        first = ours.FileLock(self.path)
+        first.acquire()
+        lockbyfile.break_lock(self.path)
+        with ours.FileLock(self.path):
+            pass
+        with self.assertLogs("filelock", logging.WARNING):
+            first.release()
+
+    def test_a_thread_that_ended_with_the_lock_deadlocks_no_later_one(self) -> None:
+        def take() -> Any:
+            return ours.FileLock(self.path).acquire() and "taken"
+
+        for _ in range(20):  # the system uses a thread's number again
+            self.assertEqual(in_thread(take), "taken")
+
+    # Fork and the collector
+
+    def test_a_fork_amid_a_singletons_construction_leaves_the_child_free(self) -> None:
+        inside, go_on = threading.Event(), threading.Event()
+
+        class Slow(ours.FileLock):  # type: ignore[misc]
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                if threading.current_thread() is maker:
+                    inside.set()
+                    go_on.wait(60)
+                super().__init__(*args, **kwargs)
+
+        maker = threading.Thread(target=lambda: Slow(self.path, is_singleton=True))
+        maker.start()
+        inside.wait(60)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # which ends a child that hangs
+            try:
+                with Slow(self.path, is_singleton=True):
+                    os._exit(0)
+            finally:
+                os._exit(1)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        go_on.set()
+        maker.join()
+
+    def test_a_lock_collected_in_its_own_server_is_released(self) -> None:
+        for kind in (ours.FileLock, ours.SoftFileLock):
+            lock = kind(self.path, thread_local=False)
+            lock.acquire()
+            server = lock._context.hold
+            lock.cycle = lock
+            gc.disable()
+            self.addCleanup(gc.enable)
+            del lock
+            server._post(gc.collect).result(30)
+            eventually(self.is_free)
+
+    def test_locks_collected_in_each_others_servers_are_released(self) -> None:
+        gc.disable()
+        self.addCleanup(gc.enable)
+        paths = [self.path, self.path + "2"]
+        locks = [ours.FileLock(path, thread_local=False) for path in paths]
+        servers = []
+        for lock in locks:
+            lock.acquire()
+            servers.append(lock._context.hold)
+        ready = threading.Barrier(2)
+
+        def drop(at: int) -> None:
+            ready.wait(30)
+            locks[at] = None
+
+        del lock
+        done = [servers[0]._post(lambda: drop(1)), servers[1]._post(lambda: drop(0))]
+        for one in done:
+            one.result(30)
+        self.path = paths[0]
+        eventually(self.is_free)
+        self.path = paths[1]
+        eventually(self.is_free)
+
+    # What came after 3.9
+
+    def test_missing_directories_are_made(self) -> None:
+        for kind in ("FileLock", "SoftFileLock"):
+            for thread_local in (True, False):
+                with self.subTest(kind=kind, thread_local=thread_local):
+                    top = os.path.join(self.directory, f"{kind}{thread_local}")
+                    path = os.path.join(top, "a", "b", "lock")
+                    lock = getattr(ours, kind)(path, thread_local=thread_local)
+                    with lock:
+                        self.assertTrue(os.path.exists(path))
+                    shutil.rmtree(top)
+                    time.sleep(0.01)  # an open lock looks for its file once in a millisecond
+                    with lock:
+                        self.assertTrue(os.path.exists(path), "made anew")
+
+    def test_a_file_in_the_place_of_a_directory_is_an_error(self) -> None:
+        with open(self.path, "w"):
+            pass
+        for path in (self.path + "/lock", self.path + "/no/lock"):
+            with self.assertRaises((FileExistsError, NotADirectoryError)):
+                ours.FileLock(path).acquire()
+
+    def test_an_unset_mode_is_0666_less_the_umask(self) -> None:
+        for umask in (0o022, 0o002, 0o077, 0o000):
+            before = os.umask(umask)
+            self.addCleanup(os.umask, before)
+            path = f"{self.path}{umask}"
+            with ours.FileLock(path) as lock:
+                self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o666 & ~umask)
+                self.assertEqual(lock.mode, 0o644)
+                self.assertFalse(lock.has_explicit_mode)
+            with ours.FileLock(path + "x", mode=0o640) as lock:
+                self.assertEqual(stat.S_IMODE(os.stat(path + "x").st_mode), 0o640)
+                self.assertTrue(lock.has_explicit_mode)
+            os.umask(before)
+
+    def test_a_shared_lock_is_pickled_and_copied_without_its_grant(self) -> None:
+        for kind in (ours.FileLock, ours.SoftFileLock, ours.AsyncFileLock, ours.AsyncSoftFileLock):
+            with self.subTest(kind=kind.__name__):
+                lock = kind(
+                    self.path, timeout=7, mode=0o640, thread_local=False, poll_interval=0.5, lifetime=9
+                )
+                if not isinstance(lock, ours.BaseAsyncFileLock):
+                    lock.acquire()
+                for copied in (pickle.loads(pickle.dumps(lock)), copy.deepcopy(lock)):
+                    self.assertIs(type(copied), kind)
+                    self.assertEqual(
+                        (copied.lock_file, copied.timeout, copied.mode, copied.poll_interval, copied.lifetime),
+                        (self.path, 7, 0o640, 0.5, 9),
+                    )
+                    self.assertFalse(copied.is_locked)
+                    self.assertEqual(copied.lock_counter, 0)
+                if lock.is_locked:
+                    with self.assertRaises(ours.Timeout):
+                        copied.acquire(timeout=0)
+                    lock.release()
+                    with copied:
+                        self.assertTrue(copied.is_locked)
+
+    def test_a_lock_of_each_thread_is_not_pickled(self) -> None:
+        for action in (pickle.dumps, copy.deepcopy):
+            with self.assertRaisesRegex(TypeError, "cannot be pickled"):
+                action(ours.FileLock(self.path))
+
+    def test_a_pool_shares_a_lock_by_pickling(self) -> None:
+        for method in ("fork", "spawn"):
+            with self.subTest(method=method):
+                lock = ours.FileLock(self.path, thread_local=False)
+                with open(self.path + ".count", "w") as file:
+                    file.write("0")
+                with multiprocessing.get_context(method).Pool(4) as pool:
+                    pool.map(functools.partial(add_one, lock), range(40), 1)
+                with open(self.path + ".count") as file:
+                    self.assertEqual(file.read(), "40")
+
+    def test_cancel_check_ends_a_wait_like_a_timeout(self) -> None:
+        for thread_local in (True, False):
+            with self.subTest(thread_local=thread_local):
+                lock = ours.FileLock(self.path, thread_local=thread_local)
+                calls: list[int] = []
+
+                def third() -> bool:
+                    calls.append(1)
+                    return len(calls) > 2
+
+                with lock.acquire(cancel_check=third):
+                    self.assertEqual(calls, [], "nobody was waited for")
+                process = self.holder()
+                with self.assertRaises(ours.Timeout):
+                    lock.acquire(poll_interval=0.01, cancel_check=third)
+                self.assertEqual(len(calls), 3)
+                self.assertEqual(lockbyfile.observe(self.path).waiters, [])
+                with self.assertRaises(ours.Timeout):
+                    lock.acquire(timeout=0.05, poll_interval=0.01, cancel_check=lambda: False)
+                with self.assertRaises(ZeroDivisionError):
+                    lock.acquire(poll_interval=0.01, cancel_check=lambda: bool(1 / 0))
+                self.assertEqual(lock.lock_counter, 0)
+                process.kill()
+                process.wait()
+                with lock.acquire(cancel_check=lambda: False):
+                    self.assertFalse(self.is_free())
+
+    def test_a_wait_with_cancel_check_keeps_its_place(self) -> None:
+        process = self.holder()
+        order: list[str] = []
+
+        def wait(name: str, **options: Any) -> threading.Thread:
+            def run() -> None:
+                with ours.FileLock(self.path).acquire(**options):
+                    order.append(name)
+
+            before = len(lockbyfile.observe(self.path).waiters)
+            thread = threading.Thread(target=run)
+            thread.start()
+            eventually(lambda: len(lockbyfile.observe(self.path).waiters) > before)
+            return thread
+
+        asked = threading.Event()
+        calls: list[int] = []
+
+        def never() -> bool:
+            calls.append(1)
+            if len(calls) > 20:
+                asked.set()
+            return False
+
+        threads = [wait("first", poll_interval=0.001, cancel_check=never), wait("second")]
+        self.assertTrue(asked.wait(60), "it is asked again and again")
+        self.go_on(process)
+        for thread in threads:
+            thread.join(30)
+        self.assertEqual(order, ["first", "second"])
+
+    def test_a_soft_lock_tells_its_holder_and_can_be_broken(self) -> None:
+        lock = ours.SoftFileLock(self.path)
+        self.assertIsNone(lock.pid)
+        self.assertFalse(lock.is_lock_held_by_us)
+        with lock:
+            self.assertEqual(lock.pid, os.getpid())
+            self.assertTrue(lock.is_lock_held_by_us)
+            self.assertTrue(ours.SoftFileLock(self.path).is_lock_held_by_us)
+        self.assertIsNone(lock.pid)
+        process = self.holder("SoftFileLock")
+        self.assertEqual(lock.pid, process.pid)
+        self.assertFalse(lock.is_lock_held_by_us)
+        lock.break_lock()
+        self.assertIsNone(lock.pid)
+        self.assertFalse(os.path.exists(self.path))
+        with lock:
+            self.assertTrue(lock.is_lock_held_by_us)
+        lock.break_lock()  # nothing is there
+
+    def test_the_keywords_of_3_30_are_taken(self) -> None:
+        lock = ours.FileLock(
+            self.path,
+            context_error_policy="group",
+            close_error_policy="suppress",
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+            on_acquired=None,
+        )
+        self.assertEqual(lock.context_error_policy, "group")
+        self.assertEqual(lock.close_error_policy, "suppress")
+        self.assertFalse(lock.fallback_to_soft)
+        self.assertTrue(lock.preserve_lock_file)
+        self.assertIsNone(lock.on_acquired)
+        for wrong in (
+            {"context_error_policy": "both"},
+            {"close_error_policy": "never"},
+            {"on_acquired": print},
+        ):
+            for kind in (ours.FileLock, ours.SoftFileLock, ours.AsyncFileLock):
+                with self.assertRaises(ValueError):
+                    kind(self.path, **wrong)
+        with self.assertRaisesRegex(ValueError, "removes its file"):
+            ours.SoftFileLock(self.path, preserve_lock_file=True)
+        single = ours.FileLock(self.path, is_singleton=True)
+        with self.assertRaisesRegex(ValueError, "context_error_policy"):
+            ours.FileLock(self.path, is_singleton=True, context_error_policy="group")
+        del single
+
+    def test_a_block_and_a_release_that_fail_are_both_raised(self) -> None:
+        for enter in (lambda lock: lock, lambda lock: lock.acquire()):
+            for policy in ("chain", "group"):
+                lock = ours.FileLock(self.path, lifetime=60, context_error_policy=policy)
+                with self.subTest(policy=policy), self.assertRaises(BaseException) as caught:
+                    with enter(lock):
+                        lockbyfile.break_lock(self.path)
+                        raise ZeroDivisionError
+                if policy == "group":
+                    assert isinstance(caught.exception, BaseExceptionGroup)
+                    kinds = [type(error) for error in caught.exception.exceptions]
+                    self.assertEqual(kinds, [ZeroDivisionError, lockbyfile.LeaseLost])
+                else:
+                    self.assertIsInstance(caught.exception, lockbyfile.LeaseLost)
+                    self.assertIsInstance(caught.exception.__context__, ZeroDivisionError)
+
+    # SoftFileLock keeps the file of a lock that is taken again and again
+
+    def file_now(self) -> int:
+        return os.stat(self.path).st_ino if os.path.exists(self.path) else 0
+
+    def test_a_soft_lock_taken_again_and_again_does_not_make_its_file_anew(self) -> None:
+        lock = ours.SoftFileLock(self.path)
+        lock.acquire()
+        lock.release()
+        self.assertFalse(os.path.exists(self.path), "the first time it goes at once")
+        files = set()
+        with unittest.mock.patch.object(ours._idle, "AGAIN", 3600), unittest.mock.patch.object(
+            ours._idle, "LINGER", 3600
+        ):
+            for _ in range(100):
+                with lock:
+                    files.add(self.file_now())
+            self.assertEqual(len(files), 1)
+            del lock
+            self.assertFalse(os.path.exists(self.path), "it goes with its object")
+            for _ in range(100):
+                with ours.SoftFileLock(self.path):
+                    files.add(self.file_now())
+            self.assertLess(len(files), 20)
+        ours._idle.flush()
+        self.assertFalse(os.path.exists(self.path))
+
+    def test_an_idle_soft_locks_file_goes_after_a_moment(self) -> None:
+        lock = ours.SoftFileLock(self.path)
+        for _ in range(3):
+            with lock:
+                pass
+        eventually(lambda: not os.path.exists(self.path))
+
+    def test_a_soft_locks_file_goes_when_the_program_ends(self) -> None:
+        code = "import sys, lockbyfile.filelock as f\nlock = f.SoftFileLock(sys.argv[1])\n"
+        code += "for _ in range(3):\n    with lock: pass"
+        subprocess.run([sys.executable, "-c", code, self.path], check=True, timeout=30)
+        self.assertFalse(os.path.exists(self.path))
+
     def test_a_timeout_can_be_pickled_and_its_cause_tells_the_holder(self) -> None:
         with ours.FileLock(self.path):
             with self.assertRaises(ours.Timeout) as caught:
@@ -761,9 +1130,71 @@ class Asynchronous(Case, unittest.IsolatedAsyncioTestCase):
         self.assertEqual(words[-2], "Attempting to release")
         self.assertIn(f"acquired on {self.path}", logs.output[1])
 
-    async def test_a_missing_directory_is_filenotfounderror(self) -> None:
-        with self.assertRaises(FileNotFoundError):
-            await ours.AsyncFileLock(self.path + "/no/where").acquire()
+    async def test_a_wait_that_only_its_own_task_could_end_is_told(self) -> None:
+        for holding in (ours.AsyncFileLock, ours.AsyncSoftFileLock):
+            async with holding(self.path):
+                with self.assertRaisesRegex(RuntimeError, "different .* instance in this task"):
+                    await ours.AsyncFileLock(self.path).acquire()
+                with self.assertRaises(ours.Timeout):
+                    await ours.AsyncFileLock(self.path).acquire(timeout=0.01)
+                with self.assertRaisesRegex(RuntimeError, "different .* instance in this thread"):
+                    ours.FileLock(self.path).acquire()  # it would stop the loop
+        with ours.FileLock(self.path):
+            with self.assertRaisesRegex(RuntimeError, "Deadlock"):
+                await ours.AsyncFileLock(self.path).acquire()
+        async with ours.AsyncFileLock(self.path):
+            pass
+
+    async def test_a_wait_that_another_task_can_end_is_no_deadlock(self) -> None:
+        first = ours.AsyncFileLock(self.path)
+        await first.acquire()
+        second = ours.AsyncFileLock(self.path)
+        waiting = asyncio.create_task(second.acquire())
+        while not lockbyfile.observe(self.path).waiters:
+            await asyncio.sleep(0.001)
+        await first.release()
+        await waiting
+        self.assertTrue(second.is_locked)
+        await second.release()
+
+    async def test_cancel_check_ends_a_wait_like_a_timeout(self) -> None:
+        lock, calls = ours.AsyncFileLock(self.path), []
+
+        def third() -> bool:
+            calls.append(threading.get_ident())
+            return len(calls) > 2
+
+        process = self.holder()
+        with self.assertRaises(ours.Timeout):
+            await lock.acquire(poll_interval=0.01, cancel_check=third)
+        self.assertEqual(calls, [threading.get_ident()] * 3)
+        with self.assertRaises(ZeroDivisionError):
+            await lock.acquire(poll_interval=0.01, cancel_check=lambda: bool(1 / 0))
+        with self.assertRaises(ours.Timeout):
+            await lock.acquire(timeout=0.05, poll_interval=0.01, cancel_check=lambda: False)
+        waiting = asyncio.create_task(lock.acquire(poll_interval=0.01, cancel_check=lambda: False))
+        while not lockbyfile.observe(self.path).waiters:
+            await asyncio.sleep(0.001)
+        self.go_on(process)
+        await waiting
+        self.assertTrue(lock.is_locked)
+        await lock.release()
+
+    async def test_a_block_and_a_release_that_fail_are_both_raised(self) -> None:
+        lock = ours.AsyncFileLock(self.path, lifetime=60, context_error_policy="group")
+        for enter in (lambda: lock, None):
+            with self.assertRaises(BaseExceptionGroup) as caught:
+                async with lock if enter else await lock.acquire():
+                    lockbyfile.break_lock(self.path)
+                    raise ZeroDivisionError
+            kinds = [type(error) for error in caught.exception.exceptions]
+            self.assertEqual(kinds, [ZeroDivisionError, lockbyfile.LeaseLost])
+
+    async def test_missing_directories_are_made(self) -> None:
+        for kind in (ours.AsyncFileLock, ours.AsyncSoftFileLock):
+            path = os.path.join(self.directory, kind.__name__, "no", "lock")
+            async with kind(path):
+                self.assertTrue(os.path.exists(path))
 
     async def test_with_without_async_says_what_to_do(self) -> None:
         with self.assertRaisesRegex(NotImplementedError, "async with"):
