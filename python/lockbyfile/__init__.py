@@ -38,24 +38,34 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncLock",
+    "CHECKEVERYXSECONDS",
+    "ERROR",
     "FLock",
     "Grant",
     "Holder",
+    "LOCKFILEEXTENSION",
     "LeaseLost",
     "Lock",
     "LockError",
     "LockState",
     "LockTimeout",
+    "PATIENCE",
     "Party",
     "PastBreak",
     "PastGrant",
     "PastRun",
+    "REMOVETIMEDOUT",
+    "TIMEOUT",
     "Waiter",
     "break_lock",
+    "getInfoLogger",
+    "howToUse",
     "list_locks",
     "observe",
+    "print_Ramdisk_Manual",
     "prune",
     "remove",
+    "testFLocks",
 ]
 __version__ = "0.1.0"
 
@@ -148,7 +158,19 @@ def _where(directory: Optional[Path]) -> Path:
     return (os.environ.get("LOCKBYFILE_DIR") or ".") if directory is None else directory
 
 
-from .flock import FLock  # noqa: E402  (it is made of the above)
+from .flock import (  # noqa: E402  (they are made of the above)
+    CHECKEVERYXSECONDS,
+    ERROR,
+    LOCKFILEEXTENSION,
+    PATIENCE,
+    REMOVETIMEDOUT,
+    TIMEOUT,
+    FLock,
+    getInfoLogger,
+    howToUse,
+    print_Ramdisk_Manual,
+    testFLocks,
+)
 
 
 def __getattr__(name: str) -> Any:

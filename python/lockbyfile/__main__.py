@@ -28,6 +28,7 @@ def show(lock: FLock, step: str) -> None:
 def inner_workings() -> None:
     first, second = FLock("LOCKNAME"), FLock("LOCKNAME")
     first.TIMEOUT = 1
+    first.REMOVETIMEDOUT = False  # or its isLocked() would give it back
     second.PATIENCE = 0.3
     print(f"the lockfile is {first.filename}")
     show(first, "nobody has locked yet")
