@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// status, list, wait, break, rm and prune.
+// status, list, wait, break, rm and prune. (stop_test.cpp, held_test.cpp)
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <utility>
 
 #include "command/shell.hpp"
 #include "file/layout.hpp"
@@ -151,8 +154,185 @@ TEST_F(Verbs, PruneRemovesWhatNobodyHasOpen) {
   EXPECT_EQ(shell("ls *.lockfile").out, "c.lockfile\nused.lockfile\n");
 }
 
+TEST_F(Verbs, StatusShowsWhoKeepsTheLockOnceRunWasKilled) {
+  auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; exec sleep 60'");
+  holder.expect("held");
+  const auto before = json::parse(shell("$lockbyfile status --json x").out).at("holder");
+  EXPECT_EQ(before.at("processes").size(), 2U) << "run, and its command";
+  shell("kill -9 " + before.at("pid").dump());
+  (void)holder.wait();
+  const auto after = json::parse(shell("$lockbyfile status --json x").out).at("holder");
+  ASSERT_EQ(after.at("processes").size(), 1U);
+  const json& process = after.at("processes").at(0);
+  EXPECT_EQ(process.at("command_line"), json::array({"sleep", "60"}));
+  EXPECT_EQ(process.at("uid"), ::getuid());
+  EXPECT_GE(process.at("age"), 0);
+  const auto text = shell("$lockbyfile status x").out;
+  EXPECT_NE(text.find(": sleep 60\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("has ended"), std::string::npos) << text;
+  EXPECT_EQ(shell("$lockbyfile stop -q x").code, 0);
+}
+
+TEST_F(Verbs, StatusDoesNotTakeWhoWaitsForWhoHolds) {
+  auto holder = start("exec $lockbyfile run -o x -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  auto waiter = start("exec $lockbyfile run -q x true");
+  until("test $($lockbyfile status --json x | grep -c '\"waiting\":') = 1");
+  const auto status = json::parse(shell("$lockbyfile status --json x").out);
+  EXPECT_EQ(status.at("holder").at("processes").size(), 1U);
+}
+
+TEST_F(Verbs, StatusQuietIsZeroOpenSeventyFiveHeldAndOneForNone) {
+  const auto quiet = [this] {
+    const auto r = shell("$lockbyfile status -q x");
+    EXPECT_EQ(r.out + r.err, "");
+    return r.code;
+  };
+  EXPECT_EQ(quiet(), 1);
+  shell("$lockbyfile run x true");
+  EXPECT_EQ(quiet(), 0);
+  auto holder = start("exec $lockbyfile run -o x -- sh -c 'echo $$; exec sleep 60'");
+  const std::string command = holder.hear();
+  EXPECT_EQ(quiet(), 75);
+  holder.kill();
+  (void)holder.wait();
+  shell("kill " + command);
+  until("$lockbyfile status -q x");
+  EXPECT_EQ(shell("$lockbyfile status -q --json x").code, 64);
+}
+
+TEST_F(Verbs, WaitNoWaitLooksOnce) {
+  EXPECT_EQ(shell("$lockbyfile wait -n x").code, 0);
+  auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  EXPECT_EQ(shell("$lockbyfile wait -n x").code, 75);
+  EXPECT_EQ(shell("$lockbyfile wait -qn x").err, "");
+}
+
+TEST_F(Verbs, ListAndPruneTakeTheDirectoryAsTheOthersDo) {
+  shell("mkdir d; $lockbyfile run --dir d a true; $lockbyfile run --dir d b true");
+  EXPECT_EQ(shell("$lockbyfile list --dir d").out, shell("$lockbyfile list d").out);
+  EXPECT_EQ(shell("$lockbyfile list --dir d d").code, 64);
+  const auto would = shell("$lockbyfile prune --dir d --dry-run").out;
+  EXPECT_EQ(would, "d/a.lockfile\nd/b.lockfile\n");
+  EXPECT_EQ(shell("ls d").out, "a.lockfile\nb.lockfile\n") << "it removed some";
+  EXPECT_EQ(shell("$lockbyfile prune --dir d").out, would);
+  EXPECT_EQ(shell("ls d").out, "");
+}
+
+TEST_F(Verbs, PruneDryRunPassesOverWhatSomebodyHasOpen) {
+  auto holder = start("exec $lockbyfile run used -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  shell("$lockbyfile run idle true; : >empty");
+  EXPECT_EQ(shell("$lockbyfile prune --dry-run").out, "./idle.lockfile\n");
+}
+
+TEST_F(Verbs, RmAndBreakSayWhatTheyDid) {
+  auto holder = start("exec $lockbyfile run -q x -- sh -c 'echo $LOCKBYFILE_TOKEN; sleep 60'");
+  const std::string token = holder.hear();
+  const auto broken = shell("$lockbyfile break x").out;
+  EXPECT_NE(broken.find("broke 'x': it was held by sh (pid"), std::string::npos) << broken;
+  EXPECT_NE(broken.find("token " + token), std::string::npos) << broken;
+  (void)holder.wait();
+  const auto removed = shell("$lockbyfile rm x").out;
+  EXPECT_TRUE(removed.starts_with("removed /") && removed.ends_with("/x.lockfile\n")) << removed;
+  EXPECT_EQ(shell("$lockbyfile run x true; $lockbyfile rm -q x").out, "");
+}
+
+TEST_F(Verbs, AWrongVerbIsTakenForTheOneThatWasMeant) {
+  for (const auto& [typed, meant] : {std::pair{"stauts", "status"},
+                                     {"lst", "list"},
+                                     {"sto", "stop"},
+                                     {"hold", "held"},
+                                     {"remove", ""},
+                                     {"x", ""}}) {
+    const auto r = shell(std::string("$lockbyfile ") + typed);
+    EXPECT_EQ(r.code, 64);
+    const auto hint = r.err.find("did you mean ");
+    EXPECT_EQ(hint != std::string::npos, *meant != '\0') << r.err;
+    EXPECT_NE(r.err.find(*meant == '\0' ? "no verb" : std::string("mean ") + meant + "?"),
+              std::string::npos)
+        << r.err;
+  }
+}
+
+TEST_F(Verbs, ListPadsByColumnsOfTheTerminal) {
+  // Two columns each, three bytes; none, two bytes; one, two bytes.
+  shell(
+      "for n in \xe6\xbc\xa2\xe5\xad\x97 e\xcc\x81 \xc3\xa9 abcd; do $lockbyfile run $n true; "
+      "done");
+  const auto out = shell("$lockbyfile list").out;
+  EXPECT_NE(out.find("abcd  free\n"), std::string::npos) << out;
+  EXPECT_NE(out.find("\xe6\xbc\xa2\xe5\xad\x97  free\n"), std::string::npos) << out;
+  EXPECT_NE(out.find("e\xcc\x81     free\n"), std::string::npos) << out;
+  EXPECT_NE(out.find("\xc3\xa9     free\n"), std::string::npos) << out;
+}
+
+TEST_F(Verbs, ListsHelpHasItsOwnExitCodes) {
+  for (const char* verb : {"list", "prune"}) {
+    const auto help = shell(std::string("$lockbyfile ") + verb + " --help").out;
+    EXPECT_EQ(help.find("(run"), std::string::npos) << help;
+    EXPECT_NE(help.find("Exit codes:"), std::string::npos) << help;
+  }
+}
+
+TEST_F(Verbs, SinceInJsonIsTheSameFromCallToCall) {
+  auto holder = start("exec $lockbyfile run x -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  const auto since = [this] {
+    return json::parse(shell("$lockbyfile status --json x").out).at("holder").at("since").dump();
+  };
+  // A clock that is being slewed may step over a hundredth once, not from call to call.
+  std::set<std::string> seen;
+  for (int i = 0; i < 20; ++i) seen.insert(since());
+  EXPECT_LE(seen.size(), 2U);
+}
+
+TEST_F(Verbs, APathThatIsNoUtf8IsNotLostInJson) {
+  shell("name=$(printf 'a\\377b'); $lockbyfile run $name true; ls | od -An -tx1 >bytes");
+  const auto lock = json::parse(shell("$lockbyfile list --json").out).at(0);
+  const std::string encoded = lock.at("path_base64");
+  EXPECT_EQ(shell("test -e \"$(echo " + encoded + " | base64 -d)\"").code, 0);
+  shell("$lockbyfile run plain true");
+  EXPECT_TRUE(
+      json::parse(shell("$lockbyfile status --json plain").out).at("path_base64").is_null());
+}
+
+TEST_F(Verbs, StatusSaysWhenALockHasATwin) {
+  shell("mkdir d; $lockbyfile run x true; $lockbyfile run --dir d x true");
+  const auto r = shell("$lockbyfile status --dir d x").out;
+  EXPECT_NE(r.find("another lock of a like name: "), std::string::npos) << r;
+  EXPECT_NE(r.find("  file      "), std::string::npos) << r;
+  EXPECT_EQ(json::parse(shell("$lockbyfile status --json x").out).at("twins"), json::array());
+  shell("cp x.lockfile x.lockfile.lockfile");
+  const auto twins = json::parse(shell("$lockbyfile status --json x").out).at("twins");
+  ASSERT_EQ(twins.size(), 1U);
+  EXPECT_TRUE(twins.at(0).get<std::string>().ends_with("/x.lockfile.lockfile"));
+  shell("rm x.lockfile.lockfile; echo text >x.lockfile.lockfile");
+  EXPECT_EQ(shell("$lockbyfile status x").out.find("beware"), std::string::npos);
+}
+
+TEST_F(Verbs, StatusShowsTheLastBreakAndHowTheLastRunEnded) {
+  shell("$lockbyfile run x -- sh -c 'exit 7'");
+  auto status = json::parse(shell("$lockbyfile status --json x").out);
+  EXPECT_EQ(status.at("last_run").at("exit_code"), 7);
+  EXPECT_GE(status.at("last_run").at("duration"), 0);
+  EXPECT_EQ(status.at("last_run").at("token"), status.at("grants").at(0).at("token"));
+  EXPECT_TRUE(status.at("last_break").is_null());
+  EXPECT_NE(shell("$lockbyfile status x").out.find("exit code 7"), std::string::npos);
+
+  auto holder = start("exec $lockbyfile run -q x -- sh -c 'echo $LOCKBYFILE_TOKEN; sleep 60'");
+  const std::string token = holder.hear();
+  shell("$lockbyfile break -q x");
+  status = json::parse(shell("$lockbyfile status --json x").out);
+  EXPECT_EQ(status.at("last_break").at("token").dump(), token);
+  EXPECT_EQ(status.at("last_break").at("by").at("uid"), ::getuid());
+  EXPECT_NE(shell("$lockbyfile status x").out.find("  broken    last by "), std::string::npos);
+}
+
 TEST_F(Verbs, EveryVerbHasHelp) {
-  for (const char* verb : {"run", "status", "list", "wait", "break", "rm", "prune", "demo"}) {
+  for (const char* verb :
+       {"run", "status", "list", "wait", "held", "stop", "break", "rm", "prune", "demo"}) {
     const auto r = shell(std::string("$lockbyfile ") + verb + " --help");
     EXPECT_EQ(r.code, 0) << verb;
     EXPECT_NE(r.out.find("--help"), std::string::npos) << verb;

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// lockbyfile held, and run --once, which rests on it.
+#include "command/shell.hpp"
+
+namespace {
+
+using Held = Command;
+
+TEST_F(Held, IsZeroForTheCommandOfRunAndOneWithoutAGrant) {
+  EXPECT_EQ(shell("$lockbyfile held; echo $?").out, "1\n");
+  EXPECT_EQ(shell("$lockbyfile held job; echo $?").out, "1\n");
+  EXPECT_EQ(shell("$lockbyfile run job -- sh -c '$0 held && $0 held job && $0 held ./job.lockfile' "
+                  "$lockbyfile")
+                .code,
+            0);
+  EXPECT_EQ(shell("$lockbyfile run job -- $lockbyfile held other").code, 1);
+}
+
+TEST_F(Held, IsOneForAChildThatOutlivedItsRun) {
+  shell(
+      "$lockbyfile run job -- sh -c '(until test -e go; do sleep 0.01; done; $0 held job; echo $? "
+      ">code; $0 run -n --once job -- sh -c \"env >env\"; : >done) >/dev/null 2>&1 &' $lockbyfile");
+  auto next = start("exec $lockbyfile run job -- sh -c 'echo $LOCKBYFILE_TOKEN; sleep 60'");
+  (void)next.hear();
+  shell(": >go");
+  until("test -e done");
+  EXPECT_EQ(content("code"), "1\n") << "the lock is another's";
+  EXPECT_EQ(shell("test -e env").code, 1) << "it ran without the lock";
+}
+
+TEST_F(Held, IsOneForTheSameNameInAnotherDirectory) {
+  shell("mkdir other");
+  EXPECT_EQ(shell("$lockbyfile run job -- $lockbyfile held --dir other job").code, 1);
+  EXPECT_EQ(shell("$lockbyfile run job -- sh -c 'cd other; $0 held job' $lockbyfile").code, 1);
+  EXPECT_EQ(shell("$lockbyfile run job -- sh -c 'cd other; $0 held --dir .. job' $lockbyfile").code,
+            0);
+  const auto r = shell(
+      "$lockbyfile run job -- $lockbyfile run --once --dir other job printenv "
+      "LOCKBYFILE_FILE");
+  EXPECT_TRUE(r.out.ends_with("/other/job.lockfile\n")) << r.out;
+}
+
+TEST_F(Held, IsOneOnceTheGrantWasBrokenOrItsFileDeleted) {
+  EXPECT_EQ(shell("$lockbyfile run -q job -- sh -c 'trap \"\" TERM; $0 break -q job; $0 held job; "
+                  "echo $?' $lockbyfile")
+                .out,
+            "1\n");
+  EXPECT_EQ(shell("$lockbyfile run -q job -- sh -c 'trap \"\" TERM; rm job.lockfile; $0 held job; "
+                  "echo $?' $lockbyfile")
+                .out,
+            "1\n");
+}
+
+TEST_F(Held, KnowsTheGrantsOfRunsWithinRuns) {
+  EXPECT_EQ(shell("$lockbyfile run a -- $lockbyfile run b -- sh -c '$0 held a && $0 held b && $0 "
+                  "run -n --once a -- echo under' $lockbyfile")
+                .out,
+            "under\n");
+}
+
+TEST_F(Held, IsNoOneWhereItCannotBeTold) {
+  const auto token = "env LOCKBYFILE_TOKEN=5 LOCKBYFILE_FILE=$PWD/";
+  shell("echo text >foreign.lockfile");
+  EXPECT_EQ(shell(std::string(token) + "foreign.lockfile $lockbyfile held").code, 69);
+  EXPECT_EQ(shell(std::string(token) + "x.lockfile $lockbyfile held --dir nowhere x").code, 73);
+  EXPECT_EQ(shell(std::string(token) + "none.lockfile $lockbyfile held").code, 1);
+  EXPECT_EQ(
+      shell("env LOCKBYFILE_TOKEN=word LOCKBYFILE_FILE=$PWD/foreign.lockfile $lockbyfile held")
+          .code,
+      1)
+      << "that is no grant";
+}
+
+TEST_F(Held, AScriptThatLocksItselfRunsOnceAtATimeAndNotWithoutTheLock) {
+  shell(
+      "printf '#!/bin/sh\\n%s held job || exec %s run -n job -- \"$0\" \"$@\"\\necho \"working "
+      "$1\"\\n' $lockbyfile $lockbyfile >script; chmod +x script");
+  EXPECT_EQ(shell("./script 1").out, "working 1\n");
+  EXPECT_EQ(shell("LOCKBYFILE_NAME=job ./script 2").out, "working 2\n");
+  EXPECT_EQ(shell("$lockbyfile run job -- ./script 3").out, "working 3\n");
+  auto holder = start("exec $lockbyfile run job -- sh -c 'echo held; sleep 60'");
+  holder.expect("held");
+  EXPECT_EQ(shell("LOCKBYFILE_NAME=job ./script 4").code, 75);
+}
+
+TEST_F(Held, RunOnceTakesTheLockWhereItIsNotHeldYet) {
+  const auto r = shell(
+      "$lockbyfile run --once job -- $lockbyfile run --once job -- $lockbyfile "
+      "held job; echo $?");
+  EXPECT_EQ(r.out, "0\n") << r.err;
+  EXPECT_EQ(shell("$lockbyfile run job -- $lockbyfile run --once job -- ./none").code, 127);
+}
+
+}  // namespace
