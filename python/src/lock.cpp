@@ -87,16 +87,17 @@ lock_object* of(PyObject* self) { return reinterpret_cast<lock_object*>(self); }
 PyTypeObject* grant_type = nullptr;
 PyObject* no_patience_given = nullptr;  // a default that is no value
 
-/// Keeps a part from being closed (P2). Ends with the GIL held.
+/// Keeps a part from being closed (P2). Ends with the GIL held. forget_own leaves a part alone that
+/// has users, so a pointer will do.
 class user {
  public:
-  explicit user(own& mine) : mine_(mine.shared_from_this()) { ++mine_->users; }
-  ~user() { --mine_->users; }
+  explicit user(own& mine) noexcept : mine_(mine) { ++mine_.users; }
+  ~user() { --mine_.users; }
   user(const user&) = delete;
   user& operator=(const user&) = delete;
 
  private:
-  std::shared_ptr<own> mine_;
+  own& mine_;
 };
 
 // --- signals (P4) ------------------------------------------------------------------------
@@ -442,6 +443,14 @@ bool take_at_once(lock_object* self, own& mine) {
   return !self->is_remote && at_once::acquire(*mine.lock);  // (P3)
 }
 
+/// What take_at_once leaves out: another process may have to be waited for, but not the holder.
+std::optional<grant> try_once(own& mine, std::error_code& ec, failure& why) {
+  const without_gil others_run;
+  auto granted = mine.lock->acquire(nanoseconds(0), {}, ec);
+  if (ec && ec != errc::timed_out) why = last_failure();
+  return granted;
+}
+
 grant plain_grant(const own& mine) {
   grant plain;
   plain.token = mine.lock->token();
@@ -459,7 +468,15 @@ PyObject* acquire(lock_object* self, nanoseconds patience) {
   if (take_at_once(self, *mine)) return told_of(self, *mine, plain_grant(*mine));
   if (mine->lock->is_held()) return raise_deadlock(self, "this thread holds it already");
   const auto found = std::make_shared<answer>();
-  if (!wait_for(self, *mine, patience, found)) return nullptr;
+  const bool waits = patience > nanoseconds(0);
+  if (!self->is_remote) {
+    failure why;
+    found->granted = try_once(*mine, found->code, why);
+    if (!found->granted && found->code != errc::timed_out)
+      return raise(found->code, why, "cannot acquire " + self->path, self->path);
+  }
+  if ((self->is_remote || (waits && !found->granted)) && !wait_for(self, *mine, patience, found))
+    return nullptr;
   if (found->granted) return told_of(self, *mine, *found->granted);
   const object error(call_errors("timed_out", "(NNd)", path_to(self->path), seconds_of(patience),
                                  std::chrono::duration<double>(found->took).count()));

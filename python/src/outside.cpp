@@ -14,7 +14,7 @@ namespace lockbyfile::python {
 
 namespace {
 
-PyObject* thread_module = nullptr;  // _thread
+PyObject* thread_names = nullptr;   // _thread
 PyObject* name_of_ident = nullptr;  // "get_ident", which each monkey patch replaces
 PyTypeObject* work_type = nullptr;
 
@@ -177,9 +177,20 @@ void run_unattended(std::function<void()> call) {
 }
 
 bool is_cooperative() {
-  PyObject* const dictionary = PyModule_GetDict(thread_module);
-  PyObject* const found = PyDict_GetItemWithError(dictionary, name_of_ident);
-  return found != nullptr && !PyCFunction_CheckExact(found);
+#if PY_VERSION_HEX < 0x030C0000
+  // Each acquire asks, and a change is rare.
+  static std::uint64_t asked_of = 0;
+  static bool answer = false;
+  const std::uint64_t version = reinterpret_cast<PyDictObject*>(thread_names)->ma_version_tag;
+  if (version == asked_of) return answer;
+#endif
+  PyObject* const found = PyDict_GetItemWithError(thread_names, name_of_ident);
+  const bool is_patched = found != nullptr && !PyCFunction_CheckExact(found);
+#if PY_VERSION_HEX < 0x030C0000
+  asked_of = version;
+  answer = is_patched;
+#endif
+  return is_patched;
 }
 
 bool has_hub() {
@@ -217,9 +228,10 @@ unsigned forks() noexcept { return fork_count; }
 
 bool add_work_type(PyObject* module) {
   pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
-  thread_module = PyImport_ImportModule("_thread");
+  PyObject* const thread_module = PyImport_ImportModule("_thread");  // for good
   name_of_ident = PyUnicode_InternFromString("get_ident");
   if (thread_module == nullptr || name_of_ident == nullptr) return false;
+  thread_names = PyModule_GetDict(thread_module);
   work_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&work_spec));
   return work_type != nullptr &&
          PyModule_AddObjectRef(module, "_Work", reinterpret_cast<PyObject*>(work_type)) == 0;
