@@ -14,7 +14,8 @@
  *     -errno for an error of the system (lockbyfile_error_is_system()). After an error nothing is
  *     held that was not held before, and what was to be filled in is unchanged.
  *   - lockbyfile_message() tells the last error of the calling thread in a sentence, with the
- *     path. It is valid until the thread's next call that fails.
+ *     path. It is valid until the thread's next call that fails. lockbyfile_last_failure() has the
+ *     parts: why a grant was lost, who holds the lock, how long was waited, how many waited.
  *   - No exception leaves these functions. Out of memory is -ENOMEM.
  *   - Durations are nanoseconds. LOCKBYFILE_FOREVER is a lease or a patience without end.
  *   - Structs that may grow begin with their size: fill them by their ..._INIT. A struct of a later
@@ -22,9 +23,11 @@
  *     earlier struct with a later library always.
  *   - NULL for an option string is the default. A NULL lock or name is -EINVAL; freeing NULL does
  *     nothing.
- *   - Threads: a lock belongs to one thread at a time. lockbyfile_is_held, lockbyfile_token and
- *     lockbyfile_lease_left may be called by any thread at any time. A second thread that acquires
- *     with a lock in use gets LOCKBYFILE_WOULD_DEADLOCK: open one for each thread.
+ *   - Threads: any thread may use a lock at any time, except that it may be freed only when no
+ *     other thread uses it. It has one grant at a time. A second thread that acquires waits for the
+ *     first one's release, for its patience at the most; LOCKBYFILE_WOULD_DEADLOCK is for the
+ *     thread that acquired it. Such threads take turns in order of arrival, and have one place
+ *     among the processes that wait; open a lock for each thread to have each of them queue there.
  *   - fork: the parent keeps its grant. The child's copy holds nothing; it opens a session of its
  *     own when it is used, and may be freed.
  *   - Signals: handlers run while a call waits, and do not end the wait.
@@ -52,7 +55,7 @@ extern "C" {
 enum {
   LOCKBYFILE_TIMED_OUT = -1001,      /* patience ran out */
   LOCKBYFILE_CANCELLED = -1002,      /* gives_up said so */
-  LOCKBYFILE_WOULD_DEADLOCK = -1003, /* this lock is held, or another thread waits with it */
+  LOCKBYFILE_WOULD_DEADLOCK = -1003, /* this thread holds this very lock */
   LOCKBYFILE_NOT_HOLDER = -1004,     /* renew or release without a grant */
   LOCKBYFILE_LEASE_LOST = -1005,     /* the grant ran out, was broken, or its file deleted */
   LOCKBYFILE_IN_USE = -1006,         /* remove: somebody holds the lock */
@@ -147,6 +150,28 @@ typedef struct lockbyfile_state {
     sizeof(lockbyfile_state), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, { 0 } \
   }
 
+/* What is known of a call that failed. */
+typedef struct lockbyfile_failure {
+  size_t size;
+  int32_t error;       /* what the call returned; 0: none of this thread has failed */
+  int32_t cause;       /* of LOCKBYFILE_LEASE_LOST: LOCKBYFILE_CAUSE_... */
+  int64_t waited;      /* of a wait that ended without the lock: since the call */
+  uint64_t waiters;    /* and how many others wait now */
+  int32_t has_holder;  /* not 0: somebody holds the lock, and the rest says who */
+  uint32_t pid;        /* to be shown only: no decision may rest on it */
+  uint32_t user;
+  uint32_t reserved;
+  char command[64];
+  char host[72];       /* "": this machine */
+} lockbyfile_failure;
+
+#define LOCKBYFILE_FAILURE_INIT                                 \
+  {                                                             \
+    sizeof(lockbyfile_failure), 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { \
+      0                                                         \
+    }                                                           \
+  }
+
 /* Opens the lock called `name` and creates its state if absent. Holds nothing. Blocks only while
  * another process is setting up or removing the very same file, some 2 seconds at the most. */
 LOCKBYFILE_API int lockbyfile_open(lockbyfile_lock** lock, const char* name,
@@ -201,6 +226,10 @@ LOCKBYFILE_API int lockbyfile_remove(const char* name, const lockbyfile_options*
 
 /* The last error of this thread in a sentence; "" if there was none. */
 LOCKBYFILE_API const char* lockbyfile_message(void);
+
+/* The last failure of this thread; see struct lockbyfile_failure. Does not replace it, unless
+ * `failure` has no size. */
+LOCKBYFILE_API int lockbyfile_last_failure(lockbyfile_failure* failure);
 
 /* Whether `error` is -errno. */
 LOCKBYFILE_API int lockbyfile_error_is_system(int error);

@@ -25,8 +25,8 @@ enum class errc {
   // results
   timed_out = 1,   // patience ran out (equivalent to std::errc::timed_out)
   cancelled,       // stop was requested (std::errc::operation_canceled)
-  would_deadlock,  // this object holds the lock, or another thread waits with
-                   // it (std::errc::resource_deadlock_would_occur)
+  would_deadlock,  // this thread holds the lock with this very object
+                   // (std::errc::resource_deadlock_would_occur)
   not_holder,      // renew or release without a grant
   lease_lost,      // the grant ran out, was broken, or its file was deleted
   in_use,          // remove: somebody holds the lock
@@ -86,6 +86,9 @@ class LOCKBYFILE_EXPORT lock_error : public std::system_error {
  public:
   lock_error(std::error_code code, const std::string& what, std::string path);
   explicit lock_error(failure what);
+
+  /// details().message.
+  [[nodiscard]] const char* what() const noexcept override { return failure_->message.c_str(); }
 
   /// The lockfile's path, or the name as it was given if there is no path yet; or the
   /// directory or other file that the error is about.

@@ -26,6 +26,9 @@ class LOCKBYFILE_EXPORT keep_alive {
   /// 100 ms, so that a break or a deleted file is told. A lock in etcd is told lost at once,
   /// and when its servers do not answer, as soon as they may give it to others.
   ///
+  /// In `on_lost`, last_failure() has the cause of the loss and who holds the lock now. Several
+  /// of one lock are independent of each other.
+  ///
   /// `lock` may be moved, released or destroyed while this object lives. Throws
   /// lock_error (not_holder) if `lock` holds nothing.
   explicit keep_alive(named_lock& lock, std::function<void(std::error_code)> on_lost = {});

@@ -13,6 +13,9 @@
 //   -----------+---------------+--------------+--------------+--------------
 //   not held   | held, or wait | not_holder   | not_holder   | -
 //   held       | would_deadlock| held         | not held     | lost
+//   held by    | held, or wait | held         | not held     | lost
+//    another   |               |              |              |
+//    thread    |               |              |              |
 //   lost       | held, or wait | held if still| lease_lost,  | -
 //              |               | untaken, else| then not held|
 //              |               | lease_lost   |              |
@@ -20,11 +23,21 @@
 // A grant is also lost when an operator breaks the lock, or when the lockfile is
 // deleted, renamed or replaced, which counts as a break.
 //
-// Thread safety: one thread at a time per object, except that token(), is_held(),
-// lease_remaining() and certain_for() may be called at any time from any thread. A
-// second thread that calls acquire on an object in use gets would_deadlock: give
-// each thread an object of its own. Several objects may share a name, in one
-// process or in many; they exclude each other.
+// Thread safety: any thread may call any function of an object at any time, except that it may
+// be destroyed, moved from or assigned to only when no other thread uses it; a keep_alive may
+// outlive that. The object has one grant at a time. A thread that acquires while another thread has
+// that grant waits for it, as with a std::mutex, for its patience at the most; would_deadlock
+// is for the thread that acquired it. is_held(), token(), renew(), release() and keep_alive are
+// about the object's grant, whichever thread calls. Except: a thread whose grant was lost, and
+// which has not released it when another one acquires, gets lease_lost from renew() and
+// release(), and the new grant is not disturbed.
+//
+// Order: threads of one object have their turns in order of arrival. Only the one whose turn it is
+// waits among the processes, at the end of their queue. So a process with many threads on
+// one object has one place there, and each of its threads waits for the other processes anew. Give
+// each thread an object of its own to have each of them queue as a process does. Several objects
+// may share a name, in one process or in many; they exclude each other. A thread that waits with a
+// second object for what it holds itself waits for its patience.
 //
 // fork: the parent keeps the grant. The child's copy is "not held"; it opens a
 // session of its own when it is used. The descriptor is close-on-exec.
@@ -89,7 +102,7 @@ class LOCKBYFILE_EXPORT named_lock {
   /// Errors, with nothing held:
   ///   timed_out        `patience` ran out
   ///   cancelled        `stop` was requested while waiting
-  ///   would_deadlock   this object holds the lock, or another thread waits with it
+  ///   would_deadlock   this thread holds the lock with this object
   ///   other            as for the constructor: the file may have to be reopened
   ///
   /// The overloads without an error_code throw lock_error for each of them, the
@@ -125,6 +138,9 @@ class LOCKBYFILE_EXPORT named_lock {
   /// millisecond.
   [[nodiscard]] bool is_held() const noexcept;
 
+  /// The same as is_held(), under the name that std::unique_lock has for it.
+  [[nodiscard]] bool owns_lock() const noexcept;
+
   /// Token of the current or last grant; the zero token if there was none.
   [[nodiscard]] fencing_token token() const noexcept;
 
@@ -147,7 +163,8 @@ class LOCKBYFILE_EXPORT named_lock {
 
   // Lockable and TimedLockable, for std::unique_lock and std::scoped_lock.
   // lock() waits for options.patience and throws timed_out when it runs out. They all throw
-  // would_deadlock if this object holds the lock, where a std::mutex would be undefined.
+  // would_deadlock if this thread holds the lock with this object, where a std::mutex would be
+  // undefined.
   // unlock() after a takeover does nothing; use release() to learn of it.
   void lock();
   [[nodiscard]] bool try_lock();

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "core/error_text.hpp"
+#include "core/failures.hpp"
 
 struct lockbyfile_lock {
   lockbyfile::named_lock lock;
@@ -52,24 +53,39 @@ int number_of(const std::error_code& code) noexcept {
   return -EIO;
 }
 
+/// For an error that the library does not know of.
+int refused(int number, const char* why) noexcept {
+  lockbyfile::failure f;
+  f.code = number > first_of_ours
+               ? std::error_code(-number, std::generic_category())
+               : make_error_code(static_cast<lockbyfile::errc>(first_of_ours - number));
+  try {
+    f.message = why;
+  } catch (const std::bad_alloc&) {  // the number says it
+  }
+  lockbyfile::remember(std::move(f));
+  return failed(number, why);
+}
+
 /// Runs `call`, which returns an error_code, and turns all that can go wrong into a number.
 template <class F>
 int guarded(F&& call) noexcept {
   try {
     const std::error_code code = call();
-    return code ? failed(number_of(code), code.message().c_str()) : 0;
+    return code ? failed(number_of(code), lockbyfile::last_failure().message.c_str()) : 0;
   } catch (const std::system_error& e) {
+    lockbyfile::remember(e);
     return failed(number_of(e.code()), e.what());
   } catch (const std::bad_alloc&) {
-    return failed(-ENOMEM, "out of memory");
+    return refused(-ENOMEM, "out of memory");
   } catch (const std::exception& e) {
-    return failed(-EIO, e.what());
+    return refused(-EIO, e.what());
   } catch (...) {
-    return failed(-EIO, "an unknown error");
+    return refused(-EIO, "an unknown error");
   }
 }
 
-int no_argument(const char* which) noexcept { return failed(-EINVAL, which); }
+int no_argument(const char* which) noexcept { return refused(-EINVAL, which); }
 
 [[noreturn]] void refuse_option(const std::string& why) {
   throw lockbyfile::lock_error(lockbyfile::errc::invalid_option, why, "");
@@ -159,7 +175,7 @@ void lockbyfile_free(lockbyfile_lock* lock) { delete lock; }
 int lockbyfile_acquire(lockbyfile_lock* lock, int64_t patience, lockbyfile_grant* grant) {
   if (lock == nullptr) return no_argument("lockbyfile_acquire: no lock");
   if (grant != nullptr && !has_size(grant)) {
-    return failed(
+    return refused(
         LOCKBYFILE_INVALID_OPTION,
         "lockbyfile_grant has no size, or one that is too small: start from LOCKBYFILE_GRANT_INIT");
   }
@@ -190,7 +206,6 @@ int lockbyfile_release(lockbyfile_lock* lock) {
   return guarded([&] {
     std::error_code code;
     lock->lock.release(code);
-    if (code) throw lockbyfile::lock_error(code, lock->lock.path(), lock->lock.path());
     return code;
   });
 }
@@ -228,7 +243,7 @@ int lockbyfile_observe(const char* name, const lockbyfile_options* options,
   if (name == nullptr) return no_argument("lockbyfile_observe: no name");
   if (state == nullptr) return no_argument("lockbyfile_observe: no place for the state");
   if (!has_size(state)) {
-    return failed(
+    return refused(
         LOCKBYFILE_INVALID_OPTION,
         "lockbyfile_state has no size, or one that is too small: start from LOCKBYFILE_STATE_INIT");
   }
@@ -255,6 +270,30 @@ int lockbyfile_remove(const char* name, const lockbyfile_options* options) {
 }
 
 const char* lockbyfile_message(void) { return message; }
+
+int lockbyfile_last_failure(lockbyfile_failure* failure) {
+  if (failure == nullptr) return no_argument("lockbyfile_last_failure: no place for the failure");
+  if (!has_size(failure)) {
+    return refused(LOCKBYFILE_INVALID_OPTION,
+                   "lockbyfile_failure has no size, or one that is too small: start from "
+                   "LOCKBYFILE_FAILURE_INIT");
+  }
+  const lockbyfile::failure& last = lockbyfile::last_failure();
+  lockbyfile_failure f = LOCKBYFILE_FAILURE_INIT;
+  f.error = last.code ? number_of(last.code) : 0;
+  f.cause = static_cast<int32_t>(last.cause);
+  f.waited = last.waited.count();
+  f.waiters = last.waiters;
+  if (last.holder) {
+    f.has_holder = 1;
+    f.pid = last.holder->pid;
+    f.user = last.holder->user;
+    last.holder->command.copy(f.command, sizeof f.command - 1);
+    last.holder->host.copy(f.host, sizeof f.host - 1);
+  }
+  write(failure, f);
+  return 0;
+}
 
 int lockbyfile_error_is_system(int error) { return error < 0 && error > first_of_ours ? 1 : 0; }
 

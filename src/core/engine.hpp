@@ -53,9 +53,10 @@ class session {
   virtual void release(std::error_code& ec) noexcept = 0;
   virtual void set_lease(std::chrono::nanoseconds lease) noexcept = 0;
 
-  /// The fast way of acquire, for an engine that has one: true with the lock held, or false
-  /// with nothing changed, for whatever reason. Never waits.
-  virtual bool acquire_at_once() noexcept { return false; }
+  /// The fast way of acquire, for an engine that has one: the token of a grant that is `free`, or
+  /// none with nothing changed, for whatever reason. Never waits. Not while a grant that was lost
+  /// has not been given back.
+  virtual fencing_token acquire_at_once() noexcept { return {}; }
   /// release, for who does not want to know whether the lease lasted.
   virtual void release_quietly() noexcept {
     std::error_code ignored;

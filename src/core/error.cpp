@@ -7,8 +7,7 @@ const char* text_of(errc code) noexcept {
   switch (code) {
     case errc::timed_out: return "patience ran out";
     case errc::cancelled: return "the wait was cancelled";
-    case errc::would_deadlock:
-      return "this lock object holds the lock already, or another thread waits with it";
+    case errc::would_deadlock: return "this thread holds the lock with this object already";
     case errc::not_holder: return "this lock object holds no grant";
     case errc::lease_lost: return "the grant was lost";
     case errc::in_use: return "the lock is held";

@@ -4,6 +4,7 @@
 #include <lockbyfile/keep_alive.hpp>
 #include <mutex>
 
+#include "core/failures.hpp"
 #include "core/named_lock_impl.hpp"
 
 namespace lockbyfile {
@@ -30,53 +31,48 @@ std::chrono::nanoseconds next_renewal(const session& s, const std::error_code& l
   return last ? std::min(regular, watch_interval) : std::min(regular, s.certain_for());
 }
 
-/// Has an engine that knows of a loss by itself tell it, as long as this lives.
-class told_of_loss {
- public:
-  told_of_loss(session& by, std::function<void()> tell) : by_(by) {
-    by_.when_lost(std::move(tell));
-  }
-  ~told_of_loss() { by_.when_lost({}); }
-  told_of_loss(const told_of_loss&) = delete;
-  told_of_loss& operator=(const told_of_loss&) = delete;
-
- private:
-  session& by_;
-};
-
 }  // namespace
 
 keep_alive::keep_alive(named_lock& lock, std::function<void(std::error_code)> on_lost) {
-  if (!lock.is_held()) {
-    throw lock_error(errc::not_holder, "cannot keep " + lock.path() + " alive", lock.path());
-  }
   const auto state = lock.impl_;
-  const std::uint64_t number = state->keep_alive_from_now();
+  const fencing_token token = state->keep_alive_from_now();
+  if (!lock.is_held() || lock.token() != token) {
+    told([&] {
+      throw lock_error(errc::not_holder, "cannot keep " + lock.path() + " alive", lock.path());
+    });
+  }
 
-  thread_ =
-      std::jthread([state, number, on_lost = std::move(on_lost)](const std::stop_token& stop) {
-        std::mutex mutex;
-        std::condition_variable_any changed;
-        bool is_told = false;
-        const told_of_loss here(*state->session, [&] {
-          const std::lock_guard guard(mutex);
-          is_told = true;
-          changed.notify_all();
-        });
-        std::error_code ec;
-        do {
-          const std::chrono::nanoseconds next = next_renewal(*state->session, ec);
-          {
-            std::unique_lock guard(mutex);
-            changed.wait_for(guard, stop, next, [&] { return is_told; });
-          }
-          if (stop.stop_requested()) return;
-          state->renew_for(number, ec);
-          if (ec == errc::not_holder) return;  // released
-          // Servers that do not answer now may do so in time, and a full disk may have room.
-        } while (!ec || (may_pass(ec) && state->session->is_held()));
-        if (on_lost) on_lost(ec);
-      });
+  struct ending {
+    named_lock::impl& by;
+    turns::subscription which;
+    ~ending() { by.unsubscribe(which); }
+  };
+  thread_ = std::jthread([state, token, on_lost = std::move(on_lost)](const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any changed;
+    bool is_told = false;
+    const auto subscribed = state->subscribe([&] {
+      const std::lock_guard guard(mutex);
+      is_told = true;
+      changed.notify_all();
+    });
+    const ending here{*state, subscribed};
+    std::error_code ec;
+    do {
+      const std::chrono::nanoseconds next = next_renewal(*state->session, ec);
+      {
+        std::unique_lock guard(mutex);
+        changed.wait_for(guard, stop, next, [&] { return is_told; });
+      }
+      if (stop.stop_requested()) return;
+      state->renew_for(token, ec);
+      if (ec == errc::not_holder) return;  // released
+      // Servers that do not answer now may do so in time, and a full disk may have room.
+    } while (!ec || (may_pass(ec) && state->session->is_held()));
+    if (!on_lost) return;
+    remember(failure_of(*state->session, ec, "cannot keep alive"));
+    on_lost(ec);
+  });
 }
 
 keep_alive::~keep_alive() { stop(); }

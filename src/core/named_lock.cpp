@@ -3,6 +3,7 @@
 // named_lock: patience and the idioms of std over an engine's session.
 #include <lockbyfile/named_lock.hpp>
 
+#include "core/failures.hpp"
 #include "core/named_lock_impl.hpp"
 #include "core/options.hpp"
 
@@ -10,22 +11,15 @@ namespace lockbyfile {
 
 namespace {
 
-/// The error_code overloads are the throwing ones, turned round.
-template <class F>
-auto caught(std::error_code& ec, F&& call) -> decltype(call()) {
-  try {
-    ec.clear();
-    return call();
-  } catch (const std::system_error& e) {
-    ec = e.code();
-    return {};
-  }
+[[noreturn]] void fail(failure why) {
+  remember(why);
+  throw lock_error(std::move(why));
 }
 
 }  // namespace
 
 named_lock::named_lock(std::string_view name, const lock_options& options)
-    : impl_(std::make_shared<impl>(open_session(name, options), options.patience)) {}
+    : impl_(told([&] { return std::make_shared<impl>(open_session(name, options), options); })) {}
 
 std::optional<named_lock> named_lock::open(std::string_view name, const lock_options& options,
                                            std::error_code& ec) {
@@ -46,28 +40,41 @@ named_lock& named_lock::operator=(named_lock&& other) noexcept {
 grant named_lock::acquire() { return acquire(impl_->patience); }
 
 grant named_lock::acquire(std::chrono::nanoseconds patience, std::stop_token stop) {
-  std::error_code ec;
-  auto result = impl_->acquire(patience, stop, ec);
-  if (!result) throw lock_error(ec, "cannot acquire " + path(), path());
+  failure why;
+  auto result = told([&] { return impl_->acquire(patience, stop, why); });
+  if (!result) fail(std::move(why));
   return *std::move(result);
 }
 
 std::optional<grant> named_lock::acquire(std::chrono::nanoseconds patience, std::stop_token stop,
                                          std::error_code& ec) {
-  std::error_code result_ec;
-  auto result = caught(ec, [&] { return impl_->acquire(patience, stop, result_ec); });
-  if (result_ec) ec = result_ec;
+  failure why;
+  auto result = caught(ec, [&] { return impl_->acquire(patience, stop, why); });
+  if (why.code) {
+    ec = why.code;
+    remember(std::move(why));
+  }
   return result;
 }
 
 void named_lock::renew() {
   std::error_code ec;
-  impl_->renew(ec);
-  if (ec) throw lock_error(ec, "cannot renew " + path(), path());
+  lost_cause known{};
+  impl_->renew(ec, known);
+  if (ec) fail(failure_of(*impl_->session, ec, "cannot renew", known));
 }
 
-void named_lock::renew(std::error_code& ec) noexcept { impl_->renew(ec); }
-void named_lock::release(std::error_code& ec) noexcept { impl_->release(ec); }
+void named_lock::renew(std::error_code& ec) noexcept {
+  lost_cause known{};
+  impl_->renew(ec, known);
+  if (ec) remember(failure_of(*impl_->session, ec, "cannot renew", known));
+}
+
+void named_lock::release(std::error_code& ec) noexcept {
+  lost_cause known{};
+  impl_->release(ec, known);
+  if (ec) remember(failure_of(*impl_->session, ec, "cannot release", known));
+}
 
 std::chrono::nanoseconds named_lock::lease_remaining() const noexcept {
   return impl_->session->lease_remaining();
@@ -76,6 +83,7 @@ std::chrono::nanoseconds named_lock::certain_for() const noexcept {
   return impl_->session->certain_for();
 }
 bool named_lock::is_held() const noexcept { return impl_->session->is_held(); }
+bool named_lock::owns_lock() const noexcept { return is_held(); }
 fencing_token named_lock::token() const noexcept { return impl_->session->token(); }
 
 void named_lock::note_run(std::chrono::nanoseconds duration, int exit_code) noexcept {
@@ -83,7 +91,7 @@ void named_lock::note_run(std::chrono::nanoseconds duration, int exit_code) noex
 }
 
 void named_lock::set_lease(std::chrono::nanoseconds lease) {
-  check_lease(lease, path());
+  told([&] { check_lease(lease, path()); });
   impl_->session->set_lease(lease);
 }
 std::chrono::nanoseconds named_lock::lease() const noexcept { return impl_->session->lease(); }
@@ -98,9 +106,9 @@ bool named_lock::try_lock() { return try_for(std::chrono::nanoseconds(0)); }
 
 bool named_lock::try_for(std::chrono::nanoseconds patience) {
   if (impl_->acquire_at_once()) return true;
-  std::error_code ec;
-  const bool granted = impl_->acquire(patience, {}, ec).has_value();
-  if (ec == errc::would_deadlock) throw lock_error(ec, "cannot acquire " + path(), path());
+  failure why;
+  const bool granted = told([&] { return impl_->acquire(patience, {}, why).has_value(); });
+  if (why.code == errc::would_deadlock) fail(std::move(why));
   return granted;
 }
 

@@ -2,13 +2,15 @@
 //
 // What a named_lock and the keep_alive that renews it share.
 //
-// A session belongs to one thread at a time. Once a keep_alive has been made, a second
-// one renews, and both are serialised by the keeper; until then there is none.
-// An acquisition may wait for long and so is not made under its mutex. It ends the
-// grant before it (`grant_number`), after which a keep_alive of that grant keeps off.
+// A session is made for one thread that acquires and releases. Threads that share an object take
+// turns (turns.hpp), and so does a keep_alive; until a second one comes there are none, and
+// nothing is paid for them. An acquisition may wait for long and so is not made under their mutex.
+// A keep_alive renews one grant, by its token, and keeps off any other.
 //
-// fork: the renewing thread is not in the child, but may have held the mutex. A keeper
-// belongs to the process that made it, and is not touched in another.
+// Whose the grant is. `owner_` is the thread that acquired it, and `owned_` its token, written
+// in this order; they are read in the other one. So a thread that reads the token of the current
+// grant reads the thread that acquired it, and not one that had the grant before (O1). Only that
+// thread deadlocks when it acquires again.
 #pragma once
 
 #include <atomic>
@@ -17,88 +19,111 @@
 #include <mutex>
 
 #include "core/engine.hpp"
+#include "core/failures.hpp"
+#include "core/turns.hpp"
 #include "linux/process_epoch.hpp"
 
 namespace lockbyfile {
 
 class named_lock::impl {
  public:
-  impl(std::unique_ptr<lockbyfile::session> s, std::chrono::nanoseconds p)
-      : session(std::move(s)), patience(p) {}
-  ~impl() { delete mine(); }  // another process's may be locked for ever
+  impl(std::unique_ptr<lockbyfile::session> s, const lock_options& options)
+      : session(std::move(s)), patience(options.patience), gives_up_(options.gives_up) {}
+  ~impl() {
+    turns* const t = mine();  // another process's may be locked for ever
+    if (t != nullptr && t->has_asked()) session->when_lost({});
+    delete t;
+  }
   impl(const impl&) = delete;
   impl& operator=(const impl&) = delete;
 
+  /// On failure `why` has the circumstances.
   std::optional<grant> acquire(std::chrono::nanoseconds p, const std::stop_token& stop,
-                               std::error_code& ec) {
-    if (keeper* const k = mine()) {
-      const std::lock_guard guard(k->mutex);
-      if (session->is_held()) {
-        ec = errc::would_deadlock;
-        return std::nullopt;
-      }
-      ++k->grant_number;
-    }
-    const bool waits_for_ever = p == forever;  // then the clock need not be read
-    const bool tries_once = p <= std::chrono::nanoseconds(0);
-    const instant deadline = tries_once ? 0 : waits_for_ever ? never : after(now(), p);
-    return session->acquire(deadline, stop, ec);
-  }
+                               failure& why);
   /// True with the lock held; false, and acquire has to be asked.
-  bool acquire_at_once() noexcept { return has_no_keeper() && session->acquire_at_once(); }
+  bool acquire_at_once() noexcept {
+    if (!has_no_turns()) return false;
+    const fencing_token token = session->acquire_at_once();
+    if (!token) return false;
+    own(token);
+    return true;
+  }
   void release_quietly() noexcept {
-    if (has_no_keeper()) return session->release_quietly();
-    const auto guard = alone();
-    session->release_quietly();
-  }
-  void renew(std::error_code& ec) noexcept {
-    const auto guard = alone();
-    session->renew(ec);
-  }
-  void renew_for(std::uint64_t number, std::error_code& ec) noexcept {
-    keeper* const k = mine();
-    const std::lock_guard guard(k->mutex);
-    if (number != k->grant_number) {
-      ec = errc::not_holder;
-    } else {
-      session->renew(ec);
+    if (has_no_turns()) {
+      owner_.store(0, std::memory_order_relaxed);
+      session->release_quietly();
+      if (turns_.load() == nullptr) return;  // (T1)
+      return wake_others();
     }
+    std::error_code ignored;
+    lost_cause unused{};
+    release(ignored, unused);
   }
-  void release(std::error_code& ec) noexcept {
-    const auto guard = alone();
-    session->release(ec);
+  /// `known` is why a grant was lost that another thread's has replaced since.
+  void renew(std::error_code& ec, lost_cause& known) noexcept;
+  /// Only the grant `token`; not_holder if it is over and was given back.
+  void renew_for(fencing_token token, std::error_code& ec) noexcept;
+  void release(std::error_code& ec, lost_cause& known) noexcept;
+
+  /// For renew_for: of the grant that is held now.
+  fencing_token keep_alive_from_now() {
+    const std::lock_guard guard(shared().use);
+    return session->token();
   }
 
-  /// For renew_for, by the thread that holds the lock.
-  std::uint64_t keep_alive_from_now() {
-    if (mine() == nullptr) keeper_.store(new keeper, std::memory_order_release);
-    const auto guard = alone();
-    return mine()->grant_number;
+  /// Has an engine that knows of a loss by itself tell it, until unsubscribe.
+  turns::subscription subscribe(std::function<void()> tell) {
+    turns& t = shared();
+    const auto made = t.subscribe(std::move(tell));
+    if (t.first_to_ask()) session->when_lost([&t] { t.tell_of_loss(); });
+    return made;
   }
+  void unsubscribe(turns::subscription which) noexcept { shared().unsubscribe(which); }
 
   const std::unique_ptr<lockbyfile::session> session;
   const std::chrono::nanoseconds patience;
 
  private:
-  struct keeper {
-    const std::uint64_t process = process_epoch();
-    std::mutex mutex;
-    std::uint64_t grant_number = 0;
-  };
+  std::optional<grant> in_turn(instant deadline, const std::stop_token& stop, std::error_code& ec,
+                               std::size_t& others);
+  /// A thread of this process; in the child of a fork it differs.
+  [[nodiscard]] static std::uint64_t asking_mark() noexcept {
+    return this_thread() ^ process_epoch() << 48;
+  }
+  [[nodiscard]] static bool is_of_this_process(std::uint64_t mark) noexcept {
+    return mark != 0 && mark >> 48 == (process_epoch() & 0xffff);
+  }
+  std::optional<grant> ask_session(turns* t, instant deadline, const std::stop_token& stop,
+                                   std::error_code& ec);
+  [[nodiscard]] bool is_asked_by_another() const noexcept;
+  void own(fencing_token token) noexcept {
+    owner_.store(this_thread(), std::memory_order_release);
+    owned_.store(token.value(), std::memory_order_release);
+  }
+  /// Of the grant that was not given back, if there is one, lost or not (O1).
+  [[nodiscard]] thread_mark owner() const noexcept {
+    const std::uint64_t owned = owned_.load(std::memory_order_acquire);
+    const thread_mark who = owner_.load(std::memory_order_acquire);
+    return owned != 0 && session->token().value() == owned ? who : 0;
+  }
 
-  [[nodiscard]] bool has_no_keeper() const noexcept {
-    return keeper_.load(std::memory_order_relaxed) == nullptr;
+  [[nodiscard]] bool has_no_turns() const noexcept {
+    return turns_.load(std::memory_order_relaxed) == nullptr;
   }
-  [[nodiscard]] keeper* mine() const noexcept {
-    keeper* const k = keeper_.load(std::memory_order_acquire);
-    return k != nullptr && k->process == process_epoch() ? k : nullptr;
+  [[nodiscard]] turns* mine() const noexcept {
+    turns* const t = turns_.load();
+    return t != nullptr && t->process == process_epoch() ? t : nullptr;
   }
-  [[nodiscard]] std::unique_lock<std::mutex> alone() const noexcept {
-    keeper* const k = mine();
-    return k == nullptr ? std::unique_lock<std::mutex>() : std::unique_lock(k->mutex);
+  turns& shared();
+  void wake_others() const noexcept {
+    if (turns* const t = mine()) t->have_changed();
   }
 
-  std::atomic<keeper*> keeper_{nullptr};
+  std::atomic<turns*> turns_{nullptr};
+  std::atomic<thread_mark> owner_{0};     // 0: given back
+  std::atomic<std::uint64_t> owned_{0};   // token
+  std::atomic<std::uint64_t> asking_{0};  // mark of the thread that asks the session, and may wait
+  const std::function<bool()> gives_up_;
 };
 
 }  // namespace lockbyfile

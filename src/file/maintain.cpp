@@ -21,11 +21,13 @@
 #include <lockbyfile/observe.hpp>
 
 #include "core/engines.hpp"
+#include "core/failures.hpp"
 #include "core/name.hpp"
 #include "file/line.hpp"
 #include "file/lockfile.hpp"
 #include "file/point.hpp"
 #include "file/records.hpp"
+#include "file/session.hpp"
 #include "file/tokens.hpp"
 
 namespace lockbyfile {
@@ -40,6 +42,17 @@ lock_error refused(errc code, const std::string& why, const std::string& path) {
 }
 
 constexpr unsigned most_tries = 3;  // with a mapping that becomes unusable again and again
+
+/// The same, about a lock that somebody holds.
+lock_error refused_for_holder(errc code, std::string why, const lockfile& file, word held) {
+  failure f;
+  f.code = code;
+  f.path = file.path();
+  const slot& s = file.get().slots[held.slot()];
+  f.holder = described(s.pid, s.user, s.command, std::size(s.command));
+  f.message = std::move(why) + "; " + text_of(*f.holder) + " holds the lock";
+  return lock_error(std::move(f));
+}
 
 /// Opens an existing lockfile to change its state; the line is woken by its caller.
 void open_existing(lockfile& file) {
@@ -69,6 +82,9 @@ void remove_file(lockfile& file) {
   if (found == condition::ready || found == condition::tombstone) {
     const bool abandoned =
         seen.is_held() && seen.slot() < file.capacity() && !file.is_alive(seen.slot());
+    if (seen.is_held() && !abandoned && seen.slot() < file.capacity()) {
+      throw refused_for_holder(errc::in_use, "cannot remove " + file.path(), file, seen);
+    }
     if (seen.is_held() && !abandoned) throw refused(errc::in_use, "somebody holds ", file.path());
     std::uint64_t expected = seen.bits();
     if (!seen.is_tombstone() && !h.word.compare_exchange_strong(expected, seen.entombed().bits())) {
@@ -91,19 +107,7 @@ void remove_file(lockfile& file) {
   if (found == condition::ready) line(file).wake_all();
 }
 
-template <class F>
-void caught(std::error_code& ec, F&& call) {
-  try {
-    ec.clear();
-    call();
-  } catch (const std::system_error& e) {
-    ec = e.code();
-  }
-}
-
-}  // namespace
-
-void break_lock(std::string_view name, fencing_token expected, const lock_options& options) {
+void force_open(std::string_view name, fencing_token expected, const lock_options& options) {
   if (const engine_table* other = other_engine(name))
     return other->break_lock(name, expected, options);
   lockfile file(resolve(name, options.directory), options);
@@ -125,7 +129,10 @@ void break_lock(std::string_view name, fencing_token expected, const lock_option
     std::uint64_t bits = h.word.load();
     if (bits != seen.bits()) continue;  // the token may be another grant's
     if (expected && token != expected) {
-      throw mismatch(" is held under token " + std::to_string(token.value()));
+      throw refused_for_holder(errc::token_mismatch,
+                               "nothing was broken, since " + file.path() +
+                                   " is held under token " + std::to_string(token.value()),
+                               file, seen);
     }
     reach(point::holder_read);
     const word broken = seen.broken();
@@ -139,20 +146,30 @@ void break_lock(std::string_view name, fencing_token expected, const lock_option
   line(file).wake_head();
 }
 
-void break_lock(std::string_view name, fencing_token expected, const lock_options& options,
-                std::error_code& ec) {
-  caught(ec, [&] { break_lock(name, expected, options); });
-}
-
-void remove(std::string_view name, const lock_options& options) {
+void remove_lock(std::string_view name, const lock_options& options) {
   if (const engine_table* other = other_engine(name)) return other->remove(name, options);
   lockfile file(resolve(name, options.directory), options);
   if (!file.attach_without_slot(access::read_write)) file.throw_never_used();
   remove_file(file);
 }
 
+}  // namespace
+
+void break_lock(std::string_view name, fencing_token expected, const lock_options& options) {
+  told([&] { force_open(name, expected, options); });
+}
+
+void break_lock(std::string_view name, fencing_token expected, const lock_options& options,
+                std::error_code& ec) {
+  caught(ec, [&] { force_open(name, expected, options); });
+}
+
+void remove(std::string_view name, const lock_options& options) {
+  told([&] { remove_lock(name, options); });
+}
+
 void remove(std::string_view name, const lock_options& options, std::error_code& ec) {
-  caught(ec, [&] { remove(name, options); });
+  caught(ec, [&] { remove_lock(name, options); });
 }
 
 namespace {
@@ -173,11 +190,11 @@ std::vector<std::string> prunable(const std::string& directory) {
   const engine_table* const other = other_engine(directory);
   std::vector<std::string> found;
   for (const std::string& path : list(directory)) {
-    std::error_code passed_over;
-    caught(passed_over, [&] {
-      if (other == nullptr ? !is_prunable(path) : bool(other->observe(path, {}).holder)) return;
+    try {
+      if (other == nullptr ? !is_prunable(path) : bool(other->observe(path, {}).holder)) continue;
       found.push_back(path);
-    });
+    } catch (const std::system_error&) {  // passed over
+    }
   }
   return found;
 }
@@ -186,14 +203,14 @@ std::vector<std::string> prune(const std::string& directory) {
   if (const engine_table* other = other_engine(directory)) return other->prune(directory);
   std::vector<std::string> removed;
   for (const std::string& path : list(directory)) {
-    std::error_code passed_over;
-    caught(passed_over, [&] {
+    try {
       lockfile file(resolve(path.find('/') == std::string::npos ? "./" + path : path, {}), {});
-      if (!file.attach_without_slot(access::read_write)) return;
-      if (is_held_elsewhere(file.fd(), all_lifelines)) return;
+      if (!file.attach_without_slot(access::read_write)) continue;
+      if (is_held_elsewhere(file.fd(), all_lifelines)) continue;
       remove_file(file);
       removed.push_back(path);
-    });
+    } catch (const std::system_error&) {  // passed over
+    }
   }
   remove_passed_marks(directory.empty() ? "." : directory);
   return removed;

@@ -10,6 +10,7 @@
 #include <lockbyfile/observe.hpp>
 
 #include "core/engines.hpp"
+#include "core/failures.hpp"
 #include "core/name.hpp"
 #include "file/initialise.hpp"
 #include "file/lockfile.hpp"
@@ -110,7 +111,9 @@ std::vector<grant_info> read_grants(const lockfile& file, const both_clocks& clo
 
 }  // namespace
 
-lock_state observe(std::string_view name, const lock_options& options) {
+namespace {
+
+lock_state look_at(std::string_view name, const lock_options& options) {
   if (const engine_table* other = other_engine(name)) return other->observe(name, options);
   lock_state state;
   state.path = resolve(name, options.directory);
@@ -143,15 +146,15 @@ lock_state observe(std::string_view name, const lock_options& options) {
   return state;
 }
 
+}  // namespace
+
+lock_state observe(std::string_view name, const lock_options& options) {
+  return told([&] { return look_at(name, options); });
+}
+
 std::optional<lock_state> observe(std::string_view name, const lock_options& options,
                                   std::error_code& ec) {
-  try {
-    ec.clear();
-    return observe(name, options);
-  } catch (const std::system_error& e) {
-    ec = e.code();
-    return std::nullopt;
-  }
+  return caught(ec, [&] { return std::optional<lock_state>(look_at(name, options)); });
 }
 
 std::vector<std::string> list(const std::string& directory) {
@@ -171,8 +174,10 @@ std::vector<std::string> list(const std::string& directory) {
     }
   }
   if (ec) {
-    throw lock_error({ec.value(), std::system_category()}, "cannot read the directory " + shown,
-                     shown);
+    told([&] {
+      throw lock_error({ec.value(), std::system_category()}, "cannot read the directory " + shown,
+                       shown);
+    });
   }
   std::sort(paths.begin(), paths.end());
   return paths;

@@ -128,14 +128,17 @@ class file_session::acquiring {
 
 // All of it inline, and the clock first: so it calls nothing in between, and has nothing to
 // keep over a call.
-[[gnu::flatten]] bool file_session::acquire_at_once() noexcept {
+[[gnu::flatten]] fencing_token file_session::acquire_at_once() noexcept {
   if (!thread_is_prepared) [[unlikely]]
-    return false;
+    return {};
   const instant start = now_coarse();
-  if (file_.get().header.last_to_join.load(std::memory_order_relaxed) != 0) return go_first(start);
+  if (file_.get().header.last_to_join.load(std::memory_order_relaxed) != 0) {
+    return go_first(start) ? token() : fencing_token();
+  }
   const std::uint64_t process = process_epoch();
   const acquiring us(acquiring_, process);
-  return us.is_alone() && take_at_once(process, start, start);
+  if (!us.is_alone() || !take_at_once(process, start, start)) return {};
+  return fencing_token(token_.load(std::memory_order_relaxed));
 }
 
 /// Before those in line, if a newcomer may.
@@ -154,7 +157,8 @@ class file_session::acquiring {
 bool file_session::take_at_once(std::uint64_t process, instant coarse_now, instant start) noexcept {
   const word seen = word_to_take(process);
   const std::chrono::nanoseconds lease = lease_.load(std::memory_order_relaxed);
-  return seen != word() && last_before(seen) < ceiling_ && lease >= coarse_from &&
+  return seen != word() && current_.load(std::memory_order_relaxed) == 0 &&
+         last_before(seen) < ceiling_ && lease >= coarse_from &&
          coarse_now < next_check_.load(std::memory_order_relaxed) &&
          take(seen, start, lease, grant_kind::free);
 }
@@ -458,7 +462,7 @@ session::loss file_session::why_lost() const {
   } else {
     l.cause = lost_cause::broken;  // nothing else ends a live grant in time; who, was not recorded
   }
-  l.holder = look_around().holder;
+  if (!is_ours(word(file_.get().header.word.load()))) l.holder = look_around().holder;
   return l;
 }
 
@@ -476,7 +480,7 @@ session::surroundings file_session::look_around() const {
   const std::uint32_t slots = file_.capacity();
   const std::uint32_t own = file_.own_slot();
   const word seen(f.header.word.load());
-  if (seen.is_held() && seen.slot() < slots && seen.slot() != own) {
+  if (seen.is_held() && seen.slot() < slots) {
     const slot& s = f.slots[seen.slot()];
     found.holder = described(s.pid, s.user, s.command, std::size(s.command));
   }

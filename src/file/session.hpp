@@ -86,7 +86,7 @@ class file_session final : public session {
                                std::error_code& ec) override;
   void renew(std::error_code& ec) override;
   void release(std::error_code& ec) noexcept override;
-  bool acquire_at_once() noexcept override;
+  fencing_token acquire_at_once() noexcept override;
   void release_quietly() noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
   void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;

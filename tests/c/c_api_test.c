@@ -3,6 +3,8 @@
  * The C API from C. Each function is a claim; `c_api_test CLAIM` runs one, in a directory of its
  * own, and ends with 0 if it holds.
  */
+#include <stdint.h>
+#include <pthread.h>
 #include <errno.h>
 #include <limits.h>
 #include <lockbyfile.h>
@@ -87,6 +89,97 @@ static void a_lease_can_be_set_and_renewed(void) {
   EXPECT(lockbyfile_renew(lock) == 0);
   EXPECT(lockbyfile_lease_left(lock) > 30 * LOCKBYFILE_SECOND);
   EXPECT(lockbyfile_acquire(lock, 0, NULL) == LOCKBYFILE_WOULD_DEADLOCK);
+  lockbyfile_free(lock);
+}
+
+static lockbyfile_failure last(void) {
+  lockbyfile_failure failure = LOCKBYFILE_FAILURE_INIT;
+  EXPECT(lockbyfile_last_failure(&failure) == 0);
+  return failure;
+}
+
+static void a_failed_wait_tells_holder_time_and_waiters(void) {
+  lockbyfile_options options = LOCKBYFILE_OPTIONS_INIT;
+  options.description = "the holder";
+  lockbyfile_lock* holder = NULL;
+  EXPECT(last().error == 0);
+  EXPECT(lockbyfile_open(&holder, "x", &options) == 0);
+  lockbyfile_lock* lock = opened("x");
+  EXPECT(lockbyfile_acquire(holder, 0, NULL) == 0);
+  EXPECT(lockbyfile_acquire(lock, 3 * LOCKBYFILE_MILLISECOND, NULL) == LOCKBYFILE_TIMED_OUT);
+  const lockbyfile_failure f = last();
+  EXPECT(f.error == LOCKBYFILE_TIMED_OUT);
+  EXPECT(f.cause == LOCKBYFILE_CAUSE_NONE);
+  EXPECT(f.waited >= 3 * LOCKBYFILE_MILLISECOND);
+  EXPECT(f.waiters == 0);
+  EXPECT(f.has_holder == 1 && f.pid == (uint32_t)getpid() && f.user == geteuid());
+  EXPECT(strcmp(f.command, "the holder") == 0 && strcmp(f.host, "") == 0);
+  EXPECT(strstr(lockbyfile_message(), "the holder (pid ") != NULL);
+  EXPECT(lockbyfile_remove("x", NULL) == LOCKBYFILE_IN_USE);
+  EXPECT(last().error == LOCKBYFILE_IN_USE && last().has_holder == 1);
+  EXPECT(lockbyfile_break("x", 1, NULL) == LOCKBYFILE_TOKEN_MISMATCH);
+  EXPECT(last().error == LOCKBYFILE_TOKEN_MISMATCH && last().pid == (uint32_t)getpid());
+  lockbyfile_free(lock);
+  lockbyfile_free(holder);
+}
+
+static void a_lost_grant_tells_why(void) {
+  lockbyfile_options options = LOCKBYFILE_OPTIONS_INIT;
+  options.lease = LOCKBYFILE_MILLISECOND;
+  lockbyfile_lock* lock = NULL;
+  EXPECT(lockbyfile_open(&lock, "x", &options) == 0);
+  EXPECT(lockbyfile_acquire(lock, 0, NULL) == 0);
+  while (lockbyfile_is_held(lock)) {
+  }
+  EXPECT(lockbyfile_release(lock) == LOCKBYFILE_LEASE_LOST);
+  EXPECT(last().cause == LOCKBYFILE_CAUSE_EXPIRED && last().has_holder == 0);
+
+  lockbyfile_lock* next = opened("x");
+  EXPECT(lockbyfile_set_lease(lock, LOCKBYFILE_FOREVER) == 0);
+  EXPECT(lockbyfile_acquire(lock, 0, NULL) == 0);
+  EXPECT(lockbyfile_break("x", 0, NULL) == 0);
+  lockbyfile_grant grant = LOCKBYFILE_GRANT_INIT;
+  EXPECT(lockbyfile_acquire(next, 0, &grant) == 0);
+  EXPECT(grant.how == LOCKBYFILE_BROKEN);
+  EXPECT(lockbyfile_renew(lock) == LOCKBYFILE_LEASE_LOST);
+  EXPECT(last().cause == LOCKBYFILE_CAUSE_BROKEN && last().has_holder == 1);
+  EXPECT(strstr(lockbyfile_message(), "somebody broke the lock") != NULL);
+  lockbyfile_free(next);
+  lockbyfile_free(lock);
+}
+
+static void a_failure_of_another_size_is_understood(void) {
+  struct {
+    lockbyfile_failure known;
+    char more[16];
+  } later = {LOCKBYFILE_FAILURE_INIT, {1, 2, 3}};
+  lockbyfile_failure none = {0, 7, 0, 0, 0, 0, 0, 0, 0, {0}, {0}};
+  EXPECT(lockbyfile_observe("never", NULL, NULL) == -EINVAL);
+  EXPECT(last().error == -EINVAL);
+  later.known.size = sizeof later;
+  EXPECT(lockbyfile_last_failure(&later.known) == 0);
+  EXPECT(later.known.error == -EINVAL && later.known.size == sizeof later && later.more[0] == 1);
+  EXPECT(lockbyfile_last_failure(&none) == LOCKBYFILE_INVALID_OPTION && none.error == 7);
+  EXPECT(last().error == LOCKBYFILE_INVALID_OPTION);
+  EXPECT(lockbyfile_last_failure(NULL) == -EINVAL);
+}
+
+static void* acquires(void* lock) {
+  return (void*)(intptr_t)lockbyfile_acquire(lock, 60 * LOCKBYFILE_SECOND, NULL);
+}
+
+static void a_second_thread_waits_for_the_first(void) {
+  lockbyfile_lock* lock = opened("x");
+  EXPECT(lockbyfile_acquire(lock, 0, NULL) == 0);
+  const uint64_t first = lockbyfile_token(lock);
+  pthread_t other;
+  void* result = NULL;
+  EXPECT(pthread_create(&other, NULL, acquires, lock) == 0);
+  EXPECT(lockbyfile_release(lock) == 0);
+  EXPECT(pthread_join(other, &result) == 0 && result == NULL);
+  EXPECT(lockbyfile_token(lock) > first);
+  EXPECT(lockbyfile_is_held(lock) == 1);
+  EXPECT(lockbyfile_acquire(lock, LOCKBYFILE_MILLISECOND, NULL) == LOCKBYFILE_TIMED_OUT);
   lockbyfile_free(lock);
 }
 
@@ -268,6 +361,10 @@ static const struct {
     CLAIM(tokens_grow),
     CLAIM(a_lease_runs_out_and_is_taken_over),
     CLAIM(a_lease_can_be_set_and_renewed),
+    CLAIM(a_failed_wait_tells_holder_time_and_waiters),
+    CLAIM(a_lost_grant_tells_why),
+    CLAIM(a_failure_of_another_size_is_understood),
+    CLAIM(a_second_thread_waits_for_the_first),
     CLAIM(a_dead_holder_is_noticed),
     CLAIM(a_child_of_fork_holds_nothing),
     CLAIM(observe_tells_who_holds),

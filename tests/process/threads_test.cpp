@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <deque>
 #include <lockbyfile/lockbyfile.hpp>
+#include <mutex>
 #include <optional>
 #include <system_error>
 #include <thread>
@@ -75,22 +76,174 @@ TEST_F(Threads, ManyObjectsOfOneThreadExcludeEachOther) {
   }
 }
 
-TEST_F(Threads, ASecondOneThatAcquiresWithAnObjectInUseIsRefused) {
+TEST_F(Threads, ASecondOneThatAcquiresWithAnObjectThatWaitsHasItsTurnAfterIt) {
   lock_process holder(name());
   ASSERT_TRUE(holder.acquire(0ns));
   named_lock lock(name());
   std::thread waiting([&] { (void)lock.acquire(forever); });
   wait_for_line_of(1);
   std::error_code ec;
-  for (const std::chrono::nanoseconds patience : {std::chrono::nanoseconds(0), forever}) {
-    EXPECT_FALSE(lock.acquire(patience, {}, ec));
-    EXPECT_EQ(ec, errc::would_deadlock);
-    EXPECT_EQ(ec, std::errc::resource_deadlock_would_occur);
-  }
-  EXPECT_EQ(look().waiters.size(), 1U) << "the refusal took the other's place away";
+  EXPECT_FALSE(lock.acquire(0ns, {}, ec));
+  EXPECT_EQ(ec, errc::timed_out);
+  EXPECT_FALSE(lock.acquire(20ms, {}, ec));
+  EXPECT_EQ(ec, errc::timed_out);
+  EXPECT_GE(last_failure().waited, 20ms);
+  EXPECT_EQ(look().waiters.size(), 1U) << "an object has one place in line";
   ASSERT_EQ(holder.release(), std::error_code());
   waiting.join();
-  EXPECT_TRUE(lock.is_held());
+  EXPECT_TRUE(lock.owns_lock());
+}
+
+TEST_F(Threads, OfOneObjectWaitForEachOtherAsOnAMutex) {
+  constexpr int threads = 6;
+  constexpr int rounds = 300;
+  named_lock lock(name());
+  int counter = 0;
+  {
+    std::deque<std::jthread> all;
+    for (int i = 0; i < threads; ++i) {
+      all.emplace_back([&] {
+        for (int r = 0; r < rounds; ++r) {
+          const std::scoped_lock guard(lock);
+          const int seen = counter;
+          if (r % 16 == 0) std::this_thread::yield();
+          counter = seen + 1;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(counter, threads * rounds);
+}
+
+TEST_F(Threads, ASecondOneWaitsUntilTheFirstReleasesAndNotLonger) {
+  named_lock lock(name());
+  (void)lock.acquire();
+  std::atomic<bool> begins{false};
+  fencing_token second;
+  std::chrono::nanoseconds waited{};
+  std::jthread other([&] {
+    begins = true;
+    const grant g = lock.acquire(1min);
+    second = g.token;
+    waited = g.waited;
+    lock.unlock();
+  });
+  while (!begins) std::this_thread::yield();
+  std::this_thread::sleep_for(20ms);  // it waits by now, if it is to wait at all
+  const fencing_token first = lock.token();
+  lock.unlock();
+  other.join();
+  EXPECT_GT(second, first);
+  EXPECT_LT(waited, 1min);
+}
+
+TEST_F(Threads, ASecondOneIsServedWhenTheFirstOnesLeaseEnds) {
+  named_lock lock(name(), {.lease = 50ms});
+  (void)lock.acquire();
+  std::jthread([&] { EXPECT_EQ(lock.acquire(1min).how, grant_kind::expired); }).join();
+  std::error_code ec;
+  lock.release(ec);
+  EXPECT_EQ(ec, errc::lease_lost) << "it is the other's grant that would be released";
+  EXPECT_TRUE(lock.owns_lock()) << "an old holder hurt its successor";
+  lock.renew(ec);
+  EXPECT_EQ(ec, std::error_code()) << "it has given back, so it speaks of the object's grant";
+}
+
+TEST_F(Threads, ASecondOneIsServedWhenTheFirstOnesGrantIsBroken) {
+  named_lock lock(name());
+  (void)lock.acquire();
+  std::jthread other([&] { EXPECT_EQ(lock.acquire(1min).how, grant_kind::broken); });
+  break_lock(name(), {});
+  other.join();
+}
+
+TEST_F(Threads, DeadlockIsToldOnlyToTheOneThatAcquired) {
+  named_lock lock(name());
+  (void)lock.acquire();
+  std::jthread([&] {
+    EXPECT_FALSE(lock.try_lock());
+    EXPECT_FALSE(lock.try_lock_for(1ms));
+    std::error_code ec;
+    EXPECT_FALSE(lock.acquire(1ms, {}, ec));
+    EXPECT_EQ(ec, errc::timed_out);
+    EXPECT_EQ(last_failure().holder.value().pid, static_cast<unsigned>(::getpid()));
+    EXPECT_TRUE(lock.owns_lock());
+    lock.renew(ec);
+    EXPECT_EQ(ec, std::error_code());
+  }).join();
+  std::error_code ec;
+  EXPECT_FALSE(lock.acquire(forever, {}, ec));
+  EXPECT_EQ(ec, errc::would_deadlock);
+  lock.unlock();
+  std::jthread([&] { (void)lock.acquire(); }).join();
+  EXPECT_FALSE(lock.try_lock()) << "it is that thread's now";
+}
+
+TEST_F(Threads, ASecondOnesWaitEndsWithItsStopRequest) {
+  named_lock lock(name());
+  (void)lock.acquire();
+  std::error_code ec;
+  std::jthread other([&](const std::stop_token& stop) { (void)lock.acquire(forever, stop, ec); });
+  other.request_stop();
+  other.join();
+  EXPECT_EQ(ec, errc::cancelled);
+}
+
+TEST_F(Threads, OfAChildAreNotHeldUpByTurnsThatAParentsThreadHad) {  // P9
+  named_lock lock(name());
+  (void)lock.acquire();
+  std::jthread waits([&] { (void)lock.acquire(1min); });
+  std::this_thread::sleep_for(5ms);
+  child c([&](talk&) {
+    std::error_code ec;
+    if (lock.acquire(10ms, {}, ec) || ec != errc::timed_out) ::_exit(1);
+  });
+  EXPECT_EQ(c.wait(), 0);
+  lock.unlock();
+}
+
+TEST_F(Threads, NeverHearAWrongNoWhileAnotherOneRenews) {  // A3
+  named_lock lock(name(), {.lease = 1h});
+  (void)lock.acquire();
+  std::atomic<unsigned> wrong{0};
+  {
+    std::jthread looks([&](const std::stop_token& over) {
+      while (!over.stop_requested()) wrong += lock.is_held() ? 0 : 1;
+    });
+    for (int i = 0; i < 20'000; ++i) lock.renew();
+  }
+  EXPECT_EQ(wrong, 0U);
+}
+
+TEST_F(Threads, ThatRenewWhileAnotherOneReleasesLeaveAFreeLock) {
+  named_lock lock(name(), {.lease = 1h});
+  std::jthread renews([&](const std::stop_token& over) {
+    std::error_code ec;
+    while (!over.stop_requested()) lock.renew(ec);
+  });
+  for (int i = 0; i < 5'000; ++i) {
+    (void)lock.acquire();
+    std::error_code ec;
+    lock.release(ec);
+    ASSERT_EQ(ec, std::error_code()) << i;
+    ASSERT_FALSE(lock.is_held());
+    ASSERT_FALSE(i % 50 == 0 && look().holder) << i;
+  }
+}
+
+TEST_F(Threads, KeepAliveOfOneAndAcquireOfAnotherDoNotMeet) {
+  named_lock lock(name(), {.lease = 3ms});
+  for (int i = 0; i < 20; ++i) {
+    (void)lock.acquire();
+    const keep_alive keeper(lock);
+    std::jthread other([&] {
+      (void)lock.acquire();
+      lock.unlock();
+    });
+    std::this_thread::sleep_for(1ms);
+    EXPECT_TRUE(lock.is_held());
+    lock.unlock();
+  }
 }
 
 TEST_F(Threads, ThatAcquireWithOneObjectAtOnceAreRefusedOrServedButNeverBoth) {

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a failed call tells: the sentence, the cause, the holder. Every function that users call
+// and that can fail goes through told() or caught(), so last_failure() has the same as the
+// lock_error.
+#pragma once
+
+#include <lockbyfile/error.hpp>
+#include <string>
+#include <system_error>
+
+#include "core/engine.hpp"
+#include "core/error_text.hpp"
+
+namespace lockbyfile {
+
+/// As it is shown in a sentence: "make (pid 7)". What is not printable in a name is shown as "?".
+[[nodiscard]] std::string text_of(const party& who);
+
+/// The failure of a call on `s`. `tried` is like "cannot renew". Asks the engine for the cause of a
+/// loss, unless it is `known`, and for the holder; that may wait for a server. Does not throw: with
+/// too little memory there is only the code.
+[[nodiscard]] failure failure_of(const session& s, std::error_code code, const char* tried,
+                                 lost_cause known = lost_cause::none) noexcept;
+
+/// The same of a wait. `in_process` is how many threads wait for their turn with this object.
+[[nodiscard]] failure failure_of_wait(const session& s, std::error_code code, const char* tried,
+                                      std::chrono::nanoseconds waited,
+                                      std::size_t in_process) noexcept;
+
+/// remember() for an exception that is on its way to the user.
+void remember(const std::system_error& e) noexcept;
+
+/// Runs `call`, and remembers what it throws.
+template <class F>
+auto told(F&& call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const std::system_error& e) {
+    remember(e);
+    throw;
+  }
+}
+
+/// The error_code overloads are the throwing ones, turned round.
+template <class F>
+auto caught(std::error_code& ec, F&& call) -> decltype(call()) {
+  try {
+    ec.clear();
+    return call();
+  } catch (const std::system_error& e) {
+    remember(e);
+    ec = e.code();
+    return decltype(call())();
+  }
+}
+
+}  // namespace lockbyfile
