@@ -195,7 +195,6 @@ TEST_F(Verbs, StatusQuietIsZeroOpenSeventyFiveHeldAndOneForNone) {
   const std::string command = holder.hear();
   EXPECT_EQ(quiet(), 75);
   holder.kill();
-  (void)holder.wait();
   shell("kill " + command);
   until("$lockbyfile status -q x");
   EXPECT_EQ(shell("$lockbyfile status -q --json x").code, 64);
