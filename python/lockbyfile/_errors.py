@@ -205,6 +205,12 @@ def lease_lost(path: str, message: str, cause: Optional[Cause] = None) -> LockEr
     return error_of(5, message, path, True, cause)
 
 
+def left_by_a_child(path: str) -> None:
+    """A block that was entered before a fork."""
+    text = f"lost {path}: it was granted to the process that forked this one"
+    log.warning("%s", lease_lost(path, text, "lifeline_closed"))
+
+
 def past_grant(who: Party, token: int, how: How, since: float) -> PastGrant:
     return PastGrant(who, token, how, _time(since))
 

@@ -62,6 +62,7 @@ from ._errors import (
     LockError,
     LockState,
     error_of,
+    left_by_a_child,
     log,
     lost_quietly,
     state_of,
@@ -229,8 +230,9 @@ class AsyncLock:
     async def __aexit__(self, kind: Any, *ignored: object) -> None:
         """A loss is raised unless an exception is under way; then it is logged."""
         holding = self._one_of(self._entered)
-        if holding is None:
-            return  # in a child
+        if holding is None:  # in a child
+            left_by_a_child(self.path)
+            return
         self._entered.remove(holding)
         if holding not in self._holdings:
             return  # released, or closed, in the block

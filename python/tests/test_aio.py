@@ -347,6 +347,68 @@ class AsyncLockTest(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(self.waiters(), 0)
             self.assertEqual(threads(), [])
 
+    async def test_lock_timeout_counts_the_others_that_wait_and_not_itself(self) -> None:
+        self.hold_elsewhere()
+        lock = AsyncLock(self.path)
+        with self.assertRaises(lockbyfile.LockTimeout) as caught:
+            await lock.acquire(0.02)
+        self.assertEqual(caught.exception.waiters, 0)
+        others = [asyncio.create_task(lock.acquire()) for _ in range(3)]
+        await until(self.waiters)
+        with self.assertRaises(lockbyfile.LockTimeout) as caught:
+            await lock.acquire(0.05)
+        self.assertEqual(caught.exception.waiters, 3)
+        self.assertGreaterEqual(caught.exception.waited, 0.05)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    async def test_keep_alive_renews_past_the_lease_however_the_lock_came(self) -> None:
+        holder = self.hold_elsewhere()
+        lock = AsyncLock(self.path, lease=0.4)
+        waiting = asyncio.create_task(lock.acquire())
+        await until(self.waiters)
+        holder.release()
+        await waiting
+        async with lock.keep_alive():
+            await asyncio.sleep(0.6)  # longer than the lease: that is the claim
+            self.assertTrue(lock.held)
+        lock.release()
+        async with lock:
+            with lock.keep_alive():
+                time.sleep(0.6)  # which blocks the loop
+                self.assertTrue(lock.held)
+
+    async def test_keep_alive_tells_of_a_loss_in_the_loop(self) -> None:
+        told: List[Any] = []
+        lock = AsyncLock(self.path, lease=0.2)
+        loop = asyncio.get_running_loop()
+
+        def on_lost(error: lockbyfile.LockError) -> None:
+            told.append((error, asyncio.get_running_loop() is loop))
+
+        with self.assertRaises(lockbyfile.LeaseLost), self.assertLogs("lockbyfile"):
+            async with lock, lock.keep_alive(on_lost):
+                lockbyfile.break_lock(self.path)
+                await until(lambda: told)
+        self.assertIsInstance(told[0][0], lockbyfile.LeaseLost)
+        self.assertTrue(told[0][1])
+
+    async def test_keep_alive_of_what_is_not_held_is_an_error(self) -> None:
+        with self.assertRaises(lockbyfile.LockError) as caught:
+            AsyncLock(self.path).keep_alive()
+        self.assertEqual(caught.exception.reason, "not_holder")
+
+    async def test_release_and_renew_may_be_awaited_or_not(self) -> None:
+        lock = AsyncLock(self.path, lease=30)
+        await lock.acquire()
+        await lock.renew()
+        lock.renew()
+        await lock.release()
+        await lock.acquire()
+        lock.release()
+        self.assert_nothing_is_left()
+
     async def test_one_whose_patience_runs_out_is_in_nobodys_way(self) -> None:
         holder = self.hold_elsewhere()
         lock = AsyncLock(self.path)

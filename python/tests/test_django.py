@@ -830,6 +830,37 @@ class ManagePyLocked(unittest.TestCase):
         process.communicate(timeout=60)
         self.assertEqual(process.returncode, 76)
 
+    def test_leaves_the_handler_of_sigint_as_it_was(self) -> None:
+        (self.directory / "calls.py").write_text(
+            "import os, signal, django\n"
+            "os.environ['DJANGO_SETTINGS_MODULE'] = 'probe_settings'\n"
+            "django.setup()\n"
+            "from django.core.management import call_command\n"
+            "heard = []\n"
+            "def mine(*_): heard.append('mine')\n"
+            "signal.signal(signal.SIGINT, mine)\n"
+            "real = django.core.management.ManagementUtility.fetch_command\n"
+            "class Probe:\n"
+            "    def run_from_argv(self, argv): os.kill(os.getpid(), signal.SIGINT)\n"
+            "def fetch(self, name): return Probe() if name == 'probe' else real(self, name)\n"
+            "django.core.management.ManagementUtility.fetch_command = fetch\n"
+            "call_command('locked', 'probe')\n"
+            "assert heard == ['mine'], heard\n"
+            "assert signal.getsignal(signal.SIGINT) is mine\n"
+            "import threading\n"
+            "failed = []\n"
+            "def elsewhere():\n"
+            "    try: call_command('locked', 'probe')\n"
+            "    except BaseException as error: failed.append(error)\n"
+            "t = threading.Thread(target=elsewhere); t.start(); t.join()\n"
+            "assert failed == [], failed\n"
+            "assert signal.getsignal(signal.SIGINT) is mine\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "calls.py"], cwd=self.directory, capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+
 
 def ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -52,7 +52,7 @@ from django.utils.asyncio import async_unsafe
 from .. import Grant, Lock
 from .._cooperative import Local
 from .._decorator import Function, run_under
-from .._errors import LockError, LockTimeout, lease_lost, log, lost_quietly
+from .._errors import LockError, LockTimeout, lease_lost, left_by_a_child, log, lost_quietly
 
 __all__ = ["db_lock", "get_or_set"]
 
@@ -259,6 +259,7 @@ _Blocks = List[Tuple[_Hold, Any]]
 def _leave(hold: _Hold, connection: Any) -> Optional[LockError]:
     """Tells the loss, if the block's lease is over."""
     if hold.here is not _here:
+        left_by_a_child(hold.lock.path)
         return None  # (D5)
     if connection.in_atomic_block and not connection.closed_in_transaction:
         connection.on_commit(_Hook(hold))
