@@ -40,8 +40,8 @@ enum class errc {
   damaged,             // a lockfile whose content makes no sense, while it is in use (else the
                        // next acquire mends it), or the file beside it that keeps its tokens
   too_many_sessions,   // 4,000 are open already
-  clock_mismatch,      // in use from another time namespace or another kernel, or
-                       // the monotonic clock of this process is faked
+  clock_mismatch,      // in use from another time namespace or another kernel; this process's
+                       // monotonic clock is faked; the wall clock is past 2112 (tokens end)
   network_filesystem,  // shared memory does not reach the other hosts
   stuck,               // another process was stopped while setting up the file
   unreachable,         // no server of the engine answers, or they have no majority

@@ -18,8 +18,8 @@ inline constexpr std::chrono::nanoseconds no_lease = std::chrono::nanoseconds::m
 /// What to do about SIGBUS, which the kernel sends to a process that touches
 /// the mapping of a file which somebody else has truncated.
 enum class truncation_guard {
-  install,    // a chained handler that answers for our own mappings only; the
-              // truncation is then reported as errc::damaged
+  install,    // a chained handler that answers for our own mappings only; the truncation is then
+              // errc::damaged. A thread unblocks SIGBUS once; one that blocks it again is killed
   leave_out,  // the program deals with SIGBUS itself
 };
 

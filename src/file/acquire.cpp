@@ -194,7 +194,9 @@ void file_session::reopen() {
   } else {
     line_.forget();  // the place is the parent's
   }
-  attach(broken_by_deletion());
+  const auto deletion = broken_by_deletion();
+  file_.note_departure();
+  attach(deletion);
 }
 
 file_session::outlook file_session::look(waiting& w, grant& result) {

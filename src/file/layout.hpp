@@ -80,7 +80,8 @@ struct header {
   shared<std::uint32_t> flags;  // 0; a reader that finds an unknown bit keeps off
   shared<std::uint64_t> boot_id[2];
   shared<std::uint64_t> time_namespace;
-  shared<std::uint64_t> reserved_static[4];
+  shared<std::uint64_t> reserved_static[3];
+  shared<std::uint64_t> home;  // of which inode, directory and name this is; 0: not known
 
   shared<std::uint64_t> word;          // file/word.hpp
   shared<std::uint64_t> last_to_join;  // a ticket; not 0: somebody may be in line

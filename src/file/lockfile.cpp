@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <lockbyfile/error.hpp>
@@ -295,6 +296,7 @@ void lockfile::throw_damaged() const {
 // --- creating -----------------------------------------------------------------
 
 void lockfile::create() {
+  removed_until_ = last_removal_in(path_);  // before we change the directory ourselves
   if (!create_nameless()) create_in_place();
 }
 
@@ -313,7 +315,8 @@ bool lockfile::create_nameless() {
   if (allocate(first_size) != 0) fail(errno, "cannot allocate room for");
   // Entombed: by the time it has its name, others may have used and deleted a lockfile of
   // that name, and so its counter is set afterwards, by mend().
-  initialise_blank(get(), first_capacity, this_clock(), word::free_at(1).entombed());
+  initialise_blank(get(), first_capacity, this_clock(),
+                   word::free_at(std::max<std::uint64_t>(1, removed_until_)).entombed());
   reach(point::file_made);
 
   // Whoever opens a lockfile needs two descriptors: if there is no second one, now is the
@@ -400,14 +403,59 @@ void lockfile::mend() {
     // gone, and we have that lock: the remover died. Or the file is new.
     const word w(get().header.word.load());
     std::uint64_t bits = w.bits();
-    const word revived = word::free_at(std::max(w.counter() + 1, first_counter(path_)));
+    const word revived = word::free_at(std::max(w.counter() + 1, first_token()));
     reach(point::revival_decided);
     if (w.is_tombstone() && get().header.word.compare_exchange_strong(bits, revived.bits())) {
       get().header.first_counter.store(revived.counter(), std::memory_order_relaxed);
+      get().header.home.store(home(), std::memory_order_relaxed);
     }
   } else if (why != condition::ready) {
     reset(why);
   }
+}
+
+// --- tokens of the path's other files ---------------------------------------------------
+
+std::uint64_t lockfile::first_token() const {
+  return std::max(first_counter(path_), removed_until_);
+}
+
+/// A number for this file at this path: of its inode, its directory and its name. 0 if that is not
+/// to be told. Neither device numbers nor the whole path: others may see it under another one.
+std::uint64_t lockfile::home() const noexcept {
+  struct stat file {};
+  struct stat directory {};
+  const std::size_t name = path_.rfind('/') + 1;
+  if (sys.fstat(fd(), &file) != 0) return 0;
+  if (sys.lstat((path_.substr(0, name) + ".").c_str(), &directory) != 0) return 0;
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  const auto add = [&hash](unsigned char byte) { hash = (hash ^ byte) * 0x100000001b3; };
+  for (const ino_t inode : {file.st_ino, directory.st_ino}) {
+    for (unsigned i = 0; i < 64; i += 8) add(static_cast<unsigned char>(inode >> i));
+  }
+  for (std::size_t i = name; i < path_.size(); ++i) add(static_cast<unsigned char>(path_[i]));
+  return hash | 1;
+}
+
+std::uint64_t lockfile::tokens_before() {
+  header& h = get().header;
+  const std::uint64_t here = home();
+  if (here == 0 || h.home.load(std::memory_order_relaxed) == here) return 0;
+  const std::uint64_t least = first_counter(path_);
+  const word found(h.word.load());
+  std::uint64_t bits = found.bits();
+  if (found.is_sane() && found.is_free()) {
+    const std::uint64_t counter = std::max(found.counter() + 1, least);
+    const word above = found.was_broken() ? word::broken_at(counter) : word::free_at(counter);
+    if (h.word.compare_exchange_strong(bits, above.bits())) {
+      h.home.store(here, std::memory_order_relaxed);
+    }
+  }
+  return least;
+}
+
+void lockfile::note_departure() noexcept {
+  if (was_replaced() && is_signed()) get().header.home.store(0, std::memory_order_relaxed);
 }
 
 void lockfile::reset(condition why) {
@@ -432,14 +480,14 @@ void lockfile::reset(condition why) {
   }
   const word left(get().header.word.load());
   const bool trusted = why == condition::other_clock && left.is_sane();
-  const word first =
-      word::free_at(std::max(trusted ? left.counter() + 1 : 0, first_counter(path_)));
+  const word first = word::free_at(std::max(trusted ? left.counter() + 1 : 0, first_token()));
   if (why == condition::blank) {
     initialise_blank(get(), first_capacity, this_clock(), first);
   } else {
     if (!trusted) clear_records(get().header);
     reinitialise(get(), first_capacity, this_clock(), first);
   }
+  get().header.home.store(home(), std::memory_order_relaxed);
   let_go(fd(), all_lifelines);
 }
 

@@ -115,6 +115,12 @@ class lockfile {
   /// Whether the file says, past an unusable mapping, that our slot holds the lock by `token`.
   [[nodiscard]] bool names_us(std::uint64_t token) const noexcept;
 
+  /// Above what a new session's tokens have to be, by the path: 0, or more than other files that
+  /// had this path may have handed out, if this one comes from elsewhere (tokens.hpp, T4).
+  std::uint64_t tokens_before();
+  /// Notes that the path has left this file: it may come back, and is from elsewhere then.
+  void note_departure() noexcept;
+
   /// Makes SIGBUS reach our handler in this thread (attachment.hpp).
   void prepare_thread() const noexcept { attachment_.prepare_thread(); }
 
@@ -150,6 +156,8 @@ class lockfile {
   void create_in_place();
   void set_permissions();
   int allocate(std::size_t size) const noexcept;
+  [[nodiscard]] std::uint64_t home() const noexcept;
+  [[nodiscard]] std::uint64_t first_token() const;
   [[nodiscard]] int probe(int fd) noexcept;
   [[nodiscard]] bool has_other_root() const noexcept;
   [[nodiscard]] int open_existing(access how) const noexcept;
@@ -170,6 +178,7 @@ class lockfile {
   attachment attachment_;
   static constexpr std::uint32_t no_slot = slot_limit;
   std::atomic<std::uint32_t> own_slot_{no_slot};
+  std::uint64_t removed_until_ = 0;            // least counter of a file that we make (T5)
   std::atomic<std::uint64_t> root_device_{0};  // of the root directory that the path began at
   std::atomic<std::uint64_t> root_inode_{0};
 };

@@ -52,7 +52,7 @@ void file_session::attach(const std::optional<break_info>& deletion) {
   file_.attach();
   epoch_.store(process_epoch());
   begin_above(deletion);
-  floor_ = std::max(floor_, highest_seen_);
+  floor_ = std::max({floor_, highest_seen_, file_.tokens_before()});
   highest_seen_ = 1;  // no word has less
   slot& own = file_.own();
   own.last_grant.store(0, std::memory_order_release);  // another session's
@@ -319,6 +319,7 @@ void file_session::release(std::error_code& ec) noexcept {
   const bool is_deleted = !at_path && file_.was_replaced();
   const bool is_there = is_named();
   const bool freed = free_and_wake(is_deleted ? ending::broken : ending::released) && is_there;
+  if (is_deleted) file_.note_departure();
   if (freed && at_path && in_time) return;
   ec = errc::lease_lost;
   lost_by_.store(!freed    ? lost_by::word

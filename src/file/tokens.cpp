@@ -181,7 +181,24 @@ std::uint64_t first_counter(const std::string& path) {
   } else if (errno != ENOENT && errno != ENAMETOOLONG) {
     cannot_read(errno, path);
   }
-  return std::max(mark, wall_clock_us()) + 1;
+  const std::uint64_t clock = wall_clock_us();
+  if (clock >= word::counter_end - reserve) {
+    throw lock_error(errc::clock_mismatch,
+                     "the wall clock is past the year 2112, for which there are no tokens; " +
+                         path + " cannot begin to count",
+                     path);
+  }
+  return std::max(mark, clock) + 1;
+}
+
+std::uint64_t last_removal_in(const std::string& path) noexcept {
+  struct stat s {};
+  if (sys.lstat((path.substr(0, path.rfind('/') + 1) + ".").c_str(), &s) != 0) return 0;
+  if (s.st_mtim.tv_sec < 0) return 0;
+  constexpr std::uint64_t tick_us = 10'000;  // of the clock by which directories are stamped
+  const std::uint64_t changed = from_timespec(s.st_mtim) / 1000 + tick_us;
+  const bool is_usable = changed < word::counter_end - 2 * reserve;
+  return is_usable && changed > wall_clock_us() + tick_us ? changed : 0;
 }
 
 std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t token) {

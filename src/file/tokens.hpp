@@ -13,6 +13,19 @@
 //   (T2) The high-water mark never falls. It is kept beside the lockfile, in PATH.tokens,
 //        and only once it is needed: for most locks never.
 //   (T3) A new file starts above both.
+//   (T4) A file that comes from elsewhere is as a new one to this path: moved here from another
+//        name or directory, unpacked or copied from a backup, or moved aside and back. It says in
+//        its header which inode, directory and name it is of (`home`), and a session whose path
+//        leads to another one raises the counter, or its own floor if the lock is held there.
+//        A session that finds that its path has left its file wipes that.
+//   (T5) A directory remembers when a file was last removed from it. If that is later than the
+//        wall clock, the clock was set back after the removal, and a new file starts above it.
+//
+// What that does not see: other bytes written into the same inode by name (cp over it) while no
+// session has it open; a file moved aside and back with no session in between; and, if the wall
+// clock is set back after a removal by hand, any file but the first that is made in the directory
+// since. Nor does anything outlast a reboot on a filesystem in memory but the clock. The clock is
+// refused past 2112, where counters end.
 //
 // A session knows a ceiling that satisfies (T1) and compares each token with it; only
 // a token above it comes here. The mark is raised by a reserve that lasts for several
@@ -41,6 +54,10 @@ namespace lockbyfile::file {
 /// Where a new or reset lockfile at `path` starts counting (T3). Throws lock_error if
 /// there is a mark that cannot be read.
 std::uint64_t first_counter(const std::string& path);
+
+/// What a counter has to be above because of what was removed from the directory of `path` (T5); 0
+/// as long as the clock is ahead of that.
+std::uint64_t last_removal_in(const std::string& path) noexcept;
 
 /// A ceiling of at least `token` (T1). `lockfile` lends the mark its mode and group.
 /// May wait, see above. Throws lock_error.

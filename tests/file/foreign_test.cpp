@@ -3,6 +3,7 @@
 // What is at the lockfile's path but is no lockfile: TORTURE 11, promise P10. Every
 // function gives a clear error with the path; what is there is left as it is, nothing is
 // followed, nothing blocks. What was a lockfile once: damaged_test.cpp.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <lockbyfile/lockbyfile.hpp>
@@ -181,6 +183,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, Foreign, ::testing::ValuesIn(kinds),
                          [](const auto& p) { return p.param.name; });
 
 using ForeignRace = LockTest;
+using ForeignInPlace = LockTest;
 
 /// Put in place between the look at the path and the open.
 TEST_F(ForeignRace, ALinkOrFifoThatComesTooLateForTheLookIsRefusedAllTheSame) {
@@ -198,6 +201,43 @@ TEST_F(ForeignRace, ALinkOrFifoThatComesTooLateForTheLookIsRefusedAllTheSame) {
     const seam blind(unseen);
     EXPECT_TRUE(code_of(*d, name())) << d->name;
   }
+}
+
+// Written in place over a lockfile in use (cp data NAME.lockfile): not one byte of it changes.
+TEST_F(ForeignInPlace, UnderThreeWaitersIsNotWrittenTo) {
+  constexpr int tries = 200;
+  std::string data(64 * 1024, 'd');
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 7 + i / 256);
+  const std::string source = directory() + "/data";
+  write_file(source, data);
+  lock_process waiters[3] = {lock_process(lock_process::not_yet_open, name()),
+                             lock_process(lock_process::not_yet_open, name()),
+                             lock_process(lock_process::not_yet_open, name())};
+  int changed = 0;
+  for (int i = 0; i < tries; ++i) {
+    std::filesystem::remove(name());
+    named_lock holder(name());
+    holder.lock();
+    for (auto& w : waiters) {
+      w.open();
+      w.begin_acquire(std::chrono::minutes(1));
+    }
+    wait_for_line_of(3);
+    const int from = ::open(source.c_str(), O_RDONLY | O_CLOEXEC);  // as cp does
+    const int to = ::open(name().c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+    ASSERT_EQ(::write(to, data.data(), data.size()), static_cast<ssize_t>(data.size()));
+    ::close(from);
+    ::close(to);
+    std::error_code ec;
+    holder.renew(ec);
+    holder.release(ec);
+    for (auto& w : waiters) {
+      const outcome o = w.end_acquire();
+      EXPECT_TRUE(o.error == errc::wrong_engine || o.error == errc::damaged) << o;
+    }
+    if (content_of(name()) != data) ++changed;
+  }
+  EXPECT_EQ(changed, 0) << "of " << tries;
 }
 
 }  // namespace

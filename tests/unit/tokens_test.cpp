@@ -14,6 +14,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "core/instant.hpp"
@@ -225,6 +226,108 @@ TEST_F(Tokens, StayAtOrBelowTheMarkOrTheClock) {  // T1
   const fencing_token last = lock.token();
   if (last.value() > wall_clock_us()) {
     EXPECT_LE(last.value(), marked());
+  }
+}
+
+// Files that come from elsewhere (T4), and clocks (T5)
+
+TEST_F(Tokens, GrowWhenAnOlderLockfileIsMovedOverOneInUse) {
+  const std::string older = directory() + "/older.lockfile";
+  (void)named_lock(older).acquire(0ns);
+  lock_process holder(name());
+  const outcome held = holder.acquire(0ns);
+  ASSERT_TRUE(held);
+  fs::rename(older, name());
+  EXPECT_GT(next_token(), held.granted.token);
+}
+
+TEST_F(Tokens, GrowWhenALockfileOfThatNameIsMovedHereFromAnotherDirectory) {
+  fs::create_directory(directory() + "/other");
+  const std::string older = directory() + "/other/bed.lockfile";
+  (void)named_lock(older).acquire(0ns);
+  const fencing_token last = next_token();
+  fs::rename(older, name());
+  EXPECT_GT(next_token(), last);
+}
+
+TEST_F(Tokens, GrowWhenABackupIsMovedOverALockfileInUse) {
+  (void)next_token();
+  fs::copy_file(name(), name() + ".backup");
+  lock_process holder(name());
+  fencing_token last;
+  for (int i = 0; i < 10; ++i) {
+    last = holder.acquire(0ns).granted.token;
+    holder.release();
+  }
+  ASSERT_TRUE(holder.acquire(0ns));
+  fs::rename(name() + ".backup", name());
+  EXPECT_GT(next_token(), last);
+}
+
+TEST_F(Tokens, GrowWhenALockfileIsMovedAsideAndBack) {
+  named_lock lock(name());
+  lock.lock();
+  fs::rename(name(), name() + ".aside");
+  outlive_the_last_look_at_the_path();
+  std::error_code ec;
+  lock.release(ec);
+  ASSERT_EQ(ec, errc::lease_lost);
+  const fencing_token last = next_token();  // of the path's next file
+  fs::rename(name() + ".aside", name());
+  EXPECT_GT(next_token(), last);
+}
+
+TEST_F(Tokens, OfAFileFromElsewhereThatIsHeldGrowForWhoeverTakesItOver) {
+  const std::string older = directory() + "/older.lockfile";
+  lock_process holder(older);
+  ASSERT_TRUE(holder.acquire(0ns));
+  const fencing_token last = next_token();
+  fs::rename(older, name());
+  named_lock waiter(name());
+  EXPECT_FALSE(waiter.try_lock()) << "its holder lives";
+  holder.kill();
+  EXPECT_GT(waiter.acquire(1min).token, last);
+}
+
+TEST_F(Tokens, OfAFileThatStaysWhereItIsDoNotJump) {
+  const fencing_token first = next_token();
+  std::this_thread::sleep_for(20ms);
+  EXPECT_LT(next_token().value(), first.value() + 10) << "and so seldom run ahead of the clock";
+}
+
+TEST_F(Tokens, GrowWhenTheClockIsSetBackAfterARemoval) {
+  for (const bool by_hand : {true, false}) {
+    const fencing_token last = next_token();
+    by_hand ? (void)fs::remove(name()) : lockbyfile::remove(name());
+    shifted_clocks clocks;
+    shifted_clocks::wall() = -std::chrono::nanoseconds(1h).count();
+    EXPECT_GT(next_token(), last) << by_hand;
+    fs::remove(name());
+    fs::remove(mark());
+  }
+}
+
+TEST_F(Tokens, WorkOnABoardThatBootsIn1970) {
+  shifted_clocks clocks;
+  const auto since_1970 = static_cast<std::int64_t>(wall_clock_us()) * 1000;
+  shifted_clocks::wall() = -since_1970 + std::chrono::nanoseconds(5s).count();
+  const fencing_token first = next_token();
+  EXPECT_GT(next_token(), first);
+  shifted_clocks::wall() = 0;
+  EXPECT_GT(next_token(), first) << "and when it has learned the time";
+}
+
+TEST_F(Tokens, AreRefusedByAClockPast2112ThatCannotBeCounted) {
+  const fencing_token last = next_token();
+  shifted_clocks clocks;
+  shifted_clocks::wall() = std::chrono::nanoseconds(24h * 365 * 90).count();
+  EXPECT_GT(next_token(), last) << "a file that is there counts on";
+  try {
+    const named_lock made(name() + "2");
+    ADD_FAILURE() << "its counter would start again at 0";
+  } catch (const lock_error& error) {
+    EXPECT_EQ(error.code(), errc::clock_mismatch) << error.what();
+    EXPECT_NE(std::string(error.what()).find("2112"), std::string::npos) << error.what();
   }
 }
 
