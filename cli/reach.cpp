@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <string_view>
 
 #include "describe.hpp"
 #include "exit_codes.hpp"
@@ -67,15 +68,28 @@ std::optional<lifeline_process> process_with(pid_t pid) {
   return lifeline_process{*facts, *identity, arguments_of(pid), -1};
 }
 
+/// What follows the servers in "etcd://HOST,HOST/NAME".
+std::string_view name_in(std::string_view url) {
+  const auto scheme_end = url.find("://");
+  if (scheme_end == std::string_view::npos) return {};
+  const auto slash = url.find('/', scheme_end + 3);
+  return slash == std::string_view::npos ? std::string_view{} : url.substr(slash);
+}
+
 /// Whether the process with the recorded pid can be the holder: of its user, older than its
-/// grant, and either our `run` or a program of the recorded name.
-bool is_plausible(const lifeline_process& process, const holder_info& holder) {
+/// grant, and either a `run` of this name or a program of the recorded name.
+bool is_plausible(const lifeline_process& process, const lock_state& state) {
+  const holder_info& holder = *state.holder;
   using std::chrono::system_clock;
   constexpr std::chrono::seconds slack{2};  // of two clocks
   const auto held_for = system_clock::now() - holder.since;
   if (process.identity.user != holder.who.user) return false;
   if (!process.facts.age || *process.facts.age + slack < held_for) return false;
-  if (is_run(process)) return true;
+  if (is_run(process)) {
+    return std::any_of(process.arguments.begin(), process.arguments.end(), [&](const auto& word) {
+      return !name_in(word).empty() && name_in(word) == name_in(state.path);
+    });
+  }
   std::string comm = content_of("/proc/" + std::to_string(process.facts.pid) + "/comm");
   if (comm.ends_with('\n')) comm.pop_back();
   constexpr std::size_t longest = 15;  // that the kernel keeps
@@ -88,15 +102,14 @@ reached reach_by_host(const lock_state& state) {
   const auto unreachable = [](std::string why) {
     return reached{{}, exit_not_reachable, std::move(why)};
   };
-  if (holder.who.host.empty()) return unreachable(who + " did not record its host");
-  if (holder.who.host != this_host()) {
+  if (!holder.who.host.empty() && holder.who.host != this_host()) {
     return unreachable(who + " is on another host: stop it there");
   }
   if (!proc_is_ours()) {
     return unreachable(who + " cannot be reached: /proc here is of another pid namespace");
   }
   auto process = process_with(static_cast<pid_t>(holder.who.pid));
-  if (!process || !is_plausible(*process, holder)) {
+  if (!process || !is_plausible(*process, state)) {
     return unreachable(who +
                        " cannot be reached: no process here is recognised as it, so it is in "
                        "another pid namespace, such as a container or its host");

@@ -113,6 +113,37 @@ TEST_F(EtcdCommand, RunWhoseKeyWasDeletedSaysSo) {
       << content("run_err");
 }
 
+TEST_F(EtcdCommand, StopEndsAHolderOfThisMachine) {
+  auto holder = start("exec $lockbyfile run $x sh -c 'echo held; exec sleep 60'");
+  holder.expect("held");
+  const auto r = shell("$lockbyfile stop $x");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(holder.wait(), 143);
+  EXPECT_EQ(shell("$lockbyfile stop $x").code, 1);
+}
+
+TEST_F(EtcdCommand, StopOfAHolderOnAnotherHostSaysWhichAndBreaksNothing) {
+  if (shell("unshare --uts true").code != 0) GTEST_SKIP() << "no other host name can be had here";
+  auto holder = start(
+      "exec unshare --uts sh -c \"hostname web3; exec $lockbyfile run $x sh -c 'echo held; exec "
+      "sleep 60'\"");
+  holder.expect("held");
+  const auto r = shell("$lockbyfile stop $x");
+  EXPECT_EQ(r.code, 69);
+  EXPECT_NE(r.err.find("on web3"), std::string::npos) << r.err;
+  EXPECT_EQ(shell("$lockbyfile status -q $x").code, 75);
+  EXPECT_EQ(json::parse(shell("$lockbyfile status --json $x").out).at("holder").at("host"), "web3");
+}
+
+TEST_F(EtcdCommand, HeldKnowsTheInheritedGrant) {
+  EXPECT_EQ(shell("$lockbyfile run $x -- sh -c '$0 held && $0 held $x && $0 run --once $x true' "
+                  "$lockbyfile")
+                .code,
+            0);
+  EXPECT_EQ(shell("$lockbyfile run $x -- $lockbyfile held $x-2").code, 1);
+  EXPECT_EQ(shell("$lockbyfile held $x").code, 1);
+}
+
 TEST_F(EtcdCommand, RunThatIsKilledTakesItsCommandAlong) {
   auto holder = start("exec $lockbyfile run $x sh -c 'echo $$; exec sleep 60'");
   const std::string pid = holder.hear();
