@@ -37,7 +37,7 @@ while os.read(int(sys.argv[3]), 1) == b"?":
 
 class RunTest(unittest.TestCase):
     def setUp(self) -> None:
-        scratch = tempfile.TemporaryDirectory()
+        scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.addCleanup(scratch.cleanup)
         self.directory = os.path.realpath(scratch.name)
         os.chmod(self.directory, 0o777)
@@ -184,6 +184,7 @@ class Terminal:
         if self.pid == 0:
             os.chdir(test.directory)
             os.execvpe(command[0], list(command), test.environment())
+        self.group = self.pid
         self.text = b""
         test.addCleanup(self.close)
 
@@ -217,8 +218,11 @@ class Terminal:
         return None
 
     def close(self) -> None:
+        try:
+            os.killpg(self.group, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         if self.pid > 0:
-            os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         if self.master >= 0:
             os.close(self.master)
