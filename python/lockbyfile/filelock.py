@@ -477,7 +477,7 @@ class _Context:
 def _context_per(local: Type[Any]) -> Type[_Context]:
     """A _Context of which each thread, or greenlet under a monkey patch, has its own."""
 
-    class _ThreadLocalContext(_Context, local):
+    class _ThreadLocalContext(_Context, local):  # type: ignore[misc]
         def __reduce_ex__(self, protocol: Any) -> Any:
             raise TypeError("a lock with thread_local=True cannot be pickled: its state is a thread's")
 
@@ -1015,7 +1015,7 @@ class SoftFileLock(BaseFileLock):
     def pid(self) -> Optional[int]:
         """The process that holds the lock, or None."""
         holder = _holder_of(self.lock_file)
-        return None if holder is None else holder.pid  # type: ignore[no-any-return]
+        return None if holder is None else holder.pid
 
     @property
     def is_lock_held_by_us(self) -> bool:
@@ -1029,7 +1029,8 @@ class SoftFileLock(BaseFileLock):
         from . import break_lock, remove
 
         path = os.path.abspath(self.lock_file)
-        for action in (break_lock, remove):
+        actions: Tuple[Callable[[str], None], ...] = break_lock, remove
+        for action in actions:
             with contextlib.suppress(LockError):
                 action(path)
 
