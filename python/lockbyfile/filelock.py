@@ -159,6 +159,47 @@ def _current_task() -> Any:
     return asyncio.current_task()
 
 
+class _GivenUp(BaseException):
+    """Thrown into a greenlet that waits."""
+
+
+def _running_greenlet() -> Any:
+    """None where threads are threads."""
+    if _cooperative.framework() is None:
+        return None
+    from greenlet import getcurrent
+
+    return getcurrent()
+
+
+def _give_up(lock: Lock, waiter: Any, over: threading.Event) -> None:
+    """Ends the wait of a thread, or of the greenlet `waiter`, and returns once it is over."""
+
+    def throw() -> None:
+        if not over.is_set():
+            waiter.throw(_GivenUp)
+
+    if waiter is not None and not over.is_set():
+        if _cooperative.framework() == "gevent":
+            from gevent import get_hub
+
+            get_hub().loop.run_callback(throw)
+        else:
+            import eventlet.hubs
+
+            eventlet.hubs.get_hub().schedule_call_global(0, throw)
+    while not over.is_set():
+        if waiter is None:
+            lock._cancel()  # it may be about to wait, and miss it
+        over.wait(0.01)
+
+
+def _cancelled(path: str) -> LockError:
+    error = LockError(errno.ECANCELED, "the wait was cancelled", path)
+    error.reason = "cancelled"
+    return error
+
+
 class _ThreadHold:
     """A Lock used by one thread, kept open between grants: to open it costs a hundred grants."""
 
@@ -184,20 +225,19 @@ class _ThreadHold:
                         return
             except BaseException as error:  # it is the caller's
                 failed.append(error)
-            while not over.is_set():
-                self.lock._cancel()  # it may be about to wait, and miss it
-                over.wait(0.01)
+            _give_up(self.lock, waiter, over)
 
+        waiter = _running_greenlet()
         asker = threading.Thread(target=ask, name=f"filelock {self.path}", daemon=True)
         asker.start()
         try:
             grant = self.lock.acquire(patience)
-        except LockError:
+        except (LockError, _GivenUp) as error:
             over.set()
             asker.join()
             if failed:
                 raise failed[0] from None
-            raise
+            raise error if isinstance(error, LockError) else _cancelled(self.path) from None
         finally:
             over.set()
             asker.join()
@@ -224,8 +264,9 @@ class _SharedHold:
         self.lock = lock
         self.path = lock.path
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._greenlet: List[Any] = []  # of the server, where threads are greenlets
         self._server = threading.Thread(
-            target=_serve, args=(self._jobs,), name=f"filelock {lock.path}", daemon=True
+            target=_serve, args=(self._jobs, self._greenlet), name=f"filelock {lock.path}", daemon=True
         )
         self._server.start()
 
@@ -284,16 +325,15 @@ class _SharedHold:
     def _cancel(self, done: Future[Any]) -> None:
         finished = threading.Event()
         done.add_done_callback(lambda _: finished.set())
-        while not finished.is_set():
-            self.lock._cancel()  # it may be about to wait, and miss it
-            finished.wait(0.01)
+        _give_up(self.lock, self._greenlet[0] if self._greenlet else None, finished)
 
 
 _servers: Set[int] = set()  # the threads of _SharedHold
 
 
-def _serve(jobs: queue.SimpleQueue[Any]) -> None:
+def _serve(jobs: queue.SimpleQueue[Any], greenlet: List[Any]) -> None:
     _servers.add(threading.get_ident())
+    greenlet.append(_running_greenlet())
     try:
         while True:
             job = jobs.get()
@@ -308,6 +348,8 @@ def _serve(jobs: queue.SimpleQueue[Any]) -> None:
 def _do(call: Callable[[], Any], done: Future[Any]) -> None:
     try:
         done.set_result(call())
+    except _GivenUp:
+        done.set_exception(_cancelled(""))
     except BaseException as error:  # it is the asker's
         done.set_exception(error)
     finally:
@@ -873,9 +915,10 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             mine.is_leased = mine.lifetime is not None
             mine.counter = 1
         task = _current_task()
+        in_task: Callable[[], Any] = _nothing if task is None else weakref.ref(task)
         _granted[hold.path] = _Granted(
             _unit(),
-            _nothing if task is None else weakref.ref(task),
+            in_task,
             weakref.ref(hold),
             mine.is_leased,
             grant.token,
@@ -1029,10 +1072,10 @@ class SoftFileLock(BaseFileLock):
         from . import break_lock, remove
 
         path = os.path.abspath(self.lock_file)
-        actions: Tuple[Callable[[str], None], ...] = break_lock, remove
-        for action in actions:
-            with contextlib.suppress(LockError):
-                action(path)
+        with contextlib.suppress(LockError):  # nobody has it
+            break_lock(path)
+        with contextlib.suppress(LockError):  # somebody has it again, or it is gone
+            remove(path)
 
     @staticmethod
     def _after_release(path: str) -> None:
@@ -1136,12 +1179,6 @@ class _AsyncHold:
 
     def close(self) -> None:
         self.lock.close()
-
-
-def _cancelled(path: str) -> LockError:
-    error = LockError(errno.ECANCELED, "the wait was cancelled", path)
-    error.reason = "cancelled"
-    return error
 
 
 class _OfALoop:

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import functools
 import gc
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -1009,6 +1010,82 @@ class TheNewerApi(Case):
     def test_what_is_missing_says_so(self) -> None:
         with self.assertRaises(NotImplementedError):
             ours.WindowsFileLock(self.path).acquire()
+
+
+UNDER_GEVENT = """
+import sys
+early = sys.argv[2] == "early"
+if early:
+    from gevent import monkey; monkey.patch_all()
+import lockbyfile
+from lockbyfile import filelock
+path, kind, shared = sys.argv[1], getattr(filelock, sys.argv[3]), sys.argv[4] == "True"
+before = kind(path, thread_local=not shared)
+if not early:
+    with before: pass
+    from gevent import monkey; monkey.patch_all()
+import gevent
+
+def exclude_each_other(make):
+    inside, most, passed = [], [0], []
+    def work():
+        with make():
+            inside.append(1)
+            most[0] = max(most[0], len(inside))
+            gevent.sleep(0.02)
+            inside.pop()
+            passed.append(1)
+    gevent.joinall([gevent.spawn(work) for _ in range(4)], raise_error=True, timeout=30)
+    assert len(passed) == 4, passed
+    return most[0] == 1
+
+assert exclude_each_other(lambda: kind(path, thread_local=not shared))
+assert exclude_each_other(lambda: before) == (not shared)
+
+first, second = kind(path, thread_local=not shared), kind(path, thread_local=not shared)
+with first:
+    for options, wrong in (({}, RuntimeError), ({"timeout": 0.05}, filelock.Timeout)):
+        try:
+            second.acquire(**options)
+        except wrong:
+            pass
+        else:
+            raise AssertionError(options)
+    def get(**options):
+        other = kind(path, thread_local=not shared)
+        try:
+            with other.acquire(poll_interval=0.01, **options):
+                return "got"
+        except filelock.Timeout:
+            return "gave up"
+    waiting = gevent.spawn(get)
+    gevent.sleep(0.05)
+    behind = gevent.spawn(get, cancel_check=lambda: True)
+    killed = gevent.spawn(get)
+    assert behind.get(timeout=30) == "gave up"
+    gevent.sleep(0.05)
+    killed.kill(timeout=30)
+    assert killed.dead
+assert waiting.get(timeout=30) == "got"
+with first:
+    pass
+"""
+
+
+@unittest.skipIf(importlib.util.find_spec("gevent") is None, "gevent is not installed")
+class UnderGevent(Case):
+    """Greenlets are the threads of a program whose threads are patched, before the import or after."""
+
+    def test_greenlets_exclude_each_other_and_wait_in_the_hub(self) -> None:
+        for when in ("early", "late"):
+            for kind in ("FileLock", "SoftFileLock"):
+                for shared in (True, False):
+                    with self.subTest(when=when, kind=kind, shared=shared):
+                        subprocess.run(
+                            [sys.executable, "-c", UNDER_GEVENT, self.path, when, kind, str(shared)],
+                            check=True,
+                            timeout=100,
+                        )
 
 
 class Asynchronous(Case, unittest.IsolatedAsyncioTestCase):
