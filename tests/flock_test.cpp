@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <lockbyfile/lockbyfile.hpp>
 #include <string>
@@ -128,7 +129,110 @@ TEST_F(FLockTest, TheNameDecidesAndNotTheInstance) {
   EXPECT_TRUE(L2.locking());
 }
 
+TEST_F(FLockTest, DataFileIsNeverMadeALockfile) {
+  const temporary_directory here;
+  const std::string data = here.path() + "/db.sqlite3";
+  std::ofstream(data).close();
+  const auto before = std::filesystem::last_write_time(data);
+  FLock L(data);
+  EXPECT_EQ(L.filename(), data + ".lockfile");
+  ASSERT_TRUE(L.LoopWhileLocked_ThenLocking());
+  EXPECT_TRUE(L.isLocked());
+  EXPECT_TRUE(L.unlocking());
+  (void)L.breakLock();
+  EXPECT_EQ(std::filesystem::file_size(data), 0U);
+  EXPECT_EQ(std::filesystem::last_write_time(data), before);
+}
+
+TEST_F(FLockTest, ExtensionIsAppendedUnlessItIsThere) {
+  const temporary_directory here;
+  const std::string at = std::filesystem::canonical(here.path()).string() + "/";
+  for (const auto& [name, file] :
+       {std::pair("a", "a.lockfile"), std::pair("a.lockfile", "a.lockfile"),
+        std::pair("a.lock", "a.lock.lockfile"), std::pair(".lockfile", ".lockfile.lockfile")}) {
+    EXPECT_EQ(FLock(at + name).filename(), at + file);
+  }
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(at);
+  EXPECT_EQ(FLock("a").filename(), at + "a.lockfile");
+  EXPECT_EQ(FLock("a.lockfile").filename(), at + "a.lockfile");
+  EXPECT_EQ(FLock("./a").filename(), at + "a.lockfile");
+  std::filesystem::current_path(before);
+}
+
+TEST_F(FLockTest, NameAndFileReadBack) {
+  const temporary_directory here;
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(here.path());
+  FLock L("bed");
+  EXPECT_EQ(L.name(), "bed");
+  EXPECT_EQ(L.fn(), "bed.lockfile");
+  EXPECT_EQ(L.dirname(), L.fn());
+  ASSERT_TRUE(L.locking());
+  EXPECT_TRUE(std::filesystem::exists(L.fn()));
+  std::filesystem::current_path(before);
+  EXPECT_TRUE(std::filesystem::exists(L.fn())) << "it leads to the lockfile from anywhere";
+}
+
+TEST_F(FLockTest, TimesOfWaitingAndLockingAreKept) {
+  FLock L(name());
+  FLock waiter(name());
+  EXPECT_FALSE(L.lockingTime());
+  EXPECT_FALSE(L.startedWaitingTime());
+  EXPECT_TRUE(L.stillPatience());
+  ASSERT_TRUE(L.locking());
+  ASSERT_TRUE(L.lockingTime());
+  EXPECT_GT(*L.lockingTime(), 1e9);
+  EXPECT_FALSE(L.startedWaitingTime());
+  waiter.PATIENCE = 0.01;
+  EXPECT_FALSE(waiter.LoopWhileLocked_ThenLocking());
+  EXPECT_TRUE(waiter.startedWaitingTime());
+  EXPECT_FALSE(waiter.lockingTime());
+  sleep(0.02);
+  waiter.startWaiting();
+  EXPECT_FALSE(waiter.stillPatience()) << "the first moment counts";
+  waiter.PATIENCE = 600;
+  EXPECT_TRUE(waiter.stillPatience());
+  EXPECT_TRUE(L.unlocking());
+  EXPECT_FALSE(L.lockingTime());
+}
+
 // TIMEOUT, the lease
+
+TEST_F(FLockTest, TimeoutSetWhileItIsHeldCounts) {
+  FLock L(name());
+  FLock other(name());
+  ASSERT_TRUE(L.locking());
+  L.TIMEOUT = 3600;
+  EXPECT_TRUE(L.isLocked());
+  EXPECT_GT(observe(name()).holder->lease, 10s) << "others obey it";
+  other.TIMEOUT = 1e-9;
+  EXPECT_TRUE(other.isLocked()) << "it is not the other's";
+  L.TIMEOUT = 1e-9;
+  EXPECT_FALSE(L.isLocked());
+  EXPECT_TRUE(L.timedOut());
+  EXPECT_FALSE(other.isLocked());
+  EXPECT_FALSE(L.unlocking()) << "too late";
+  L.TIMEOUT = 60;
+  ASSERT_TRUE(L.locking());
+  L.TIMEOUT = 1e-9;
+  EXPECT_FALSE(L.unlocking()) << "too late, though nobody asked before";
+  EXPECT_TRUE(other.locking());
+}
+
+TEST_F(FLockTest, RemoveIfTimedOutSparesWhatHasNot) {
+  FLock L(name());
+  FLock other(name());
+  other.removeIfTimedOut();
+  ASSERT_TRUE(L.locking());
+  other.removeIfTimedOut();
+  EXPECT_TRUE(L.existsAndNotTimedOut());
+  L.TIMEOUT = 1e-9;
+  EXPECT_FALSE(L.existsAndNotTimedOut());
+  EXPECT_TRUE(other.exists());
+  other.removeIfTimedOut();
+  EXPECT_FALSE(other.exists());
+}
 
 TEST_F(FLockTest, UnlockingIsTrueOnlyForTheRightfulHolderInTime) {
   FLock L(name());

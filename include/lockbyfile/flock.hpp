@@ -10,8 +10,13 @@
 //     L.unlocking();                                  // D: free for the next
 //   }
 //
-// TIMEOUT travels in the lock: waiters obey the holder's, not their own. An FLock
-// that is destroyed, or whose process ends, opens the lock at once.
+// TIMEOUT travels in the lock: waiters obey the holder's, not their own. A TIMEOUT
+// that is set while this object holds the lock counts too: this object tells it to the
+// lock when it is next asked anything or unlocks. An FLock that is destroyed, or whose
+// process ends, opens the lock at once.
+//
+// The lockfile is the name with ".lockfile" appended, unless that is there, for paths
+// too: FLock("/srv/db.sqlite3") never touches the database.
 //
 // For locks in files: a name of another engine is refused (wrong_engine).
 // Threads and fork: as named_lock. Durations in seconds. A TIMEOUT that is not
@@ -21,6 +26,7 @@
 
 #include <lockbyfile/export.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace lockbyfile {
@@ -67,11 +73,37 @@ class LOCKBYFILE_EXPORT FLock {
   /// Whether that grant has outlived its lease (or its holder). False if none.
   [[nodiscard]] bool timedOut() const;
 
+  /// The same as isLocked(): 2015 had both, since its isLocked() removed the lockfile.
+  [[nodiscard]] bool existsAndNotTimedOut() const;
+
   /// Forces the lock open, whoever holds it. True if there was something to break.
   bool breakLock();
 
+  /// Forces the lock open if its grant has timed out: that grant only, even if another
+  /// comes meanwhile.
+  void removeIfTimedOut();
+
   /// The lockfile's path.
   [[nodiscard]] const std::string& filename() const;
+
+  /// The lockfile: the name with its extension; filename() if that leads elsewhere, as
+  /// after a chdir, or with $LOCKBYFILE_DIR.
+  [[nodiscard]] std::string fn() const;
+  [[nodiscard]] std::string dirname() const { return fn(); }
+
+  /// As it was given.
+  [[nodiscard]] const std::string& name() const;
+
+  /// Notes the time, for stillPatience(), unless that was done since the last locking.
+  void startWaiting();
+
+  /// Whether PATIENCE seconds have not passed since this object began to wait.
+  [[nodiscard]] bool stillPatience() const;
+
+  /// When this object locked, and when it began to wait, in seconds since 1970. None: it
+  /// holds nothing, or does not wait.
+  [[nodiscard]] std::optional<double> lockingTime() const;
+  [[nodiscard]] std::optional<double> startedWaitingTime() const;
 
  private:
   class impl;

@@ -915,7 +915,9 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             mine.is_leased = mine.lifetime is not None
             mine.counter = 1
         task = _current_task()
-        in_task: Callable[[], Any] = _nothing if task is None else weakref.ref(task)
+        in_task: Callable[[], Any] = _nothing
+        if task is not None:
+            in_task = weakref.ref(task)
         _granted[hold.path] = _Granted(
             _unit(),
             in_task,

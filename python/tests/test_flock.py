@@ -173,7 +173,7 @@ class TheApiOf2015(unittest.TestCase):
     def test_a_timeout_set_while_it_is_held_counts(self) -> None:
         lock, other = FLock(self.name), FLock(self.name)
         self.assertTrue(lock.locking())
-        lock.TIMEOUT = 1e-6
+        lock.TIMEOUT = 1e-9
         self.assertFalse(lock.isLocked())
         self.assertFalse(lock.exists(), "isLocked() gave it back, since REMOVETIMEDOUT is true")
         self.assertFalse(lock.unlocking())
@@ -185,9 +185,9 @@ class TheApiOf2015(unittest.TestCase):
         assert holder is not None and holder.lease is not None
         self.assertGreater(holder.lease, 60, "others obey it")
         self.assertTrue(other.isLocked())
-        other.TIMEOUT = 1e-6
+        other.TIMEOUT = 1e-9
         self.assertTrue(other.isLocked(), "it is not the other's")
-        lock.TIMEOUT = 1e-6
+        lock.TIMEOUT = 1e-9
         self.assertFalse(lock.unlocking(), "too late")
         self.assertTrue(other.locking())
         self.assertFalse(lock.unlocking())

@@ -7,6 +7,10 @@
 // the first of them; those that only look go through observe, so that asking
 // "isLocked" neither creates a lockfile nor takes a place among its sessions.
 //
+// TIMEOUT is a plain member, so nobody tells us when it is set. Whatever is asked first
+// compares it with the TIMEOUT of the grant, and renews the grant for what is left of
+// the new one: for a nanosecond if nothing is, so that the grant has timed out for all.
+//
 // loopWhileLocked is the one wait here that polls: every 10 ms it looks again. It
 // takes nothing, so it has no place in the line, and there is nothing to be woken
 // by. Whoever wants the lock uses LoopWhileLocked_ThenLocking, which sleeps until
@@ -14,11 +18,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <lockbyfile/flock.hpp>
 #include <lockbyfile/maintain.hpp>
 #include <lockbyfile/named_lock.hpp>
 #include <lockbyfile/observe.hpp>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -66,34 +72,85 @@ bool in_time(const holder_info& holder) {
   return holder.alive && holder.lease_left > nanoseconds(0);
 }
 
+bool ends_in_suffix(std::string_view last) {
+  return last.size() > lockfile_suffix.size() && last.ends_with(lockfile_suffix);
+}
+
+std::string with_suffix(const std::string& name) {
+  const std::string_view last = std::string_view(name).substr(name.rfind('/') + 1);
+  if (last.empty() || last == "." || last == "..") return name;  // which resolve refuses
+  return ends_in_suffix(last) ? name : name + std::string(lockfile_suffix);
+}
+
+std::string path_of(const std::string& name) {
+  if (name.find('/') != std::string::npos) return resolve(with_suffix(name), "");
+  if (!ends_in_suffix(name)) return resolve(name, "");  // which appends it
+  return resolve(name.substr(0, name.size() - lockfile_suffix.size()), "");
+}
+
+double since_1970() { return seconds(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
 }  // namespace
 
 class FLock::impl {
  public:
-  explicit impl(const std::string& name) : path_(resolve(name, "")) {}
+  explicit impl(const std::string& name) : name_(name), path_(path_of(name)) {}
 
+  [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::string& path() const { return path_; }
 
-  bool acquire(nanoseconds lease, nanoseconds patience) {
+  bool acquire(double timeout, nanoseconds patience) {
+    const nanoseconds lease = lease_of(timeout, path_);
     if (!lock_) lock_.emplace(path_);
     lock_->set_lease(lease);
     std::error_code ec;
     const std::optional<grant> granted = lock_->acquire(patience, {}, ec);
-    if (granted) return true;
+    if (granted) {
+      told_ = timeout;
+      granted_at_ = std::chrono::steady_clock::now();
+      locked_ = since_1970();
+      waiting_.reset();
+      return true;
+    }
     if (ec == errc::timed_out || ec == errc::would_deadlock) return false;
     throw lock_error(ec, "cannot lock " + path_, path_);
   }
 
-  bool release() {
-    if (!lock_) return false;
+  bool release(double timeout) {
+    locked_.reset();
+    if (!lock_ || !tell(timeout)) return false;
     std::error_code ec;
     lock_->release(ec);
     return !ec;
   }
 
+  /// Puts a TIMEOUT that was changed since into the grant. False if the grant is over by it.
+  bool tell(double timeout) {
+    if (!lock_ || !lock_->is_held() || timeout == told_) return true;
+    const seconds left = seconds(timeout) - (std::chrono::steady_clock::now() - granted_at_);
+    const bool is_over = !(left > seconds(0));  // NaN as well
+    lock_->set_lease(is_over ? nanoseconds(1) : nanoseconds_of(left.count()));
+    std::error_code ec;
+    lock_->renew(ec);  // if it was lost meanwhile, whoever looks sees that
+    told_ = timeout;
+    return !is_over;
+  }
+
+  void start_waiting() {
+    if (!waiting_) waiting_ = since_1970();
+  }
+  void start_waiting_anew() { waiting_ = since_1970(); }
+  [[nodiscard]] std::optional<double> waiting() const { return waiting_; }
+  [[nodiscard]] std::optional<double> locked() const { return locked_; }
+
  private:
+  std::string name_;
   std::string path_;  // fixed here: a later chdir doesn't change what is locked
   std::optional<named_lock> lock_;
+  double told_ = 0;  // the TIMEOUT that the lock knows of our grant
+  std::chrono::steady_clock::time_point granted_at_;
+  std::optional<double> locked_;
+  std::optional<double> waiting_;
 };
 
 FLock::FLock(const std::string& name) : impl_(std::make_unique<impl>(name)) {}
@@ -102,14 +159,19 @@ FLock::FLock(FLock&&) noexcept = default;
 FLock& FLock::operator=(FLock&&) noexcept = default;
 
 bool FLock::LoopWhileLocked_ThenLocking() {
-  return impl_->acquire(lease_of(TIMEOUT, filename()), patience_of(PATIENCE, filename()));
+  impl_->start_waiting_anew();
+  return impl_->acquire(TIMEOUT, patience_of(PATIENCE, filename()));
 }
 
-bool FLock::locking() { return impl_->acquire(lease_of(TIMEOUT, filename()), nanoseconds(0)); }
+bool FLock::locking() {
+  impl_->start_waiting();
+  return impl_->acquire(TIMEOUT, nanoseconds(0));
+}
 
-bool FLock::unlocking() { return impl_->release(); }
+bool FLock::unlocking() { return impl_->release(TIMEOUT); }
 
 bool FLock::isLocked() const {
+  impl_->tell(TIMEOUT);
   const std::optional<holder_info> holder = holder_of(filename());
   return holder && in_time(*holder);
 }
@@ -118,6 +180,7 @@ bool FLock::loopWhileLocked() const {
   const nanoseconds patience = patience_of(PATIENCE, filename());
   const auto start = std::chrono::steady_clock::now();
   if (!isLocked()) return false;
+  impl_->start_waiting();
   do {
     const nanoseconds left = patience - (std::chrono::steady_clock::now() - start);
     if (left <= nanoseconds(0)) break;
@@ -136,8 +199,21 @@ double FLock::age() const {
 }
 
 bool FLock::timedOut() const {
+  impl_->tell(TIMEOUT);
   const std::optional<holder_info> holder = holder_of(filename());
   return holder && !in_time(*holder);
+}
+
+bool FLock::existsAndNotTimedOut() const { return isLocked(); }
+
+void FLock::removeIfTimedOut() {
+  impl_->tell(TIMEOUT);
+  const std::optional<holder_info> holder = holder_of(filename());
+  if (!holder || in_time(*holder)) return;
+  std::error_code ec;
+  break_lock(filename(), holder->token, {}, ec);
+  if (ec && ec != errc::not_found && ec != errc::token_mismatch)
+    throw lock_error(ec, "cannot break " + filename(), filename());
 }
 
 bool FLock::breakLock() {
@@ -149,5 +225,25 @@ bool FLock::breakLock() {
 }
 
 const std::string& FLock::filename() const { return impl_->path(); }
+
+const std::string& FLock::name() const { return impl_->name(); }
+
+std::string FLock::fn() const {
+  const std::string short_form = with_suffix(name());
+  std::error_code ec;
+  const std::filesystem::path leads_to =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(short_form), ec);
+  return !ec && leads_to == filename() ? short_form : filename();
+}
+
+void FLock::startWaiting() { impl_->start_waiting(); }
+
+bool FLock::stillPatience() const {
+  return since_1970() - impl_->waiting().value_or(since_1970()) < PATIENCE;
+}
+
+std::optional<double> FLock::lockingTime() const { return impl_->locked(); }
+
+std::optional<double> FLock::startedWaitingTime() const { return impl_->waiting(); }
 
 }  // namespace lockbyfile
