@@ -29,6 +29,7 @@
 #include "signals.hpp"
 #include "spawn.hpp"
 #include "supervisor.hpp"
+#include "twins.hpp"
 #include "users.hpp"
 #include "waiting_line.hpp"
 
@@ -117,6 +118,7 @@ void tell_of_grant(const grant& got, const std::string& path, const run_request&
   say("got " + in_quotes(request.lock.name) + " (" + printable(path) + ") after " +
       duration_text(got.waited) + ", token " + std::to_string(got.token.value()) +
       how_text(got.how, who));
+  say_when_known([name = request.lock.name, path] { return twins_text(twins_of(name, path)); });
 }
 
 supervision supervision_of(const named_lock& lock, const run_request& request) {

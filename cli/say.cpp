@@ -142,7 +142,7 @@ void write_soon(std::string text) { the_writer().write_soon(std::move(text)); }
 void say_when_known(std::function<std::string()> find_out) {
   the_writer().begin_to_find_out();
   const bool has_started = start_loose_thread([find_out = std::move(find_out)] {
-    say(find_out());
+    if (const std::string text = find_out(); !text.empty()) say(text);
     the_writer().has_found_out();
   });
   if (!has_started) the_writer().has_found_out();

@@ -30,7 +30,7 @@ void say(std::string_view message);
 /// Writes `text` to stderr as it is, some time soon. Never waits.
 void write_soon(std::string text);
 
-/// Says what `find_out` returns, from a thread of its own: for what takes long to find out.
+/// Says what `find_out` returns, if anything, from a thread of its own: for what takes long to find out.
 void say_when_known(std::function<std::string()> find_out);
 
 /// Before the process ends: returns when everything is said and written; at once if stderr takes

@@ -304,6 +304,8 @@ TEST_F(Verbs, StatusSaysWhenALockHasATwin) {
   EXPECT_NE(r.find("  file      "), std::string::npos) << r;
   EXPECT_EQ(json::parse(shell("$lockbyfile status --json x").out).at("twins"), json::array());
   shell("cp x.lockfile x.lockfile.lockfile");
+  const auto run = shell("$lockbyfile run -v x true").err;
+  EXPECT_NE(run.find("/x.lockfile.lockfile"), std::string::npos) << run;
   const auto twins = json::parse(shell("$lockbyfile status --json x").out).at("twins");
   ASSERT_EQ(twins.size(), 1U);
   EXPECT_TRUE(twins.at(0).get<std::string>().ends_with("/x.lockfile.lockfile"));
