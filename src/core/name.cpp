@@ -33,7 +33,8 @@ bool has_scheme(std::string_view name) {
 
 std::string default_directory(const std::string& directory) {
   if (!directory.empty()) return directory;
-  const char* from_environment = std::getenv("LOCKBYFILE_DIR");
+  // A setuid program makes no file where its caller says.
+  const char* from_environment = ::secure_getenv("LOCKBYFILE_DIR");
   return from_environment != nullptr && *from_environment != '\0' ? from_environment : ".";
 }
 
@@ -54,7 +55,10 @@ std::string resolve(std::string_view name, const std::string& directory) {
   if (last.empty()) refuse(name, errc::invalid_name, "ends in a slash: it names no file");
   if (last == "." || last == "..") refuse(name, errc::invalid_name, "names a directory");
 
-  const std::string file = is_path ? std::string(last) : std::string(last).append(lockfile_suffix);
+  // Typed with its suffix, as the shell's Tab key does, it is the same lock.
+  const bool has_suffix = last.size() > lockfile_suffix.size() && last.ends_with(lockfile_suffix);
+  std::string file(last);
+  if (!is_path && !has_suffix) file += lockfile_suffix;
   if (file.size() > NAME_MAX) {
     refuse(name, errc::invalid_name,
            "is too long: the file's name has " + std::to_string(file.size()) +

@@ -13,7 +13,9 @@ inline constexpr std::string_view lockfile_suffix = ".lockfile";
 /// The absolute path of the lockfile called `name`; nothing is opened or created.
 ///
 ///   backup        -> DIRECTORY/backup.lockfile, where DIRECTORY is `directory`, or
-///                    $LOCKBYFILE_DIR if that is empty, or the current directory
+///                    $LOCKBYFILE_DIR if that is empty, or the current directory. A setuid
+///                    program does not look at $LOCKBYFILE_DIR
+///   backup.lockfile -> the same file: the suffix is appended once
 ///   ./locks/db    -> that path
 ///   scheme://…    -> other engines' (engines.hpp): wrong_engine
 ///
