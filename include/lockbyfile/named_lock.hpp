@@ -73,7 +73,8 @@ class LOCKBYFILE_EXPORT named_lock {
   /// too_many_sessions, clock_mismatch, network_filesystem, stuck, unreachable, or the
   /// system's error with the path. Blocks only while another process is setting up or
   /// removing the very same file, and then some 2 seconds at the most (stuck); in etcd until a
-  /// server answers, for the patience, but for 1 s at least and 3 s at most (unreachable).
+  /// server answers, for the patience, but for 1 s at least and the ttl, or 3 s, at most
+  /// (unreachable).
   explicit named_lock(std::string_view name, const lock_options& options = {});
 
   /// The same, with the error in `ec` and no lock in place of an exception.

@@ -48,7 +48,8 @@ struct lock_options {
   std::chrono::nanoseconds patience = forever;
 
   /// Where names without a slash live. Empty: $LOCKBYFILE_DIR, or else the
-  /// current directory at the time of opening. Must exist.
+  /// current directory at the time of opening. Must exist. It may be on servers:
+  /// etcd://HOST,.../FOLDER (docs/etcd.md). A setuid program does not look at the variable.
   std::string directory = {};
 
   /// Permission bits of a lockfile that this open creates, exactly these

@@ -38,7 +38,37 @@ std::string default_directory(const std::string& directory) {
   return from_environment != nullptr && *from_environment != '\0' ? from_environment : ".";
 }
 
+/// `text` with %XX for all that means something in a URL.
+std::string escaped(std::string_view text) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  constexpr std::string_view plain = "-._~";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                          (c >= '0' && c <= '9') || plain.find(c) != std::string_view::npos;
+    if (is_plain) {
+      out += c;
+    } else {
+      out += {'%', digits[byte >> 4U], digits[byte & 15U]};
+    }
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string full_name(std::string_view name, const std::string& directory) {
+  if (name.empty() || name.find('/') != std::string_view::npos) return std::string(name);
+  const std::string where = default_directory(directory);
+  if (!has_scheme(where)) return std::string(name);
+  const auto question = where.find('?');
+  std::string url = where.substr(0, question);
+  if (!url.ends_with('/')) url += '/';
+  url += escaped(name);
+  if (question != std::string::npos) url += where.substr(question);
+  return url;
+}
 
 std::string resolve(std::string_view name, const std::string& directory) {
   if (name.empty()) refuse(name, errc::invalid_name, "is empty");

@@ -10,6 +10,12 @@ namespace lockbyfile {
 
 inline constexpr std::string_view lockfile_suffix = ".lockfile";
 
+/// `name`, or where it lives if that is on servers: a name without a slash, with a `directory` (or
+/// $LOCKBYFILE_DIR, which a setuid program does not look at) that has a scheme.
+///
+///   nightly       -> etcd://HOSTS/jobs/nightly?ttl=5, of the directory etcd://HOSTS/jobs?ttl=5
+std::string full_name(std::string_view name, const std::string& directory);
+
 /// The absolute path of the lockfile called `name`; nothing is opened or created.
 ///
 ///   backup        -> DIRECTORY/backup.lockfile, where DIRECTORY is `directory`, or

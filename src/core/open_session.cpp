@@ -10,8 +10,9 @@ namespace lockbyfile {
 
 std::unique_ptr<session> open_session(std::string_view name, const lock_options& options) {
   check(options, name);
-  if (is_for_etcd(name)) return std::make_unique<module_session>(name, options);
-  return std::make_unique<file::file_session>(resolve(name, options.directory), options);
+  const std::string full = full_name(name, options.directory);
+  if (is_for_etcd(full)) return std::make_unique<module_session>(full, options);
+  return std::make_unique<file::file_session>(resolve(full, options.directory), options);
 }
 
 }  // namespace lockbyfile

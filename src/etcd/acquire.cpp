@@ -15,13 +15,13 @@
 // (A5) Who found the lock free the last time asks first by the smaller Txn that only takes it. If
 //      it fails, that was one entry of etcd's log for nothing, so whoever had to wait, or comes for
 //      the first time, joins at once.
+// (A6) How the grant came is what the record says of the last holder. If it says nothing of the
+//      one that we saw, that one died, and its etcd lease is gone; or else its key was deleted.
 //
 // Servers that do not answer are asked again for as long as the place can be ours: until the
 // etcd lease has ended by our clock. With no place yet, for a TTL, and never beyond the deadline.
 // If that comes after a silence of less than a second, patience has run out: it says nothing about
 // servers.
-#include <unistd.h>
-
 #include <algorithm>
 #include <deque>
 #include <utility>
@@ -36,6 +36,9 @@ namespace {
 constexpr instant between_looks = seconds(3);
 constexpr instant between_questions = milliseconds(100);
 constexpr instant to_leave = milliseconds(100);
+// A process that a signal ends gives us a second for all of these (cli/interruption.cpp).
+constexpr instant to_answer = milliseconds(100);
+constexpr instant to_revoke = milliseconds(500);
 constexpr instant telling_silence = seconds(1);
 
 std::int64_t wall_clock_ms() { return static_cast<std::int64_t>(wall_clock_us() / 1000); }
@@ -50,13 +53,16 @@ class etcd_session::waiting {
       : s_(s), deadline_(deadline), stop_(stop), begun_(now()), asked_(s.lease()) {}
   ~waiting() {
     end_watch();
-    if (lease_ != 0) s_.give_up_lease(lease_);  // (A4)
+    if (lease_ == 0) return;
+    s_.give_up_lease(lease_);                              // (A4)
+    if (is_cancelled()) s_.revoke_now(now() + to_revoke);  // the process may be about to end
   }
   waiting(const waiting&) = delete;
   waiting& operator=(const waiting&) = delete;
 
   std::optional<grant> once(std::error_code& ec);
   std::optional<grant> in_line(std::error_code& ec);
+  [[nodiscard]] bool is_cancelled() const { return stop_.stop_requested() || has_given_up_; }
 
  private:
   enum class outcome { changed, due, out_of_patience, cancelled };
@@ -76,15 +82,22 @@ class etcd_session::waiting {
   void tell_how(grant& result) const;
   /// Whether to ask again, having asked since then; else a failure is told.
   [[nodiscard]] bool has_time(instant since) const {
-    return !stop_.stop_requested() && now() < std::min(deadline_, since + seconds(s_.where_.ttl));
+    return !is_cancelled() && now() < std::min(deadline_, since + seconds(s_.where_.ttl));
   }
   [[noreturn]] void fail(const grpc::Status& status, instant since) const {
     if (is_transient(status)) tell_if_short(since);
     fail(status);
   }
   void tell_if_short(instant since) const {
-    if (now() - since < telling_silence && (stop_.stop_requested() || now() >= deadline_))
+    if (is_cancelled() || (now() - since < telling_silence && now() >= deadline_))
       throw too_short_to_tell();
+  }
+  /// Asked during calls that get no answer.
+  bool should_end_call() {
+    if (s_.gives_up_ && !has_given_up_) has_given_up_ = s_.gives_up_();
+    if (!is_cancelled()) return false;
+    if (cancelled_at_ == 0) cancelled_at_ = now();
+    return now() >= cancelled_at_ + to_answer;
   }
   [[noreturn]] void fail(const grpc::Status& status) const {
     throw error_of(status, "cannot acquire", s_.where_);
@@ -101,6 +114,10 @@ class etcd_session::waiting {
   const std::stop_token& stop_;
   const instant begun_;
   const std::chrono::nanoseconds asked_;
+
+  bool has_given_up_ = false;  // the user, by gives_up
+  instant cancelled_at_ = 0;
+  const std::function<bool()> should_end_call_ = [this] { return should_end_call(); };
 
   std::int64_t lease_ = 0;  // 0: we certainly have no place
   instant sent_ = 0;        // before the Txn that may grant
@@ -164,7 +181,7 @@ std::optional<grant> etcd_session::acquire_alone(instant deadline, const std::st
   try {
     return w.in_line(ec);
   } catch (const waiting::too_short_to_tell&) {
-    ec = stop.stop_requested() ? errc::cancelled : errc::timed_out;
+    ec = w.is_cancelled() ? errc::cancelled : errc::timed_out;
     return std::nullopt;
   }
 }
@@ -208,10 +225,10 @@ std::optional<grant> etcd_session::waiting::in_line(std::error_code& ec) {
       continue;
     }
     watch_the_one_before();
-    outcome why = sleep(now() + between_looks);
+    outcome why = sleep(now() + some_of(between_looks));
     while (why == outcome::due && !is_worth_a_look()) {
       watch_the_one_before();
-      why = sleep(now() + between_looks);
+      why = sleep(now() + some_of(between_looks));
     }
     if (why == outcome::out_of_patience || why == outcome::cancelled) return end(why, ec);
 #ifdef LOCKBYFILE_BROKEN_EVENT  // on purpose, to be found: torture/CMakeLists.txt
@@ -223,6 +240,7 @@ std::optional<grant> etcd_session::waiting::in_line(std::error_code& ec) {
 }
 
 void etcd_session::waiting::join() {
+  const client::interruptible calls(should_end_call_);
   const instant since = now();
   for (;;) {
     const instant limit = call_limit(deadline_);
@@ -259,6 +277,7 @@ void etcd_session::waiting::join() {
 }
 
 void etcd_session::waiting::look() {
+  const client::interruptible calls(should_end_call_);
   instant since = now();
   for (;;) {
     const place* const first = before_ && is_before_first_ ? &*before_ : nullptr;
@@ -278,6 +297,7 @@ void etcd_session::waiting::look() {
 /// When nothing was told for a while, or something may have happened before the watch was there.
 bool etcd_session::waiting::is_worth_a_look() {
   if (!before_) return true;
+  const client::interruptible calls(should_end_call_);
   const bool is_worth_it =
       s_.line_.is_worth_a_look(lease_, found_.created, *before_, call_limit(deadline_));
   if (before_->what.is_granted) is_before_first_ = true;
@@ -335,10 +355,10 @@ etcd_session::waiting::outcome etcd_session::waiting::sleep(instant until) {
     if (t >= until) return outcome::due;
     if (t >= next_question) {
       guard.unlock();
-      const bool gives_up = s_.gives_up_();
+      has_given_up_ = s_.gives_up_();
       next_question = now() + between_questions;
       guard.lock();
-      if (gives_up) return outcome::cancelled;
+      if (has_given_up_) return outcome::cancelled;
       continue;
     }
     s_.changed_.wait_for(guard, between(t, std::min({until, deadline_, next_question})));
@@ -366,14 +386,30 @@ grant etcd_session::waiting::granted() {
   return result;
 }
 
+/// (A6)
 void etcd_session::waiting::tell_how(grant& result) const {
-  if (!before_ || !before_->what.is_ours || s_.where_.raw) return;  // nobody tells
-  const bool has_record = found_.last && found_.last->created == before_->created;
-  if (has_record && found_.last->end != ending::expired) return;
-  if (!has_record && !is_before_first_) return;  // it gave up
-  // Without a record of that, we have taken it away.
-  const bool is_expired = has_record || before_->what.is_expired;
-  result.how = is_expired ? grant_kind::expired : grant_kind::abandoned;
+  if (s_.where_.raw) return;  // nobody tells
+  const std::optional<record>& last = found_.last;
+  // Of the grant that we waited for, or of one after it: we may have joined anew since.
+  const bool is_of_the_last =
+      last && (!before_ || !is_before_first_ || last->created >= before_->created);
+  if (is_of_the_last) {
+    if (last->end == ending::broken && !last->is_told) {
+      result.how = grant_kind::broken;
+    } else if (last->end == ending::expired && before_ && last->created >= before_->created) {
+      result.how = grant_kind::expired;
+    }
+    if (result.how != grant_kind::free) result.previous = last->holder.who();
+    return;
+  }
+  if (!before_ || !before_->what.is_ours || !is_before_first_) return;  // or it gave up
+  if (before_->what.is_expired) {  // without a record of that, we have taken it away
+    result.how = grant_kind::expired;
+  } else {
+    const bool was_deleted =
+        s_.line_.has_lease(before_->lease, now() + milliseconds(500)).value_or(false);
+    result.how = was_deleted ? grant_kind::broken : grant_kind::abandoned;
+  }
   result.previous = before_->what.who();
 }
 
@@ -387,6 +423,15 @@ void etcd_session::take(const standing& found, std::int64_t lease, std::chrono::
   grant_.since = now();
   grant_.deadline = after(sent, asked);
   grant_.is_shown = was_free_ = found.revision == found.created;
+  if (found.last) {
+    grant_.before = found.last->before;
+    if (what.how == grant_kind::broken && found.last->end == ending::broken) {
+      grant_.is_shown = false;  // the next one must not be told of the same break
+      grant_.to_tell = found.last;
+      grant_.to_tell->is_told = true;
+    }
+  }
+  lost_ = {};
   token_ = static_cast<std::uint64_t>(found.revision);
   grant_.what.token = token_;
   const instant next = grant_.is_shown ? before_watching : before_showing;
@@ -394,13 +439,7 @@ void etcd_session::take(const standing& found, std::int64_t lease, std::chrono::
 }
 
 entry etcd_session::entry_for(std::chrono::nanoseconds lease) const {
-  static const std::string host = this_host();
-  entry e;
-  e.is_ours = true;
-  e.pid = static_cast<unsigned>(::getpid());
-  e.user = ::geteuid();
-  e.command = description_;
-  e.host = host;
+  entry e = this_process(description_);
   e.since_ms = wall_clock_ms();
   e.lease_ns = lease == no_lease ? 0 : lease.count();
   return e;
@@ -436,7 +475,7 @@ std::int64_t etcd_session::lease_for(std::chrono::nanoseconds lease, instant dea
 void etcd_session::give_up_lease(std::int64_t lease) {
   const std::lock_guard guard(mutex_);
   if (lease_.id == 0 || (lease != 0 && lease_.id != lease)) return;
-  revocations_.push_back({lease_.id, lease_.good_until + lease_.ttl / 10, 0});
+  revocations_.push_back({lease_.id});
   lease_ = {};
   keeper_wakes_.notify_all();
 }

@@ -39,11 +39,34 @@ grpc::ChannelArguments channel_arguments() {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);  // also the limit of a try
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // Also the limit of a try. A server to which hundreds connect at once answers late; were they
+  // to give up and connect anew, it would never be done.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);  // a dead machine says nothing
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
   return arguments;
+}
+
+constexpr instant between_questions = milliseconds(100);
+
+thread_local const std::function<bool()>* should_end_call = nullptr;
+thread_local bool is_call_ended = false;
+
+/// Waits for the answer; gives the call up when it should end.
+void complete(grpc::CompletionQueue& queue, grpc::ClientContext& context) {
+  void* tag = nullptr;
+  bool ok = false;
+  if (should_end_call == nullptr) {
+    queue.Next(&tag, &ok);
+    return;
+  }
+  while (queue.AsyncNext(&tag, &ok, as_timespec(now() + between_questions)) ==
+         grpc::CompletionQueue::TIMEOUT) {
+    if (is_call_ended || !(*should_end_call)()) continue;
+    is_call_ended = true;
+    context.TryCancel();
+  }
 }
 
 /// Waits for the one operation in flight.
@@ -62,6 +85,16 @@ void drain(grpc::CompletionQueue& queue) {
 }
 
 }  // namespace
+
+client::interruptible::interruptible(const std::function<bool()>& should_end) {
+  should_end_call = &should_end;
+  is_call_ended = false;
+}
+
+client::interruptible::~interruptible() {
+  should_end_call = nullptr;
+  is_call_ended = false;
+}
 
 client::client(const address& where, const etcd_access& access)
     : where_(where), who_(where, access) {
@@ -104,7 +137,7 @@ grpc::Status client::try_once(std::size_t endpoint, const char* method, const st
   grpc::ByteBuffer answer;
   grpc::Status status;
   pending->Finish(&answer, &status, nullptr);
-  completes(queue);
+  complete(queue, context);
   drain(queue);
   if (status.ok()) reply = bytes_of(answer);
   return status;
@@ -122,7 +155,7 @@ grpc::Status client::try_each(const char* method, const std::string& request, st
       return status;
     }
     told = more_telling(std::move(told), std::move(status));
-    if (now() >= deadline) break;
+    if (now() >= deadline || is_call_ended) break;
   }
   move_on();
   return told;

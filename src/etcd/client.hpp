@@ -21,6 +21,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -60,6 +61,16 @@ class client {
   void prepare(grpc::ClientContext& context);
   /// A stream on it broke: the next one goes elsewhere.
   void move_on();
+
+  /// Calls of this thread that wait for long ask `should_end` ten times a second, and are given up
+  /// as cancelled when it says so.
+  class interruptible {
+   public:
+    explicit interruptible(const std::function<bool()>& should_end);
+    ~interruptible();
+    interruptible(const interruptible&) = delete;
+    interruptible& operator=(const interruptible&) = delete;
+  };
 
   [[nodiscard]] const address& where() const noexcept { return where_; }
 

@@ -87,7 +87,11 @@ lock_state observe(std::string_view url, const lock_options& options) {
   }
   for (std::size_t i = 1; i < l.places.size(); ++i)
     state.waiters.push_back({l.places[i].what.who(), since(l.places[i].what.since_ms)});
-  if (l.last) state.grants.push_back(grant_of(l.last->holder, l.last->holder.token));
+  if (l.last) {
+    state.grants.push_back(grant_of(l.last->holder, l.last->holder.token));
+    state.last_break = l.last->before.last_break;
+    state.last_run = l.last->before.last_run;
+  }
   return state;
 }
 
@@ -103,7 +107,11 @@ void break_lock(std::string_view url, fencing_token expected, const lock_options
       throw l.refused(errc::token_mismatch,
                       " is held under token " + std::to_string(holder.token()));
     }
-    const auto status = l.places_of.break_open(holder, done, now() + longest_call);
+    history h = l.last ? l.last->before : history();
+    h.last_break =
+        break_info{fencing_token(holder.token()), this_process(options.description).who(),
+                   std::chrono::system_clock::now()};
+    const auto status = l.places_of.break_open(holder, h, done, now() + longest_call);
     if (!status.ok()) throw error_of(status, "cannot break", l.where);
   }
 }

@@ -118,6 +118,15 @@ bool is_lease_not_found(const grpc::Status& status) {
   return status.error_code() == StatusCode::NOT_FOUND && says(status, "lease not found");
 }
 
+bool is_nobody_there(const lock_error& e) {
+  const std::string_view text = e.what();
+  for (const char* const words :
+       {"onnection refused", "DNS resolution failed", "omain name not found", "o route to host"}) {
+    if (text.find(words) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
 lock_error error_of(const grpc::Status& status, const std::string& what, const address& where) {
   const meaning m = meaning_of(status, where);
   const std::string path = where.text();

@@ -32,6 +32,8 @@ bool wants_authentication(const grpc::Status& status);
 /// Users and passwords are not switched on there: everybody may do everything.
 bool needs_no_authentication(const grpc::Status& status);
 bool is_lease_not_found(const grpc::Status& status);
+/// No process listens there, or there is no such host: to ask again will not help soon.
+bool is_nobody_there(const lock_error& e);
 
 /// The error for `what` ("cannot acquire"), of the lock at `where`.
 lock_error error_of(const grpc::Status& status, const std::string& what, const address& where);

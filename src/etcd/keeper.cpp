@@ -21,6 +21,7 @@ namespace lockbyfile::etcd {
 namespace {
 
 constexpr instant after_a_failure = milliseconds(250);
+constexpr instant longest_pause = seconds(2);
 
 }  // namespace
 
@@ -99,10 +100,10 @@ void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
     lease_.heard(sent, ttl);
     if (grant_watch_ != nullptr && !grant_watch_->is_where_calls_go()) is_watch_broken_ = true;
   } else if (status.ok()) {  // there is no such lease: etcd has removed our place
-    lease_ = {};
     if (grant_.lease == before.id) have_lost();
+    lease_ = {};
   } else {
-    lease_.next_beat = now() + std::min(lease_.ttl / 10, after_a_failure);
+    lease_.next_beat = now() + some_of(std::min(lease_.ttl / 10, after_a_failure));
   }
   changed_.notify_all();
   if (!status.ok() || grant_.created == 0 || grant_.is_lost) return;
@@ -116,7 +117,8 @@ void etcd_session::show(std::unique_lock<std::mutex>& guard) {
   const holding h = grant_;
   const instant limit = now() + std::max(lease_.ttl / 3, milliseconds(200));
   guard.unlock();
-  const grpc::Status status = line_.show(h.lease, h.created, h.what, limit);
+  const grpc::Status status =
+      line_.show(h.lease, h.created, h.what, h.to_tell ? &*h.to_tell : nullptr, limit);
   guard.lock();
   if (grant_.created != h.created) return;
   grant_.is_shown = !is_transient(status);
@@ -132,17 +134,18 @@ void etcd_session::expire(std::unique_lock<std::mutex>& guard) {
   const instant limit = now() + std::max(lease_.ttl / 3, milliseconds(200));
   holding h = grant_;
   h.what.token = token_;
+  const record r = record_of(h, ending::expired);
   entry marked = h.what;
   marked.is_expired = true;
   guard.unlock();
   bool ended = false;
   bool done = false;
-  const grpc::Status status = line_.expire(h.lease, created, marked,
-                                           {h.what, created, ending::expired}, ended, done, limit);
+  const grpc::Status status = line_.expire(h.lease, created, marked, r, ended, done, limit);
   guard.lock();
   if (grant_.created != created) return;
   if (status.ok()) {
     grant_.is_expiring = true;
+    if (ended) note_loss(h, lost_cause::expired);
     if (ended || !done) have_lost();
     grant_.what.is_expired = true;
   } else {
@@ -155,9 +158,11 @@ void etcd_session::revoke(std::unique_lock<std::mutex>& guard) {
   guard.unlock();
   const grpc::Status status = client_.revoke(r.lease, now() + milliseconds(500));
   guard.lock();
-  const bool is_over = status.ok() || is_lease_not_found(status) || now() >= r.until;
-  revocations_.erase(revocations_.begin());
-  if (!is_over) revocations_.push_back({r.lease, r.until, now() + after_a_failure});
+  std::erase_if(revocations_, [&r](const revocation& other) { return other.lease == r.lease; });
+  if (!status.ok() && is_transient(status)) {
+    const instant pause = std::max(r.pause, after_a_failure);
+    revocations_.push_back({r.lease, now() + some_of(pause), std::min(pause * 2, longest_pause)});
+  }
   changed_.notify_all();
 }
 
@@ -227,6 +232,8 @@ void etcd_session::lose(std::int64_t created) {
 
 /// Under mutex_.
 void etcd_session::have_lost() {
+  const lost_cause by_clocks = cause_by_clocks(grant_, now());
+  note_loss(grant_, by_clocks == lost_cause::none ? lost_cause::deleted : by_clocks);
   grant_.is_lost = true;
   changed_.notify_all();
   if (tell_lost_) tell_lost_();

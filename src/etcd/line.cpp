@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "etcd/errors.hpp"
+
 namespace lockbyfile::etcd {
 
 namespace {
@@ -81,6 +83,12 @@ void read_grant(const wire::TxnResponse& answer, std::int64_t created, standing&
   if (answer.responses_size() == 1) found.last = record_in(answer.responses(0).range());
 }
 
+/// Of a Txn whose success is the put of our place and get_record.
+void read_put(const wire::TxnResponse& answer, standing& found) {
+  found.created = found.revision;
+  if (answer.responses_size() == 2) found.last = record_in(answer.responses(1).range());
+}
+
 /// Of a place that an earlier try made, whose answer was lost. If it was made by a grant, that is
 /// the token which it shows (L2).
 void take_up(const wire::KeyValue& us, standing& found) {
@@ -121,6 +129,7 @@ grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found,
   TxnRequest t;
   require_none(t, keys_);
   put(t.add_success(), own, written(e), lease);
+  get_record(t);
   get(t.add_failure(), own);
   get_newest(t.add_failure(), keys_, 0, 2);
   wire::TxnResponse answer;
@@ -128,7 +137,7 @@ grpc::Status line::try_once(std::int64_t lease, const entry& e, standing& found,
   if (!status.ok()) return status;
   read_outcome(answer, found);
   if (found.is_granted) {
-    found.created = found.revision;
+    read_put(answer, found);
   } else if (answer.responses_size() == 2) {
     const wire::RangeResponse& us = answer.responses(0).range();
     if (us.kvs_size() == 1) {
@@ -147,6 +156,7 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
   TxnRequest t;
   require_none(t, keys_);
   put(t.add_success(), own, written(granted), lease);
+  get_record(t);
   TxnRequest* other = t.add_failure()->mutable_txn();
   require_created(*other, own, 0);
   put(other->add_success(), own, written(waiting), lease);
@@ -157,6 +167,7 @@ grpc::Status line::join(std::int64_t lease, const entry& granted, const entry& w
   if (!status.ok()) return status;
   read_outcome(answer, found);
   found.created = found.revision;
+  if (found.is_granted) read_put(answer, found);
   if (found.is_granted || answer.responses_size() != 2) return status;
   const wire::TxnResponse& joined = answer.responses(0).txn();
   if (joined.succeeded()) {
@@ -229,20 +240,32 @@ grpc::Status line::take_or_leave(std::int64_t lease, std::int64_t created, stand
 }
 
 grpc::Status line::show(std::int64_t lease, std::int64_t created, const entry& granted,
-                        instant deadline) {
+                        const record* told, instant deadline) {
   const std::string own = keys_.place(lease);
   TxnRequest t;
   require_modified(t, own, created);
   put(t.add_success(), own, written(granted), lease);
+  if (told != nullptr) put_record(t, *told);
   bool done = false;
   return transact(t, done, deadline);
 }
 
 grpc::Status line::take_away(const place& expired, bool& done, instant deadline) {
+  record r{expired.what, expired.created, ending::expired};
+  if (!keys_.record.empty()) {
+    TxnRequest ask;
+    get_record(ask);
+    wire::TxnResponse answer;
+    grpc::Status status = transact(ask, answer, deadline);
+    if (!status.ok()) return status;
+    if (answer.responses_size() == 1) {
+      if (auto last = record_in(answer.responses(0).range())) r.before = std::move(last->before);
+    }
+  }
   TxnRequest t;
   require_modified(t, expired.key, expired.modified);
   remove(t.add_success(), expired.key);
-  put_record(t, {expired.what, expired.created, ending::expired});
+  put_record(t, r);
   return transact(t, done, deadline);
 }
 
@@ -312,14 +335,26 @@ grpc::Status line::read(std::vector<place>& places, std::optional<record>& last,
   return status;
 }
 
-grpc::Status line::break_open(const place& holder, bool& done, instant deadline) {
+grpc::Status line::break_open(const place& holder, const history& before, bool& done,
+                              instant deadline) {
   TxnRequest t;
   require_modified(t, holder.key, holder.modified);
   remove(t.add_success(), holder.key);
   entry was = holder.what;
   was.token = holder.token();
-  put_record(t, {was, holder.created, ending::broken});
+  put_record(t, {was, holder.created, ending::broken, false, before});
   return transact(t, done, deadline);
+}
+
+std::optional<bool> line::has_lease(std::int64_t lease, instant deadline) {
+  wire::LeaseTimeToLiveRequest request;
+  request.set_id(lease);
+  wire::LeaseTimeToLiveResponse answer;
+  const grpc::Status status =
+      on_.call("/etcdserverpb.Lease/LeaseTimeToLive", request, answer, deadline);
+  if (is_lease_not_found(status)) return false;
+  if (!status.ok()) return std::nullopt;
+  return answer.ttl() > 0;
 }
 
 grpc::Status line::forget(bool& done, instant deadline) {

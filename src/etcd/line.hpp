@@ -92,10 +92,12 @@ class line {
   /// Like look, and gives the place up if not.
   grpc::Status take_or_leave(std::int64_t lease, std::int64_t created, standing& found,
                              instant deadline);
-  /// Marks our place as granted, unless anything was written there since we joined.
+  /// Marks our place as granted, unless anything was written there since we joined; and puts the
+  /// record `told`, if there is one to put.
   grpc::Status show(std::int64_t lease, std::int64_t created, const entry& granted,
-                    instant deadline);
-  /// Removes the place of a holder that is marked as expired.
+                    const record* told, instant deadline);
+  /// Removes the place of a holder that is marked as expired. Asks for the record first, which
+  /// nobody changes as long as that place is there.
   grpc::Status take_away(const place& expired, bool& done, instant deadline);
 
   grpc::Status renew(std::int64_t lease, std::int64_t created, const entry& e, bool& done,
@@ -109,7 +111,9 @@ class line {
   /// An operator's look and deeds.
   grpc::Status read(std::vector<place>& places, std::optional<record>& last, bool& has_record,
                     instant deadline);
-  grpc::Status break_open(const place& holder, bool& done, instant deadline);
+  grpc::Status break_open(const place& holder, const history& before, bool& done, instant deadline);
+  /// Whether etcd still has this lease; nothing if there was no answer.
+  std::optional<bool> has_lease(std::int64_t lease, instant deadline);
   grpc::Status forget(bool& done, instant deadline);
 
   [[nodiscard]] const lock_keys& keys() const noexcept { return keys_; }

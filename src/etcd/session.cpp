@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "etcd/session.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <random>
 #include <utility>
 
 #include "etcd/errors.hpp"
@@ -12,8 +10,6 @@
 namespace lockbyfile::etcd {
 
 namespace {
-
-constexpr std::size_t longest_description = 256;
 
 /// Makes the call until it is answered, or it is time: servers may be back soon.
 template <class Call>
@@ -27,30 +23,34 @@ grpc::Status repeated(instant limit, Call&& call) {
 
 }  // namespace
 
+instant some_of(instant pause) {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  return pause / 2 + std::uniform_int_distribution<instant>(0, pause)(random);
+}
+
 etcd_session::etcd_session(const address& where, const lock_options& options)
     : where_(where),
       path_(where.text()),
-      description_(
-          (options.description.empty() ? program_invocation_short_name : options.description)
-              .substr(0, longest_description)),
+      description_(options.description),
       gives_up_(options.gives_up),
       client_(where_, options.etcd),
       line_(client_, lock_keys(where_.name, where_.raw)),
       asked_lease_(options.lease) {
   // Not longer than its user has patience, but long enough for an answer.
   const instant patience = after(0, std::max(options.patience, std::chrono::nanoseconds(0)));
-  open(now() + std::clamp(patience, seconds(1), longest_call));
+  open(now() + std::clamp(patience, seconds(1), std::max(longest_call, seconds(where_.ttl))));
 }
 
 /// Of several members one may have died just now, and the others be about to elect a leader: that
-/// takes a second or two. One server that is not there is told at once.
+/// takes a second or two. One server may have much to do. That it is not there is told at once.
 void etcd_session::open(instant deadline) {
   for (;;) {
     try {
       (void)lease_for(asked_lease_, deadline);
       return;
     } catch (const lock_error& e) {
-      const bool may_pass = e.code() == errc::unreachable && where_.endpoints.size() > 1;
+      const bool may_pass =
+          e.code() == errc::unreachable && (where_.endpoints.size() > 1 || !is_nobody_there(e));
       if (!may_pass || now() + between_tries >= deadline) throw;
     }
     rest_between_tries();
@@ -58,6 +58,7 @@ void etcd_session::open(instant deadline) {
 }
 
 etcd_session::~etcd_session() {
+  const instant begun = now();
   std::error_code ignored;
   release(ignored);
   {
@@ -68,8 +69,29 @@ etcd_session::~etcd_session() {
   if (keeper_.joinable()) keeper_.join();
   grant_watch_.reset();
   ended_watches_.clear();
-  // If it fails, the lease ends by itself, with nothing attached to it.
-  if (lease_.id != 0) (void)client_.revoke(lease_.id, now() + seconds(1));
+  if (lease_.id != 0) revocations_.push_back({lease_.id});
+  revoke_now(begun + to_end);
+}
+
+/// No keeper, no process may be there later to do it: what is left keeps its place for a TTL.
+void etcd_session::revoke_now(instant limit) {
+  for (;;) {
+    std::int64_t lease = 0;
+    {
+      const std::lock_guard guard(mutex_);
+      if (revocations_.empty()) return;
+      lease = revocations_.front().lease;
+    }
+    const instant begun = now();
+    if (begun >= limit) return;
+    const grpc::Status status = client_.revoke(lease, std::min(limit, begun + seconds(1)));
+    if (status.ok() || !is_transient(status)) {
+      const std::lock_guard guard(mutex_);
+      std::erase_if(revocations_, [lease](const revocation& r) { return r.lease == lease; });
+    } else {
+      rest_between_tries();
+    }
+  }
 }
 
 void etcd_session::renew(std::error_code& ec) {
@@ -103,7 +125,7 @@ void etcd_session::renew(std::error_code& ec) {
   if (!is_in_time) {
     std::int64_t ttl = 0;
     status = repeated(limit, [&] { return client_.keep_alive(h.lease, ttl, limit); });
-    if (status.ok() && ttl <= 0) lose(h.created);
+    if (status.ok() && ttl <= 0) lose(h.created);  // it could not be kept alive
     if (status.ok() && ttl > 0) {
       const std::lock_guard again(mutex_);
       if (lease_.id == id) lease_.heard(sent, ttl);
@@ -153,25 +175,81 @@ void etcd_session::end_grant(std::error_code& ec) {
     ec = errc::not_holder;
     return;
   }
+  const lost_cause by_clocks = cause_by_clocks(grant_, now());
   const holding h = forget_grant();
-  const bool was_good = !h.is_lost && now() < std::min(h.deadline, lease_.good_until);
+  const bool was_good = !h.is_lost && by_clocks == lost_cause::none;
+  if (!was_good) note_loss(h, by_clocks);
+  const record r = record_of(h, ending::released);
   guard.unlock();
   if (h.is_lost) {
     ec = errc::lease_lost;
     return;
   }
-  entry was = h.what;
-  was.token = token_;
   bool done = false;
   const instant limit = now() + seconds(2);
-  const grpc::Status status = repeated(limit, [&] {
-    return line_.end(h.lease, h.created, {was, h.created, ending::released}, done, limit);
-  });
+  const grpc::Status status =
+      repeated(limit, [&] { return line_.end(h.lease, h.created, r, done, limit); });
   if (!status.ok()) {
     give_up_lease(h.lease);
     ec = error_of(status, "cannot release", where_).code();
   }
-  if (!was_good || (status.ok() && !done)) ec = errc::lease_lost;
+  if (!was_good || (status.ok() && !done)) {
+    ec = errc::lease_lost;
+    guard.lock();
+    note_loss(h, lost_cause::deleted);
+  }
+}
+
+/// Under mutex_.
+record etcd_session::record_of(const holding& h, ending end) const {
+  record r{h.what, h.created, end, false, h.before};
+  r.holder.token = token_;
+  return r;
+}
+
+/// Under mutex_. Why the grant was no longer good at that time, if nothing else happened to it.
+lost_cause etcd_session::cause_by_clocks(const holding& h, instant at) const {
+  if (h.created == 0) return lost_cause::none;
+  if (at >= h.deadline) return lost_cause::expired;
+  const bool is_kept = h.lease == lease_.id && at < lease_.good_until;
+  return is_kept ? lost_cause::none : lost_cause::unreachable;
+}
+
+/// Under mutex_. The first one that is noticed of a grant counts.
+void etcd_session::note_loss(const holding& h, lost_cause cause) {
+  if (cause != lost_cause::none && lost_.created != h.created) lost_ = {cause, h.created};
+}
+
+session::loss etcd_session::why_lost() const {
+  loss result;
+  known_loss known;
+  {
+    const std::lock_guard guard(mutex_);
+    known = lost_;
+    if (known.cause == lost_cause::none) {
+      known = {cause_by_clocks(grant_, now()), grant_.created};
+      if (grant_.is_lost) known.cause = lost_cause::deleted;
+    }
+  }
+  result.cause = known.cause;
+  if (result.cause == lost_cause::none) return result;
+  std::vector<place> places;
+  std::optional<record> last;
+  bool has_record = false;
+  if (!line_.read(places, last, has_record, now() + seconds(1)).ok()) return result;
+  if (!places.empty()) result.holder = places.front().what.who();
+  // A server that is back tells what happened, whatever our clocks made us believe.
+  if (!last || last->created != known.created) return result;
+  if (last->end == ending::broken) result.cause = lost_cause::broken;
+  if (last->end == ending::expired) result.cause = lost_cause::expired;
+  return result;
+}
+
+void etcd_session::note_run(std::chrono::nanoseconds duration, int exit_code) noexcept {
+  const std::lock_guard guard(mutex_);
+  if (grant_.created == 0) return;
+  grant_.before.last_run = {fencing_token(token_), duration, exit_code,
+                            std::chrono::system_clock::now()};
 }
 
 void etcd_session::when_lost(std::function<void()> tell) {

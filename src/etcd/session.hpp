@@ -66,6 +66,8 @@ class etcd_session final : public session {
   void release(std::error_code& ec) noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
   void when_lost(std::function<void()> tell) override;
+  void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;
+  [[nodiscard]] loss why_lost() const override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;
@@ -90,9 +92,11 @@ class etcd_session final : public session {
     }
   };
   struct holding {
-    std::int64_t created = 0;  // of our place; 0: we hold nothing
-    std::int64_t lease = 0;    // etcd's
-    entry what;                // as written there
+    std::int64_t created = 0;       // of our place; 0: we hold nothing
+    std::int64_t lease = 0;         // etcd's
+    entry what;                     // as written there
+    history before;                 // what the record has to keep
+    std::optional<record> to_tell;  // the record of a break, of which we have been told
     instant since = 0;
     instant deadline = 0;
     bool is_lost = false;
@@ -128,23 +132,35 @@ class etcd_session final : public session {
   void leave_to_keeper(std::unique_ptr<watch> ended);
   void lose(std::int64_t created);
   void have_lost();
+  void note_loss(const holding& h, lost_cause cause);
+  [[nodiscard]] lost_cause cause_by_clocks(const holding& h, instant at) const;
+  [[nodiscard]] record record_of(const holding& h, ending end) const;
+  void revoke_now(instant limit);
   holding forget_grant();
 
   [[nodiscard]] bool is_good(instant at) const;
   void end_grant(std::error_code& ec);
 
+  /// Tried until etcd says that the lease is gone: servers that start anew begin its TTL anew, so
+  /// no clock of ours tells when it has ended by itself.
   struct revocation {
     std::int64_t lease = 0;
-    instant until = 0;  // it has ended by itself then
     instant next_try = 0;
+    instant pause = 0;  // after the next failure
+  };
+
+  /// The last loss, as far as it is known without asking.
+  struct known_loss {
+    lost_cause cause = lost_cause::none;
+    std::int64_t created = 0;
   };
 
   const address where_;
   const std::string path_;
   const std::string description_;
   const std::function<bool()> gives_up_;
-  client client_;
-  line line_;
+  mutable client client_;
+  mutable line line_;
 
   std::mutex turn_;
   mutable std::mutex mutex_;
@@ -156,6 +172,7 @@ class etcd_session final : public session {
   holding grant_;
   std::function<void()> tell_lost_;
   std::uint64_t token_ = 0;
+  known_loss lost_;
   bool is_acquiring_ = false;
   bool was_free_ = false;  // the lock, at our last grant (A5)
   bool is_ending_ = false;
@@ -170,9 +187,15 @@ class etcd_session final : public session {
 inline constexpr instant before_watching = milliseconds(100);  // (E4)
 inline constexpr instant before_showing = milliseconds(20);    // (E6)
 
-/// Servers that do not answer are asked again after so long.
+/// Servers that do not answer are asked again after about so long. Not all clients at once.
 inline constexpr instant between_tries = milliseconds(100);
-inline void rest_between_tries() { std::this_thread::sleep_for(between(0, between_tries)); }
+instant some_of(instant pause);  // between a half of it and one and a half
+inline void rest_between_tries() {
+  std::this_thread::sleep_for(between(0, some_of(between_tries)));
+}
+
+/// How long a session that ends tries to leave nothing in etcd.
+inline constexpr instant to_end = seconds(3);
 
 /// The instant at which a call for something that ends at `deadline` is given up.
 inline instant call_limit(instant deadline) {

@@ -5,7 +5,8 @@
 //   etcd://[USER@]HOST[:PORT],.../NAME[?OPTION&...]      etcds:// the same over TLS
 //
 //   HOST     a name, an IPv4 address, or an IPv6 address in brackets; PORT is 2379 by default
-//   NAME     not empty; slashes divide it into non-empty parts; %XX stands for a byte
+//   NAME     not empty; slashes divide it into non-empty parts, except with raw, where any name
+//            goes: /my-lock and my-lock/, too; %XX stands for a byte
 //   ttl=N    seconds, from 1 to 3600 (default 10): how long after its death a holder's lock opens
 //   raw      the keys are NAME/LEASE, those of `etcdctl lock NAME` (key.hpp)
 //

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 namespace lockbyfile::etcd {
@@ -43,6 +45,33 @@ void take(const json& j, const char* key, T& target) {
   }
 }
 
+using wall_time = std::chrono::system_clock::time_point;
+
+std::int64_t ms_of(wall_time t) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch()).count();
+}
+
+/// What is too far away for the clock's type counts as its origin.
+wall_time at_ms(std::int64_t ms) {
+  constexpr std::int64_t farthest = 9'000'000'000'000;  // in the year 2255
+  return wall_time(std::chrono::milliseconds(ms > 0 && ms < farthest ? ms : 0));
+}
+
+json as_json(const break_info& b) {
+  json j{{"pid", b.by.pid}, {"uid", b.by.user}, {"command", b.by.command}};
+  j["host"] = b.by.host.empty() ? this_host() : b.by.host;
+  j["at_ms"] = ms_of(b.at);
+  j["token"] = b.token.value();
+  return j;
+}
+
+json as_json(const run_info& r) {
+  return {{"ns", r.duration.count()},
+          {"exit", r.exit_code},
+          {"ended_ms", ms_of(r.ended)},
+          {"token", r.token.value()}};
+}
+
 entry entry_in(const json& j) {
   entry e;
   if (!j.is_object()) return e;
@@ -59,15 +88,57 @@ entry entry_in(const json& j) {
   take(j, "token", e.token);
   unsigned how = 0;
   take(j, "how", how);
-  if (how <= static_cast<unsigned>(grant_kind::abandoned)) e.how = static_cast<grant_kind>(how);
+  if (how <= static_cast<unsigned>(grant_kind::broken)) e.how = static_cast<grant_kind>(how);
   return e;
+}
+
+std::optional<break_info> break_in(const json& j) {
+  if (!j.is_object()) return std::nullopt;
+  break_info b;
+  b.by = entry_in(j).who();
+  std::int64_t at = 0;
+  take(j, "at_ms", at);
+  b.at = at_ms(at);
+  std::uint64_t token = 0;
+  take(j, "token", token);
+  b.token = fencing_token(token);
+  return b;
+}
+
+std::optional<run_info> run_in(const json& j) {
+  if (!j.is_object()) return std::nullopt;
+  run_info r;
+  std::int64_t number = 0;
+  take(j, "ns", number);
+  r.duration = std::chrono::nanoseconds(number > 0 ? number : 0);
+  take(j, "exit", r.exit_code);
+  number = 0;
+  take(j, "ended_ms", number);
+  r.ended = at_ms(number);
+  std::uint64_t token = 0;
+  take(j, "token", token);
+  r.token = fencing_token(token);
+  return r;
 }
 
 }  // namespace
 
 party entry::who() const {
   const bool is_elsewhere = !host.empty() && host != this_host();
-  return {pid, user, is_elsewhere ? command + '@' + host : command};
+  return {pid, user, command, is_elsewhere ? host : std::string()};
+}
+
+entry this_process(const std::string& description) {
+  constexpr std::size_t longest = 256;
+  static const std::string host = this_host();
+  entry e;
+  e.is_ours = true;
+  e.pid = static_cast<unsigned>(::getpid());
+  e.user = ::geteuid();
+  e.command =
+      (description.empty() ? program_invocation_short_name : description).substr(0, longest);
+  e.host = host;
+  return e;
 }
 
 std::string written(const entry& e) { return text_of(as_json(e)); }
@@ -79,6 +150,9 @@ std::string written(const record& r) {
   who.is_granted = who.is_expired = false;
   json j{{"holder", as_json(who)}, {"created", r.created}};
   if (r.end != ending::released) j["end"] = static_cast<int>(r.end);
+  if (r.is_told) j["told"] = true;
+  if (r.before.last_break) j["break"] = as_json(*r.before.last_break);
+  if (r.before.last_run) j["run"] = as_json(*r.before.last_run);
   return text_of(j);
 }
 
@@ -93,6 +167,9 @@ std::optional<record> read_record(std::string_view text) {
   unsigned end = 0;
   take(j, "end", end);
   if (end <= static_cast<unsigned>(ending::broken)) r.end = static_cast<ending>(end);
+  take(j, "told", r.is_told);
+  if (const auto b = j.find("break"); b != j.end()) r.before.last_break = break_in(*b);
+  if (const auto run = j.find("run"); run != j.end()) r.before.last_run = run_in(*run);
   return r;
 }
 

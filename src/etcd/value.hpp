@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <lockbyfile/grant.hpp>
+#include <lockbyfile/observe.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,7 +29,13 @@ struct entry {
   std::uint64_t token = 0;  // 0: the revision that wrote this
   grant_kind how = grant_kind::free;
 
-  [[nodiscard]] party who() const;  // with the host in `command`, if it is not this one
+  [[nodiscard]] party who() const;  // its host is empty if it is this one
+};
+
+/// What the record keeps beyond the grant after it: whoever writes the record hands it on.
+struct history {
+  std::optional<break_info> last_break;
+  std::optional<run_info> last_run;
 };
 
 enum class ending { released, expired, broken };
@@ -38,12 +45,17 @@ struct record {
   entry holder;
   std::int64_t created = 0;  // create revision of the holder's key
   ending end = ending::released;
+  bool is_told = false;  // a later holder has been told of this end
+  history before = {};
 };
 
 std::string written(const entry& e);
 std::string written(const record& r);
 entry read_entry(std::string_view text);
 std::optional<record> read_record(std::string_view text);
+
+/// This process, with `description` as its command, or its short name if that is empty.
+entry this_process(const std::string& description);
 
 /// The name of this machine, for entries.
 std::string this_host();

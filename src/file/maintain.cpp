@@ -108,9 +108,10 @@ void remove_file(lockfile& file) {
 }
 
 void force_open(std::string_view name, fencing_token expected, const lock_options& options) {
-  if (const engine_table* other = other_engine(name))
-    return other->break_lock(name, expected, options);
-  lockfile file(resolve(name, options.directory), options);
+  const std::string full = full_name(name, options.directory);
+  if (const engine_table* other = other_engine(full))
+    return other->break_lock(full, expected, options);
+  lockfile file(resolve(full, options.directory), options);
   open_existing(file);
   header& h = file.get().header;
   unsigned tries = 0;
@@ -147,8 +148,9 @@ void force_open(std::string_view name, fencing_token expected, const lock_option
 }
 
 void remove_lock(std::string_view name, const lock_options& options) {
-  if (const engine_table* other = other_engine(name)) return other->remove(name, options);
-  lockfile file(resolve(name, options.directory), options);
+  const std::string full = full_name(name, options.directory);
+  if (const engine_table* other = other_engine(full)) return other->remove(full, options);
+  lockfile file(resolve(full, options.directory), options);
   if (!file.attach_without_slot(access::read_write)) file.throw_never_used();
   remove_file(file);
 }

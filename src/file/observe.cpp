@@ -129,9 +129,10 @@ std::vector<grant_info> read_grants(const lockfile& file, const both_clocks& clo
 namespace {
 
 lock_state look_at(std::string_view name, const lock_options& options) {
-  if (const engine_table* other = other_engine(name)) return other->observe(name, options);
+  const std::string full = full_name(name, options.directory);
+  if (const engine_table* other = other_engine(full)) return other->observe(full, options);
   lock_state state;
-  state.path = resolve(name, options.directory);
+  state.path = resolve(full, options.directory);
   lockfile file(state.path, options);
   file.require_true_clock();
   if (!file.attach_without_slot(access::read_only)) file.throw_never_used();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The command, with names of etcd.
+#include <signal.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -174,6 +177,32 @@ TEST_F(EtcdCommand, RunWithoutAServerSaysSo) {
       "$lockbyfile run etcd://127.0.0.1:" + std::to_string(etcd_server::free_port()) + "/x true");
   EXPECT_EQ(r.code, 69);
   EXPECT_NE(r.err.find("no server answers"), std::string::npos) << r.err;
+}
+
+TEST_F(EtcdCommand, NamesLiveInADirectoryOnServersForEveryVerb) {
+  ::setenv("d", ("etcd://" + server_->endpoint() + "/nightly?ttl=5").c_str(), 1);
+  const auto r = shell(
+      "export LOCKBYFILE_DIR=$d; $lockbyfile run 'a b' sh -c 'echo $LOCKBYFILE_FILE' &&"
+      " $lockbyfile status 'a b' >/dev/null && $lockbyfile list && $lockbyfile prune");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.out.find(server_->endpoint() + "/nightly/a%20b?ttl=5\n"), std::string::npos) << r.out;
+  EXPECT_EQ(shell("$lockbyfile status --dir $d 'a b'").code, 1) << "pruned";
+  EXPECT_EQ(shell("$lockbyfile run --dir $d b true").code, 0);
+}
+
+TEST_F(EtcdCommand, AWaitingRunThatIsInterruptedLeavesNoPlace) {
+  auto holder = start("exec $lockbyfile run $x sh -c 'echo held; exec sleep 60'");
+  holder.expect("held");
+  const auto places = [&] {
+    const std::string keys = server_->ctl("get --prefix --keys-only jobs/x:lock/");
+    return std::count(keys.begin(), keys.end(), '/') / 2;
+  };
+  auto waiter = start("exec $lockbyfile run -q $x true");
+  for (int i = 0; i < 3000 && places() != 2; ++i) ::usleep(10'000);
+  ASSERT_EQ(places(), 2);
+  waiter.signal(SIGTERM);
+  (void)waiter.wait();
+  EXPECT_EQ(places(), 1) << "it would stay for the ttl of 10 s";
 }
 
 TEST_F(EtcdCommand, WithoutItsCompanionSaysWhatToInstall) {

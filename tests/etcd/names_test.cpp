@@ -59,6 +59,15 @@ TEST(EtcdUrl, RefusesWhatNamesNoLock) {
   }
 }
 
+TEST(EtcdUrl, TakesAnyNameThatOthersChoseForARawLock) {
+  for (const char* name : {"/my-lock", "my-lock/", "/", "a//b", "/a/b//"}) {
+    const std::string url = "etcd://h:2379/" + std::string(name) + "?raw";
+    EXPECT_EQ(parse_url(url).name, name);
+    EXPECT_EQ(parse_url(url).text(), url);
+  }
+  EXPECT_EQ(lock_keys("/my-lock/", true).place(0x1f), "/my-lock//1f") << "as clientv3's NewMutex";
+}
+
 TEST(EtcdUrl, RefusesAPasswordAndDoesNotRepeatIt) {
   try {
     (void)parse_url("etcd://kim:sesame@h/x");
@@ -122,7 +131,7 @@ TEST(EtcdValue, TellsAgainWhatWasWritten) {
   EXPECT_TRUE(again.is_ours);
   EXPECT_EQ(again.who().pid, 12U);
   EXPECT_EQ(again.who().user, 1000U);
-  EXPECT_TRUE(again.who().command.ends_with("@elsewhere"));
+  EXPECT_EQ(again.who().host, "elsewhere");
   EXPECT_EQ(again.lease_ns, 5);
   EXPECT_TRUE(again.is_granted);
   EXPECT_FALSE(again.is_expired);
@@ -132,6 +141,30 @@ TEST(EtcdValue, TellsAgainWhatWasWritten) {
   EXPECT_EQ(r->created, 7);
   EXPECT_EQ(r->end, ending::expired);
   EXPECT_EQ(r->holder.token, e.token);
+}
+
+TEST(EtcdValue, ARecordKeepsTheLastBreakAndTheLastRun) {
+  using std::chrono::milliseconds;
+  const std::chrono::system_clock::time_point at(milliseconds(1'700'000'000'123));
+  record r;
+  r.before.last_break = break_info{fencing_token(5), {7, 8, "op", "elsewhere"}, at};
+  r.before.last_run = run_info{fencing_token(6), milliseconds(90), 3, at};
+  const auto again = read_record(written(r));
+  ASSERT_TRUE(again && again->before.last_break && again->before.last_run);
+  EXPECT_EQ(again->before.last_break->by, (party{7, 8, "op", "elsewhere"}));
+  EXPECT_EQ(again->before.last_break->token, fencing_token(5));
+  EXPECT_EQ(again->before.last_break->at, at);
+  EXPECT_EQ(again->before.last_run->exit_code, 3);
+  EXPECT_EQ(again->before.last_run->duration, milliseconds(90));
+  EXPECT_EQ(again->before.last_run->ended, at);
+}
+
+TEST(EtcdValue, ARecordOfAnOlderBuildIsReadWithoutThem) {
+  const auto r = read_record(R"({"holder":{"pid":1,"token":2},"created":2,"end":2})");
+  ASSERT_TRUE(r);
+  EXPECT_EQ(r->end, ending::broken);
+  EXPECT_FALSE(r->before.last_break);
+  EXPECT_FALSE(r->before.last_run);
 }
 
 TEST(EtcdValue, OfOthersIsNothingKnownAndNoError) {

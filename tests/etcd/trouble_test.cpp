@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "core/engine.hpp"
 #include "support/etcd_server.hpp"
 #include "support/lock_test.hpp"
 
@@ -167,6 +168,62 @@ TEST_F(EtcdTrouble, ARevokedLeaseIsALostGrantToldAtOnce) {
   EXPECT_EQ(ec, errc::lease_lost);
 }
 
+TEST_F(EtcdTrouble, ABreakIsShownAndToldToTheNextHolder) {
+  const std::string name = etcd_server::shared().url("trouble/who-broke");
+  named_lock lock(name);
+  const fencing_token token = lock.acquire().token;
+  lock_options options;
+  options.description = "operator";
+  break_lock(name, token, options);
+  if (!eventually([&] { return !lock.is_held(); })) FAIL();
+  std::error_code ec;
+  lock.release(ec);
+  named_lock next(name);
+  EXPECT_EQ(next.acquire().how, grant_kind::broken);
+  next.note_run(5ms, 4);
+  next.release(ec);
+  const lock_state seen = observe(name);
+  ASSERT_TRUE(seen.last_break);
+  EXPECT_EQ(seen.last_break->by.command, "operator");
+  EXPECT_EQ(seen.last_break->token, token);
+  ASSERT_TRUE(seen.last_run);
+  EXPECT_EQ(seen.last_run->exit_code, 4);
+}
+
+TEST_F(EtcdTrouble, ALostGrantHasItsCause) {
+  etcd_server server;
+  const auto cause_after = [&](const auto& what) {
+    const auto s = open_session(server.url("x"), {});
+    std::error_code ec;
+    EXPECT_TRUE(s->acquire(0, {}, ec));
+    EXPECT_EQ(s->why_lost().cause, lost_cause::none);
+    what();
+    EXPECT_TRUE(eventually([&] { return !s->is_held(); }));
+    s->release(ec);
+    EXPECT_EQ(ec, errc::lease_lost);
+    return s->why_lost().cause;
+  };
+  EXPECT_EQ(cause_after([&] { break_lock(server.url("x"), {}); }), lost_cause::broken);
+  EXPECT_EQ(cause_after([&] { server.ctl("del --prefix x:lock/"); }), lost_cause::deleted);
+  EXPECT_EQ(cause_after([&] {
+              const std::string list = server.ctl("lease list");
+              server.ctl("lease revoke " + list.substr(list.find('\n') + 1));
+            }),
+            lost_cause::deleted);
+}
+
+TEST_F(EtcdTrouble, ADeletedKeyIsToldToWhoWaitedForItAsABreak) {
+  etcd_server server;
+  named_lock holder(server.url("x"));
+  holder.acquire();
+  lock_process waiter(server.url("x"));
+  waiter.begin_acquire(30s);
+  wait_for_line_of(server.url("x"), 1);
+  std::string keys = server.ctl("get x:lock/ --prefix --keys-only --sort-by=CREATE");
+  server.ctl("del " + keys.substr(0, keys.find('\n')));
+  EXPECT_EQ(waiter.end_acquire().granted.how, grant_kind::broken);
+}
+
 TEST_F(EtcdTrouble, ABreakIsALostGrantToldAtOnce) {
   const std::string name = etcd_server::shared().url("trouble/break");
   named_lock lock(name);
@@ -207,7 +264,9 @@ TEST_F(EtcdTrouble, AWaiterWhosePlaceIsGoneJoinsAnew) {  // acquire.cpp, A1
   keys = keys.substr(keys.find("x:lock/", 1));  // the second
   server.ctl("del " + keys.substr(0, keys.find('\n')));
   ASSERT_EQ(holder.release(), std::error_code());
-  EXPECT_TRUE(waiter.end_acquire());
+  const outcome got = waiter.end_acquire();
+  EXPECT_TRUE(got);
+  EXPECT_EQ(got.granted.how, grant_kind::free) << "the holder released";
   EXPECT_TRUE(observe(server.url("x")).holder) << "it believes to hold the lock, and has no place";
   EXPECT_EQ(waiter.release(), std::error_code());
 }
