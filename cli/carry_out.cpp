@@ -44,6 +44,7 @@ lock_options lock_options_of(const run_request& request) {
   options.lease = request.lease;
   options.patience = request.patience;
   options.directory = request.lock.directory;
+  options.any_filesystem = request.lock.any_filesystem;
   options.mode = request.mode;
   options.description = request.description;
   return options;

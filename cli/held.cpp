@@ -20,6 +20,7 @@ namespace {
 std::optional<lock_state> look_at(const lock_address& address) {
   lock_options options;
   options.directory = address.directory;
+  options.any_filesystem = address.any_filesystem;
   try {
     return observe(address.name, options);
   } catch (const lock_error& error) {
@@ -37,7 +38,8 @@ bool holds_inherited_grant(const lock_address& address) {
     if (std::getenv("LOCKBYFILE_FILE") == nullptr) return false;
     grants.resize(1);
   }
-  const auto state = look_at(address.name.empty() ? lock_address{grants[0].path, {}} : address);
+  const auto state = look_at(
+      address.name.empty() ? lock_address{grants[0].path, {}, address.any_filesystem} : address);
   if (!state || state->is_open()) return false;
   return std::any_of(grants.begin(), grants.end(), [&state](const inherited_grant& grant) {
     return grant.token == state->holder->token && is_of(grant, state->path);

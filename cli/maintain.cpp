@@ -29,6 +29,7 @@ struct maintain_options {
 lock_options options_of(const maintain_options& given) {
   lock_options options;
   options.directory = given.lock.directory;
+  options.any_filesystem = given.lock.any_filesystem;
   return options;
 }
 
@@ -70,8 +71,8 @@ int remove_it(const maintain_options& given) {
 }
 
 int prune_it(const maintain_options& given) {
-  for (const std::string& path :
-       given.dry_run ? prunable(given.directory) : prune(given.directory)) {
+  for (const std::string& path : given.dry_run ? prunable(given.directory, which_names::all)
+                                               : prune(given.directory, which_names::all)) {
     if (!given.quiet) print(printable(path) + '\n');
   }
   return exit_ok;

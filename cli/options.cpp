@@ -81,6 +81,8 @@ void add_lock_directory(CLI::App& verb, lock_address& target) {
   verb.add_option("--dir", target.directory, "where names live (default: $LOCKBYFILE_DIR, or here)")
       ->check(is_not_empty)
       ->option_text("DIR");
+  verb.add_flag("--any-filesystem", target.any_filesystem,
+                "take a filesystem of unknown type for a local one");
 }
 
 void add_directory(CLI::App& verb, std::string& target) {

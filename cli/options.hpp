@@ -27,6 +27,7 @@ CLI::Option* add_number(CLI::App& verb, const std::string& names, std::uint64_t 
 struct lock_address {
   std::string name;
   std::string directory;
+  bool any_filesystem = false;
 };
 void add_lock_address(CLI::App& verb, lock_address& target);
 void add_lock_name(CLI::App& verb, lock_address& target);

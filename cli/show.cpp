@@ -154,7 +154,7 @@ std::optional<std::vector<lifeline_process>> processes_of(const lock_state& stat
 /// Locks that go away while we look are left out.
 std::vector<observed_lock> look_at_all(const std::string& directory) {
   std::vector<observed_lock> locks;
-  for (const std::string& path : list(directory)) {
+  for (const std::string& path : list(directory, which_names::all)) {
     observed_lock lock{name_of(path), {}, {}};
     if (auto state = observe(path, {}, lock.error)) {
       lock.state = std::move(*state);
@@ -186,6 +186,7 @@ int state_as_exit_code(const show_options& given, const lock_options& options) {
 int status(const show_options& given) {
   lock_options options;
   options.directory = given.lock.directory;
+  options.any_filesystem = given.lock.any_filesystem;
   if (given.quiet) return state_as_exit_code(given, options);
   observed_lock lock{given.lock.name, observe(given.lock.name, options), {}};
   if (lock.state.holder) lock.processes = processes_of(lock.state, open_lifelines());

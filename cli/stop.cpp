@@ -197,6 +197,7 @@ int stopper::stop() {
 int stop(const stop_options& given) {
   lock_options options;
   options.directory = given.lock.directory;
+  options.any_filesystem = given.lock.any_filesystem;
   const lock_state state = observe(given.lock.name, options);
   if (state.is_open()) {
     if (!given.quiet) say(in_quotes(given.lock.name) + " is not held by anybody");

@@ -34,6 +34,7 @@ struct wait_options {
 lock_options options_of(const wait_options& given) {
   lock_options options;
   options.directory = given.lock.directory;
+  options.any_filesystem = given.lock.any_filesystem;
   return options;
 }
 

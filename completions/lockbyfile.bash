@@ -7,15 +7,15 @@
 _lockbyfile_options() {  # VERB [PLAY]
   case $1 in
     run)
-      echo --dir -w --patience -n --no-wait -E --conflict-exit-code --lease --renew \
+      echo --dir --any-filesystem -w --patience -n --no-wait -E --conflict-exit-code --lease --renew \
         --kill-after -c --command -o --no-share --once --mode -q --quiet -v --verbose ;;
-    status) echo --dir --json -q --quiet ;;
+    status) echo --dir --any-filesystem --json -q --quiet ;;
     list) echo --dir --json ;;
-    wait) echo --dir -w --patience -n --no-wait -q --quiet ;;
-    held) echo --dir ;;
-    stop) echo --dir --kill-after -q --quiet ;;
-    break) echo --dir --token -q --quiet ;;
-    rm) echo --dir -q --quiet ;;
+    wait) echo --dir --any-filesystem -w --patience -n --no-wait -q --quiet ;;
+    held) echo --dir --any-filesystem ;;
+    stop) echo --dir --any-filesystem --kill-after -q --quiet ;;
+    break) echo --dir --any-filesystem --token -q --quiet ;;
+    rm) echo --dir --any-filesystem -q --quiet ;;
     prune) echo --dir --dry-run -q --quiet ;;
     demo)
       case ${2-} in

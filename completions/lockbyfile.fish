@@ -112,6 +112,7 @@ complete -c lockbyfile -n '__lockbyfile_in list prune' -a '(__fish_complete_dire
 complete -c lockbyfile -n __lockbyfile_wants_command -a '(__lockbyfile_complete_command)'
 
 complete -c lockbyfile -n '__lockbyfile_in run status list wait held stop break rm prune' -l dir -x -a '(__fish_complete_directories (commandline -ct))' -d 'Where names live'
+complete -c lockbyfile -n '__lockbyfile_in run status wait held stop break rm' -l any-filesystem -d 'Take a filesystem of unknown type for a local one'
 complete -c lockbyfile -n '__lockbyfile_in run wait' -s w -l patience -x -d 'Give up after this long'
 complete -c lockbyfile -n '__lockbyfile_in run wait' -s n -l no-wait -d 'Give up at once if the lock is held'
 complete -c lockbyfile -n '__lockbyfile_in run' -s E -l conflict-exit-code -x -d 'Exit code for having given up'

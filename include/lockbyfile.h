@@ -88,7 +88,7 @@ typedef struct lockbyfile_options {
   uint32_t mode;           /* of a lockfile that is created, whatever the umask */
   int32_t group;           /* of a lockfile that is created; -1: as the system chooses */
   int32_t leave_sigbus;    /* not 0: install no handler for truncated lockfiles */
-  int32_t reserved;        /* 0 */
+  int32_t any_filesystem;  /* not 0: take a filesystem of unknown type for a local one */
   /* Asked by a thread that waits, after a signal and ten times a second: not 0 gives up
    * (LOCKBYFILE_CANCELLED). Must not use the lock. NULL: never. */
   int (*gives_up)(void* context);

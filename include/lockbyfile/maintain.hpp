@@ -5,6 +5,7 @@
 
 #include <lockbyfile/export.hpp>
 #include <lockbyfile/grant.hpp>
+#include <lockbyfile/observe.hpp>
 #include <lockbyfile/options.hpp>
 #include <string>
 #include <string_view>
@@ -32,13 +33,16 @@ LOCKBYFILE_EXPORT void remove(std::string_view name, const lock_options& options
 LOCKBYFILE_EXPORT void remove(std::string_view name, const lock_options& options,
                               std::error_code& ec);
 
-/// Removes every lockfile in `directory` that no process has open, and returns
-/// their paths. What cannot be removed is passed over. Throws lock_error if the
-/// directory cannot be read.
+/// Removes every lockfile *.lockfile in `directory`, or those of any name (see which_names), that
+/// no process has open, and returns their paths. What cannot be removed is passed over. Throws
+/// lock_error if the directory cannot be read.
 LOCKBYFILE_EXPORT std::vector<std::string> prune(const std::string& directory);
+LOCKBYFILE_EXPORT std::vector<std::string> prune(const std::string& directory, which_names which);
 
 /// The paths that prune would remove now. Removes nothing; throws as prune does.
 [[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> prunable(const std::string& directory);
+[[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> prunable(const std::string& directory,
+                                                                  which_names which);
 
 }  // namespace v0
 }  // namespace lockbyfile

@@ -81,10 +81,20 @@ struct lock_state {
                                                                   const lock_options& options,
                                                                   std::error_code& ec);
 
-/// The paths of all lockfiles in `directory`, sorted. Other files are passed over, but a
-/// file called *.lockfile that may not be read is listed: observe() then says why.
+/// What list() and prune() look at. They open and close each file, and a process that closes any
+/// descriptor of a file loses its own POSIX locks (F_SETLK, lockf) on it, as SQLite has them.
+enum class which_names {
+  with_suffix,  // *.lockfile only
+  all,          // every file, for a process that has no such locks, as the command
+};
+
+/// The paths of all lockfiles *.lockfile in `directory`, or of those of any name, sorted. Other
+/// files are passed over, but a file called *.lockfile that may not be read is listed: observe()
+/// then says why.
 /// Throws lock_error with the system's error if it cannot be read.
 [[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> list(const std::string& directory);
+[[nodiscard]] LOCKBYFILE_EXPORT std::vector<std::string> list(const std::string& directory,
+                                                              which_names which);
 
 }  // namespace v0
 }  // namespace lockbyfile

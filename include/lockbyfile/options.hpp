@@ -72,9 +72,9 @@ struct lock_options {
 
   etcd_access etcd = {};
 
-  /// Whether to take a filesystem of unknown type for a local one. A lock on one that several
-  /// machines share is a lock of its own on each of them. Network filesystems and FUSE are refused
-  /// all the same (network_filesystem).
+  /// Whether to take a filesystem of unknown type for a local one; it is refused otherwise
+  /// (network_filesystem). If several machines share that filesystem, each of them has a lock of
+  /// its own. Known network filesystems and FUSE are refused all the same.
   bool any_filesystem = false;
 };
 

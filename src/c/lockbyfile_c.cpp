@@ -107,7 +107,6 @@ lockbyfile_options read(const lockbyfile_options* given) {
     refuse_option("lockbyfile_options asks for something that this version does not know");
   }
   if (o.group < -1) refuse_option("lockbyfile_options::group is below -1");
-  if (o.reserved != 0) refuse_option("lockbyfile_options::reserved is not 0");
   return o;
 }
 
@@ -119,6 +118,7 @@ lockbyfile::lock_options as_lock_options(const lockbyfile_options* given) {
   if (o.description != nullptr) result.description = o.description;
   result.mode = o.mode;
   if (o.group >= 0) result.group = static_cast<unsigned>(o.group);
+  result.any_filesystem = o.any_filesystem != 0;
   if (o.leave_sigbus != 0) result.on_truncation = lockbyfile::truncation_guard::leave_out;
   if (o.gives_up != nullptr) {
     result.gives_up = [ask = o.gives_up, context = o.context] { return ask(context) != 0; };

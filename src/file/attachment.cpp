@@ -122,10 +122,14 @@ bool put_zeros(void* range) noexcept {
 /// What there is where not even zeros could be mapped. Nobody writes to it: it has no signature.
 constinit image nothing{};
 
+constinit std::atomic<std::uint64_t> fork_events{0};
+
 void before_fork() {
+  fork_events.fetch_add(1);
   if (!this_thread_holds_off_fork) fork_mutex.lock();
 }
 void after_fork_in_parent() {
+  fork_events.fetch_add(1);
   if (!this_thread_holds_off_fork) fork_mutex.unlock();
 }
 void after_fork_in_child() {
@@ -227,6 +231,8 @@ void install_handlers(truncation_guard guard) {
 }
 
 }  // namespace
+
+std::uint64_t forks_seen() noexcept { return fork_events.load(); }
 
 hold_off_fork::hold_off_fork() {
   fork_mutex.lock();

@@ -75,6 +75,11 @@ class hold_off_fork {
   bool is_held_ = true;
 };
 
+/// Changes when a thread of this process begins a fork and when it ends one. What was opened while
+/// it stayed the same, and is attached under hold_off_fork, is in no child. So a call that may
+/// hang needs no hold_off_fork, which would hang all forks with it.
+[[nodiscard]] std::uint64_t forks_seen() noexcept;
+
 class attachment {
  public:
   /// Reserves the range, for the lockfile at `path`. Throws lock_error with the system's error.

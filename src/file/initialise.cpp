@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "linux/apart.hpp"
 #include "linux/system_calls.hpp"
 
 namespace lockbyfile::file {
@@ -28,6 +29,7 @@ void write_clock(header& h, const clock_identity& clock) noexcept {
   h.time_namespace.store(clock.time_namespace, std::memory_order_relaxed);
   h.boot_id[1].store(clock.boot_id[1], std::memory_order_relaxed);
   h.boot_id[0].store(clock.boot_id[0], std::memory_order_release);
+  h.clock_origin.store(clock.origin, std::memory_order_release);  // last, since there may be no id
 }
 
 void write_state(header& h, std::uint32_t capacity, word first) noexcept {
@@ -62,6 +64,38 @@ found file_at(const char* path) noexcept {
   return is_ours ? found::lockfile : found::other;
 }
 
+namespace {
+
+int likeness_of(void* path) {
+  try {
+    const int fd = sys.open(static_cast<const char*>(path),
+                            O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+    if (fd < 0) return static_cast<int>(likeness::unknown);
+    const auto has_kind = [fd] {
+      char start[sizeof signature];
+      return sys.pread(fd, start, sizeof start, 0) == sizeof start &&
+             std::memcmp(start, signature, signature_kind) == 0;
+    };
+    struct stat s {};
+    // Asked again, since its creator may have finished in between.
+    const bool is_ours =
+        has_kind() ||
+        (sys.fstat(fd, &s) == 0 && is_half_made(fd, static_cast<std::uint64_t>(s.st_size))) ||
+        has_kind();
+    sys.close(fd);
+    return static_cast<int>(is_ours ? likeness::ours : likeness::foreign);
+  } catch (...) {
+    return static_cast<int>(likeness::unknown);
+  }
+}
+
+}  // namespace
+
+likeness look_from_afar(const char* path) noexcept {
+  const int found = run_apart(likeness_of, const_cast<char*>(path));
+  return found < 0 ? likeness::unknown : static_cast<likeness>(found);
+}
+
 bool is_half_made(int fd, std::uint64_t size) noexcept {
   if (size > sizeof(image)) return false;
   std::vector<char> bytes(size);
@@ -86,9 +120,11 @@ bool is_half_made(int fd, std::uint64_t size) noexcept {
 }
 
 clock_identity recorded_clock(const header& h) noexcept {
+  const std::uint64_t origin = h.clock_origin.load(std::memory_order_acquire);
   return {
       {h.boot_id[0].load(std::memory_order_acquire), h.boot_id[1].load(std::memory_order_relaxed)},
-      h.time_namespace.load(std::memory_order_relaxed)};
+      h.time_namespace.load(std::memory_order_relaxed),
+      origin};
 }
 
 std::uint32_t capacity_in(std::uint64_t size) noexcept {

@@ -19,6 +19,13 @@ enum class found { lockfile, other, unreadable };
 /// regular file, is `other`.
 [[nodiscard]] found file_at(const char* path) noexcept;
 
+enum class likeness { ours, foreign, unknown };
+
+/// Whether the file at `path` is a lockfile of any format, or will be one (empty, or half made),
+/// seen without a descriptor of it in this process (linux/apart.hpp). Unknown: there is no file,
+/// it may not be read, or there can be no child.
+[[nodiscard]] likeness look_from_afar(const char* path) noexcept;
+
 /// Whether a file without our signature is one of ours nevertheless: it consists of
 /// zeros, but for what initialise_blank writes before the signature, or it was cut off
 /// within the signature.

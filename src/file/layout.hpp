@@ -11,7 +11,8 @@
 // process wrote is input: it is bounds-checked before use.
 //
 // Who writes what
-//   signature .. time_namespace   whoever initialises the file, alone (lockfile.cpp)
+//   signature .. clock_origin     whoever initialises the file, alone (lockfile.cpp); the
+//                                 origin also a session that finds the wall clock set
 //   word                          everyone, by the transitions in word.hpp
 //   last_to_join .. granted_on,   see line.hpp
 //   tickets .. barge_until,
@@ -80,7 +81,8 @@ struct header {
   shared<std::uint32_t> flags;  // 0; a reader that finds an unknown bit keeps off
   shared<std::uint64_t> boot_id[2];
   shared<std::uint64_t> time_namespace;
-  shared<std::uint64_t> reserved_static[3];
+  shared<std::uint64_t> clock_origin;  // ns since 1970 at instant 0 (linux/clock_identity.hpp)
+  shared<std::uint64_t> reserved_static[2];
   shared<std::uint64_t> home;  // of which inode, directory and name this is; 0: not known
 
   shared<std::uint64_t> word;          // file/word.hpp

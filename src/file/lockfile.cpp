@@ -2,12 +2,14 @@
 #include "file/lockfile.hpp"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <lockbyfile/error.hpp>
 
+#include "core/name.hpp"
 #include "file/initialise.hpp"
 #include "file/point.hpp"
 #include "file/records.hpp"
@@ -19,6 +21,9 @@
 namespace lockbyfile::file {
 
 namespace {
+
+/// By a sandbox: seccomp and security modules say it in any of these ways.
+bool is_denial(int error) noexcept { return error == EPERM || error == EACCES || error == ENOSYS; }
 
 constexpr instant longest_pause = 100'000;
 constexpr std::chrono::nanoseconds patience_with_others = std::chrono::seconds(2);
@@ -38,6 +43,34 @@ const char* kind_of(mode_t mode) noexcept {
   return "not a regular file";
 }
 
+lock_error cannot_lock(int error, const std::string& path) {
+  std::string what = "cannot lock a byte of " + path;
+  if (error == EINVAL || error == ENOSYS) {
+    what +=
+        " (open file description locks are missing: they need Linux 3.15, and a sandbox or "
+        "emulator that passes them on)";
+  } else if (error == ENOLCK || error == ENOMEM) {
+    what += " (the system is out of memory for locks on files)";
+  }
+  return {{error, std::system_category()}, what, path};
+}
+
+/// What may be done about a mapping that fails.
+const char* cannot_map(int error) noexcept {
+  switch (error) {
+    case EAGAIN:
+    case ENOMEM:
+      return "cannot map (after mlockall(MCL_FUTURE) a mapping counts against RLIMIT_MEMLOCK, "
+             "ulimit -l, which may be too small; or memory, address space or vm.max_map_count "
+             "is used up)";
+    case ENODEV:
+    case EINVAL: return "cannot map (the filesystem has no shared mappings)";
+    case EPERM:
+    case EACCES: return "cannot map (a security module or the mount forbids it)";
+    default: return "cannot map";
+  }
+}
+
 }  // namespace
 
 maintenance::maintenance(int fd, const std::string& path) : fd_(fd) {
@@ -45,8 +78,7 @@ maintenance::maintenance(int fd, const std::string& path) : fd_(fd) {
   for (;;) {
     switch (try_hold(fd, maintenance_byte)) {
       case try_result::taken: return;
-      case try_result::failed:
-        throw lock_error({errno, std::system_category()}, "cannot lock a byte of " + path, path);
+      case try_result::failed: throw cannot_lock(errno, path);
       case try_result::busy: break;
     }
     if (now() >= deadline) {
@@ -61,6 +93,9 @@ lockfile::lockfile(std::string path, const lock_options& options)
     : path_(std::move(path)),
       mode_(options.mode),
       group_(options.group),
+      any_filesystem_(options.any_filesystem),
+      patience_(options.patience),
+      gives_up_(options.gives_up),
       attachment_(path_, options.on_truncation) {}
 
 void lockfile::fail(int error, const std::string& what) const {
@@ -105,30 +140,63 @@ bool lockfile::attach_without_slot(access how) {
   prepare_thread();
   detach();
   own_slot_.store(no_slot, std::memory_order_relaxed);
+  const instant lease_deadline =
+      after(now(), has_been_attached_ ? std::min(patience_, patience_with_others) : patience_);
   struct stat s {};
   if (sys.lstat("/", &s) == 0) {
     root_device_.store(s.st_dev, std::memory_order_relaxed);
     root_inode_.store(s.st_ino, std::memory_order_relaxed);
   }
   // Asked first, since opening a device or a FIFO may act on it.
-  if (sys.lstat(path_.c_str(), &s) == 0 && !S_ISREG(s.st_mode)) {
+  const bool is_there = sys.lstat(path_.c_str(), &s) == 0;
+  if (is_there && !S_ISREG(s.st_mode)) {
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
+  }
+  // The program's own locks on a file of another kind are not to be lost by our look at it.
+  if (is_there && s.st_size != 0 && !has_been_attached_ && !path_.ends_with(lockfile_suffix) &&
+      (s.st_size > static_cast<off_t>(map_size) ||
+       look_from_afar(path_.c_str()) == likeness::foreign)) {
+    throw lock_error(errc::wrong_engine,
+                     path_ + " is another program's file, not a lockfile; it is left alone", path_);
   }
   for (;;) {
     switch (open_and_map(how)) {
       case opened::nothing: return false;
       case opened::replaced: break;
+      case opened::leased: wait_for_lease(lease_deadline); break;
       case opened::file: return how == access::read_write || examine() != condition::blank;
     }
   }
 }
 
+/// Somebody who has a lease on the file (F_SETLEASE) has been asked to give it up, and does so
+/// soon, or has it taken away after /proc/sys/fs/lease-break-time.
+void lockfile::wait_for_lease(instant deadline) const {
+  if (now() >= deadline) {
+    throw lock_error({EWOULDBLOCK, std::system_category()},
+                     "cannot open the lockfile " + path_ +
+                         " (another program has a lease on it: F_SETLEASE, as Samba and nfsd take)",
+                     path_);
+  }
+  if (gives_up_ && gives_up_()) {
+    throw lock_error(errc::cancelled, "gave up opening " + path_, path_);
+  }
+  pause(std::min(deadline, now() + milliseconds(5)));
+}
+
 lockfile::opened lockfile::open_and_map(access how) {
-  const hold_off_fork guard_of_fd;
+  // fork is not held off while we open, which may hang; what a fork has seen is opened again.
+  const std::uint64_t forks = forks_seen();
   const int fd = open_existing(how);
   if (fd < 0 && errno == ENOENT) return opened::nothing;
+  if (fd < 0 && errno == EWOULDBLOCK) return opened::leased;
   if (fd < 0) fail(errno, "cannot open the lockfile");
   if (how == access::read_only) {
+    const hold_off_fork guard_of_fd;
+    if (forks != forks_seen()) {
+      sys.close(fd);
+      return opened::replaced;
+    }
     take(fd, fd, how);
     return opened::file;
   }
@@ -138,12 +206,18 @@ lockfile::opened lockfile::open_and_map(access how) {
     const int error = errno;
     sys.close(fd);
     if (error == ENOENT) return opened::replaced;
+    if (error == EWOULDBLOCK) return opened::leased;
     fail(error, "cannot open the lockfile");
   }
   struct closing {
     int fd;
     ~closing() { sys.close(fd); }
   } guard{mapped};
+  const hold_off_fork guard_of_fd;
+  if (forks != forks_seen()) {
+    sys.close(fd);
+    return opened::replaced;
+  }
   return take(fd, mapped, how);
 }
 
@@ -170,15 +244,22 @@ lockfile::opened lockfile::take(int fd, int mapped, access how) {
     sys.close(fd);
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
   }
-  const char* network = network_filesystem_name(fd);
-  if (network == nullptr || *network != '\0') {
+  const filesystem_type type = filesystem_of(fd);
+  // A look does no harm where hosts should not share a lock.
+  const bool may_be_unknown = any_filesystem_ || how == access::read_only;
+  if (type.where != locality::local && (type.where != locality::unknown || !may_be_unknown)) {
     const int error = errno;
     sys.close(fd);
-    if (network == nullptr) fail(error, "cannot tell the filesystem of");
+    if (type.where == locality::untold) fail(error, "cannot tell the filesystem of");
     throw lock_error(errc::network_filesystem,
-                     path_ + " is on " + network + ", which other hosts may share", path_);
+                     type.where == locality::network
+                         ? path_ + " is on " + type.name + ", which other hosts may share"
+                         : path_ + " is on a filesystem of the unknown type " + type.name +
+                               ", which other hosts may share (if none does, any_filesystem or "
+                               "--any-filesystem takes it for a local one)",
+                     path_);
   }
-  if (!attachment_.attach(fd, mapped, how, s)) fail(errno, "cannot map");
+  if (!attachment_.attach(fd, mapped, how, s)) fail(errno, cannot_map(errno));
   return opened::file;
 }
 
@@ -302,20 +383,22 @@ void lockfile::create() {
 
 bool lockfile::create_nameless() {
   const std::string directory = path_.substr(0, path_.rfind('/') + 1);
-  hold_off_fork guard_of_fd;
+  // No lock is ever held by this descriptor, so a child may have it, and fork is not held off.
   const int fd = uninterrupted(
       [&] { return sys.open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600); });
   if (fd < 0) {
-    if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) return false;
+    if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL || errno == ENOENT ||
+        is_denial(errno)) {
+      return false;
+    }
     fail(errno, "cannot create the lockfile");
   }
   take(fd, fd, access::read_write);
-  guard_of_fd.end();
   set_permissions();
-  if (allocate(first_size) != 0) fail(errno, "cannot allocate room for");
+  allocate(first_size, "cannot allocate room for");
   // Entombed: by the time it has its name, others may have used and deleted a lockfile of
   // that name, and so its counter is set afterwards, by mend().
-  initialise_blank(get(), first_capacity, this_clock(),
+  initialise_blank(get(), first_capacity, this_clock_and_origin(),
                    word::free_at(std::max<std::uint64_t>(1, removed_until_)).entombed());
   reach(point::file_made);
 
@@ -324,10 +407,15 @@ bool lockfile::create_nameless() {
   const std::string self = "/proc/self/fd/" + std::to_string(fd);
   const int second = uninterrupted([&] { return sys.open(self.c_str(), O_RDWR | O_CLOEXEC, 0); });
   if (second >= 0) sys.close(second);
-  if (second < 0 && errno != ENOENT) fail(errno, "cannot open the lockfile");
+  if (second < 0 && errno != ENOENT && errno != ENOTDIR && !is_denial(errno))
+    fail(errno, "cannot open the lockfile");
   if (sys.linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) != 0 &&
       errno != EEXIST) {
-    if (errno == ENOENT || errno == EOPNOTSUPP || errno == EPERM) return false;
+    // Where linking a nameless file is not possible, creating one with a name may be.
+    if (errno == ENOENT || errno == EOPNOTSUPP || errno == EXDEV || errno == EINVAL ||
+        errno == ENOTDIR || errno == ELOOP || errno == EMLINK || is_denial(errno)) {
+      return false;
+    }
     fail(errno, "cannot link the lockfile to");
   }
   reach(point::file_linked);
@@ -336,7 +424,6 @@ bool lockfile::create_nameless() {
 
 void lockfile::create_in_place() {
   detach();
-  const hold_off_fork guard_of_fd;
   const int fd = uninterrupted([&] {
     return sys.open(path_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
   });
@@ -390,8 +477,54 @@ condition lockfile::examine() const {
   const std::uint32_t slots = h.capacity.load(std::memory_order_acquire);
   if (!w.is_sane() || (w.is_held() && w.slot() >= slots)) return condition::damaged;
   if (!has_room(size) && !has_room(size_now())) return condition::damaged;
-  if (recorded_clock(h) != this_clock()) return condition::other_clock;
+  if (!has_our_clock()) return condition::other_clock;
   return w.is_tombstone() ? condition::tombstone : condition::ready;
+}
+
+bool lockfile::is_proven(const clock_identity& recorded) const noexcept {
+  return proven_ && proven_->boot_id[0] == recorded.boot_id[0] &&
+         proven_->boot_id[1] == recorded.boot_id[1] && proven_->origin == recorded.origin;
+}
+
+bool lockfile::has_our_clock() const {
+  const clock_identity recorded = recorded_clock(get().header);
+  clock_identity ours = this_clock();
+  if (same_boot_id(recorded, ours) && recorded.time_namespace != 0 &&
+      recorded.time_namespace == ours.time_namespace) {
+    return true;
+  }
+  ours = this_clock_and_origin();
+  return (same_boot(recorded, ours) || is_proven(recorded)) && same_time_namespace(recorded, ours);
+}
+
+/// (F3), for who knows that nobody resets the file.
+bool lockfile::learn_kernel() {
+  const clock_identity recorded = recorded_clock(get().header);
+  if (!same_time_namespace(recorded, this_clock_and_origin())) return false;
+  if (!is_held_elsewhere(fd(), all_lifelines)) return false;
+  proven_ = recorded;
+  return true;
+}
+
+void lockfile::prove_kernel() {
+  if (has_our_clock() || !learn_kernel() || proven_->has_boot_id()) return;
+  // The wall clock was set, and there is no id: the others are to know the file by its new origin.
+  proven_->origin = this_clock_and_origin().origin;
+  get().header.clock_origin.store(proven_->origin, std::memory_order_release);
+}
+
+condition lockfile::judge() {
+  const instant deadline = after(now(), patience_with_others);
+  for (;;) {
+    const condition found = examine();
+    if (found != condition::other_clock || !is_held_elsewhere(fd(), all_lifelines)) return found;
+    const clock_identity seen = recorded_clock(get().header);
+    if (!is_held_elsewhere(fd(), maintenance_byte) && learn_kernel() && is_proven(seen)) {
+      return examine();
+    }
+    if (!same_time_namespace(seen, this_clock_and_origin()) || now() >= deadline) return found;
+    pause(now() + milliseconds(1));
+  }
 }
 
 void lockfile::mend() {
@@ -461,9 +594,15 @@ void lockfile::note_departure() noexcept {
 void lockfile::reset(condition why) {
   switch (try_hold(fd(), all_lifelines)) {
     case try_result::taken: break;
-    case try_result::failed: fail(errno, "cannot lock a byte of");
+    case try_result::failed: fail_to_lock(errno);
     case try_result::busy:
       if (why == condition::other_clock) {
+        prove_kernel();
+        if (has_our_clock()) return;
+        if (!is_held_elsewhere(fd(), all_lifelines)) {  // reserved only: by a claim, for a moment
+          pause(now() + milliseconds(1));
+          return;
+        }
         throw lock_error(errc::clock_mismatch,
                          path_ +
                              " is in use by processes in another time namespace, whose clock "
@@ -473,26 +612,59 @@ void lockfile::reset(condition why) {
       throw_damaged();
   }
   reach(point::lifelines_held);
-  if (allocate(first_size) != 0) {
-    const int error = errno;
+  try {
+    allocate(first_size, "cannot allocate room for");
+  } catch (...) {
     let_go(fd(), all_lifelines);
-    fail(error, "cannot allocate room for");
+    throw;
   }
   const word left(get().header.word.load());
   const bool trusted = why == condition::other_clock && left.is_sane();
   const word first = word::free_at(std::max(trusted ? left.counter() + 1 : 0, first_token()));
   if (why == condition::blank) {
-    initialise_blank(get(), first_capacity, this_clock(), first);
+    initialise_blank(get(), first_capacity, this_clock_and_origin(), first);
   } else {
     if (!trusted) clear_records(get().header);
-    reinitialise(get(), first_capacity, this_clock(), first);
+    reinitialise(get(), first_capacity, this_clock_and_origin(), first);
   }
   get().header.home.store(home(), std::memory_order_relaxed);
   let_go(fd(), all_lifelines);
 }
 
-int lockfile::allocate(std::size_t size) const noexcept {
-  return uninterrupted([&] { return sys.fallocate(fd(), 0, static_cast<off_t>(size)); });
+void lockfile::fail_to_lock(int error) const { throw cannot_lock(error, path_); }
+
+void lockfile::allocate(std::size_t size, const char* what) const {
+  struct stat s {};
+  struct rlimit limit {};
+  const bool is_short = sys.fstat(fd(), &s) == 0 && static_cast<std::uint64_t>(s.st_size) < size;
+  // Asked, since the kernel would answer with SIGXFSZ, which ends the program.
+  if (is_short && sys.file_size_limit(&limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      limit.rlim_cur < size) {
+    throw lock_error({EFBIG, std::system_category()},
+                     std::string(what) + " " + path_ + " (it needs " + std::to_string(size) +
+                         " bytes, and the limit on the size of files, ulimit -f, is " +
+                         std::to_string(limit.rlim_cur) + ")",
+                     path_);
+  }
+  if (uninterrupted([&] { return sys.fallocate(fd(), 0, static_cast<off_t>(size)); }) == 0) return;
+  const bool has_none = errno == EOPNOTSUPP || errno == ENOSYS || errno == EPERM;
+  if (has_none && fill(is_short ? static_cast<std::uint64_t>(s.st_size) : size, size)) return;
+  fail(errno, what);
+}
+
+/// Zeros, where the filesystem cannot allocate (ext2, ext3, ramfs, eCryptfs). Only past the end:
+/// what is before may be in use.
+bool lockfile::fill(std::uint64_t from, std::uint64_t to) const noexcept {
+  static constexpr char zeros[4096] = {};
+  while (from < to) {
+    const std::size_t part = std::min<std::uint64_t>(to - from, sizeof zeros);
+    const ssize_t n =
+        uninterrupted([&] { return sys.pwrite(fd(), zeros, part, static_cast<off_t>(from)); });
+    if (n == 0) errno = ENOSPC;
+    if (n <= 0) return false;
+    from += static_cast<std::uint64_t>(n);
+  }
+  return true;
 }
 
 // --- claiming a slot -----------------------------------------------------------------
@@ -511,7 +683,7 @@ lockfile::settled lockfile::claim() {
     reach(point::slot_chosen);
     switch (try_reserve(fd(), lifeline_of(s))) {
       case try_result::busy: continue;
-      case try_result::failed: fail(errno, "cannot lock a byte of");
+      case try_result::failed: fail_to_lock(errno);
       case try_result::taken: break;
     }
     reach(point::slot_reserved);
@@ -528,6 +700,7 @@ lockfile::settled lockfile::claim() {
     }
     h.slot_hint.store(s + 1 < slots ? s + 1 : 0, std::memory_order_relaxed);
     own_slot_.store(s, std::memory_order_relaxed);
+    has_been_attached_ = true;
     // Of the last owner, if it died in line: for those behind it the line has moved (L4).
     if (own().ticket.exchange(0) != 0) h.moves.fetch_add(1);
     return settled::yes;
@@ -552,9 +725,7 @@ void lockfile::grow(std::uint32_t seen) {
   }
   const std::uint32_t grown =
       std::min(slot_limit, capacity_in(2 * size_for(slots) + first_size - 1));
-  if (allocate(size_for(grown)) != 0) {
-    fail(errno, "cannot allocate room for another session in");
-  }
+  allocate(size_for(grown), "cannot allocate room for another session in");
   reach(point::room_allocated);
   h.capacity.store(grown, std::memory_order_release);
 }

@@ -7,7 +7,8 @@
 //
 //   ready        signature, format, clock and sizes are right          claim a slot
 //   blank        empty, or half made by a creator that died            initialise
-//   other clock  left by another boot, or another time namespace       reset
+//   other clock  left by another boot, or another time namespace       reset; or in use
+//                                                                      by this kernel (F3)
 //   tombstone    a remover died between tombstone and unlink           revive
 //   damaged      our signature, but numbers that make no sense         reset
 //   foreign      anything else: another program's file, a newer format,
@@ -39,15 +40,36 @@
 //   (F2) After the claim the file must still be ready and still be the path's file,
 //        since a reset or a removal may have come between the first look and the
 //        claim. Afterwards none can: both respect lifelines, or leave a tombstone.
+//   (F3) Another boot id is believed only while nobody holds a lifeline: containers may have a
+//        boot id of their own, and chroots none. Who holds one runs on this kernel, and found the
+//        file ready, so what the file says is of this boot, too. That is decided under the
+//        maintenance lock, which keeps those away who reset. What was decided stays true of that
+//        boot id. Nobody claims a slot before it is decided, so a claim proves what a session
+//        does. A file in use in another time namespace is refused (linux/clock_identity.hpp).
+//
+// What a look costs others. A process that closes any descriptor of a file loses its own POSIX
+// locks (F_SETLK, lockf) on that file. A path that does not end in .lockfile may be the program's
+// own database: so a child looks at it first (linux/apart.hpp), and what is no lockfile is
+// refused without a descriptor of it here. Not avoided: an empty file is made a lockfile, since
+// that is what `touch` prepares; a file that is put there between look and open is opened; where
+// no child can be made, or it may not read the file, the file is opened as before.
+//
+// Frozen filesystems (fsfreeze). Opening and looking go on; the first store to a page that was
+// written back waits for the thaw, in the kernel, where no patience reaches. So attach() and
+// acquire() may block there. observe() stores nothing, and fork() of other threads goes on.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <lockbyfile/options.hpp>
+#include <optional>
 #include <string>
 
 #include "core/instant.hpp"
 #include "file/attachment.hpp"
 #include "file/layout.hpp"
 #include "file/lifeline.hpp"
+#include "linux/clock_identity.hpp"
 
 namespace lockbyfile::file {
 
@@ -60,7 +82,8 @@ class lockfile {
 
   /// Opens or creates the file and claims a slot; gives up what it had before.
   /// Throws lock_error, with nothing held. Waits for other processes only while
-  /// they set up the same file, 2 seconds at the most.
+  /// they set up the same file, 2 seconds at the most; and while a program has a lease
+  /// on it (F_SETLEASE), within the options' patience, or 2 seconds when it reopens.
   void attach();
 
   /// Throws errc::clock_mismatch if this process is told another time than all others.
@@ -80,6 +103,13 @@ class lockfile {
 
   /// What the attached file is. Throws wrong_engine if it is foreign.
   [[nodiscard]] condition examine() const;
+
+  /// The same; also a file of another boot id is ready, if it is in use by this kernel (F3).
+  /// Waits up to 2 seconds for those who set it up. For those who only look.
+  [[nodiscard]] condition judge();
+
+  /// Under the maintenance lock: looks for the proof of (F3), for examine() to know.
+  void prove_kernel();
 
   /// Whether the path still leads to this file and the descriptor is still ours.
   [[nodiscard]] bool is_at_path() const noexcept;
@@ -149,15 +179,21 @@ class lockfile {
 
  private:
   enum class settled { yes, try_again };
-  enum class opened { nothing, replaced, file };
+  enum class opened { nothing, replaced, leased, file };
 
   void create();
   bool create_nameless();
   void create_in_place();
   void set_permissions();
-  int allocate(std::size_t size) const noexcept;
   [[nodiscard]] std::uint64_t home() const noexcept;
   [[nodiscard]] std::uint64_t first_token() const;
+  void allocate(std::size_t size, const char* what) const;
+  bool fill(std::uint64_t from, std::uint64_t to) const noexcept;
+  void wait_for_lease(instant deadline) const;
+  [[nodiscard]] bool has_our_clock() const;
+  [[nodiscard]] bool is_proven(const clock_identity& recorded) const noexcept;
+  bool learn_kernel();
+  [[noreturn]] void fail_to_lock(int error) const;
   [[nodiscard]] int probe(int fd) noexcept;
   [[nodiscard]] bool has_other_root() const noexcept;
   [[nodiscard]] int open_existing(access how) const noexcept;
@@ -175,6 +211,11 @@ class lockfile {
   std::string path_;
   unsigned mode_;
   std::optional<unsigned> group_;
+  bool any_filesystem_;
+  bool has_been_attached_ = false;
+  std::chrono::nanoseconds patience_;
+  std::function<bool()> gives_up_;
+  std::optional<clock_identity> proven_;  // a recorded clock that is of this kernel (F3)
   attachment attachment_;
   static constexpr std::uint32_t no_slot = slot_limit;
   std::atomic<std::uint32_t> own_slot_{no_slot};

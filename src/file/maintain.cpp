@@ -74,7 +74,11 @@ void remove_file(lockfile& file) {
   const maintenance alone(file.fd(), file.path());
   if (!file.is_at_path()) throw refused(errc::not_found, "there is no lockfile ", file.path());
   header& h = file.get().header;
-  const condition found = file.examine();
+  condition found = file.examine();
+  if (found == condition::other_clock) {
+    file.prove_kernel();
+    found = file.examine();
+  }
   const word seen(h.word.load());
   // It may be anybody's, but for its name.
   if (found == condition::blank && !file.path().ends_with(lockfile_suffix)) file.throw_never_used();
@@ -189,9 +193,13 @@ bool is_prunable(const std::string& path) {
 }  // namespace
 
 std::vector<std::string> prunable(const std::string& directory) {
+  return prunable(directory, which_names::with_suffix);
+}
+
+std::vector<std::string> prunable(const std::string& directory, which_names which) {
   const engine_table* const other = other_engine(directory);
   std::vector<std::string> found;
-  for (const std::string& path : list(directory)) {
+  for (const std::string& path : list(directory, which)) {
     try {
       if (other == nullptr ? !is_prunable(path) : bool(other->observe(path, {}).holder)) continue;
       found.push_back(path);
@@ -202,9 +210,13 @@ std::vector<std::string> prunable(const std::string& directory) {
 }
 
 std::vector<std::string> prune(const std::string& directory) {
+  return prune(directory, which_names::with_suffix);
+}
+
+std::vector<std::string> prune(const std::string& directory, which_names which) {
   if (const engine_table* other = other_engine(directory)) return other->prune(directory);
   std::vector<std::string> removed;
-  for (const std::string& path : list(directory)) {
+  for (const std::string& path : list(directory, which)) {
     try {
       lockfile file(resolve(path.find('/') == std::string::npos ? "./" + path : path, {}), {});
       if (!file.attach_without_slot(access::read_write)) continue;

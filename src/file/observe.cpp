@@ -136,7 +136,7 @@ lock_state look_at(std::string_view name, const lock_options& options) {
   lockfile file(state.path, options);
   file.require_true_clock();
   if (!file.attach_without_slot(access::read_only)) file.throw_never_used();
-  switch (file.examine()) {
+  switch (file.judge()) {
     case condition::ready: {
       const both_clocks clocks;
       state.holder = read_holder(file, clocks);
@@ -174,6 +174,10 @@ std::optional<lock_state> observe(std::string_view name, const lock_options& opt
 }
 
 std::vector<std::string> list(const std::string& directory) {
+  return list(directory, which_names::with_suffix);
+}
+
+std::vector<std::string> list(const std::string& directory, which_names which) {
   if (const engine_table* other = other_engine(directory)) return other->list(directory);
   std::error_code ec;
   std::vector<std::string> paths;
@@ -182,6 +186,10 @@ std::vector<std::string> list(const std::string& directory) {
     std::error_code ignored;
     // By what the directory tells, without a look at the file: opening a device may act on it.
     if (i->is_symlink(ignored) || !i->is_regular_file(ignored)) continue;
+    if (which == which_names::with_suffix &&
+        !i->path().filename().native().ends_with(lockfile_suffix)) {
+      continue;
+    }
     const found what = file_at(i->path().c_str());
     // One that may not be read is judged by its name.
     if (what == found::lockfile ||

@@ -80,6 +80,14 @@ bool append(int fd, std::uint64_t mark, std::size_t unfinished) noexcept {
   if (unfinished != 0) text.assign(digits - unfinished, '0') += '\n';
   const std::string number = std::to_string(mark);
   text.append(digits - std::min(digits, number.size()), '0') += number + '\n';
+  struct stat s {};
+  struct rlimit limit {};
+  if (sys.fstat(fd, &s) != 0) return false;
+  if (sys.file_size_limit(&limit) == 0 &&  // beyond it a write ends the process by SIGXFSZ
+      static_cast<std::uint64_t>(s.st_size) + text.size() > limit.rlim_cur) {
+    errno = EFBIG;
+    return false;
+  }
   const ssize_t n = sys.write(fd, text.data(), text.size());
   if (n >= 0) errno = ENOSPC;  // if it is less than all
   return n == static_cast<ssize_t>(text.size());

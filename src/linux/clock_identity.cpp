@@ -24,12 +24,19 @@ constexpr const char* time_namespace_path = "/proc/self/ns/time";
 std::atomic<std::uint64_t> cached[3];
 std::atomic<std::uint64_t> cached_for{0};  // process epoch: unshare acts on children
 
+/// Of a file that is not there for us: no /proc, or a part of it that a sandbox hides.
+bool is_hidden(int error) noexcept {
+  return error == ENOENT || error == ENOTDIR || error == EACCES || error == EPERM;
+}
+
+/// Leaves zeros where there is no id to be seen.
 void read_boot_id(std::uint64_t (&id)[2]) {
   char text[40] = {};
   const int fd = sys.open(boot_id_path, O_RDONLY | O_CLOEXEC, 0);
   const ssize_t n = fd < 0 ? -1 : sys.pread(fd, text, sizeof text - 1, 0);
   const int error = errno;
   if (fd >= 0) sys.close(fd);
+  if (fd < 0 && is_hidden(error)) return;
 
   unsigned digits = 0;
   for (ssize_t i = 0; i < n; ++i) {
@@ -52,7 +59,7 @@ void read_boot_id(std::uint64_t (&id)[2]) {
 /// may pass, and is an error: taken for 0 it would set us apart from all others.
 std::optional<std::uint64_t> read_time_namespace() {
   const int fd = sys.open(time_namespace_path, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0 && errno == ENOENT) return 0;
+  if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return 0;
   if (fd < 0 && (errno == EACCES || errno == EPERM)) return std::nullopt;
   struct stat s {};
   const int r = fd < 0 ? -1 : sys.fstat(fd, &s);
@@ -64,7 +71,51 @@ std::optional<std::uint64_t> read_time_namespace() {
                    time_namespace_path);
 }
 
+constexpr std::uint64_t origin_slack = milliseconds(20);
+
+/// By the kernel's clocks: libfaketime fakes the C library's.
+std::uint64_t read_origin() noexcept {
+  std::uint64_t best = 0;
+  instant shortest = never;
+  for (int tries = 0; tries < 8 && shortest > milliseconds(1); ++tries) {  // we may be held up
+    struct timespec before {};
+    struct timespec wall {};
+    struct timespec after {};
+    if (sys.kernel_clock_gettime(CLOCK_BOOTTIME, &before) != 0 ||
+        sys.kernel_clock_gettime(CLOCK_REALTIME, &wall) != 0 ||
+        sys.kernel_clock_gettime(CLOCK_BOOTTIME, &after) != 0) {
+      return 0;
+    }
+    const instant took = from_timespec(after) - from_timespec(before);
+    if (took >= shortest) continue;
+    shortest = took;
+    best = from_timespec(wall) - from_timespec(before) - took / 2;
+  }
+  return best;
+}
+
 }  // namespace
+
+bool same_origin(const clock_identity& a, const clock_identity& b) noexcept {
+  return a.origin != 0 && b.origin != 0 &&
+         (a.origin - b.origin <= origin_slack || b.origin - a.origin <= origin_slack);
+}
+
+bool same_boot_id(const clock_identity& a, const clock_identity& b) noexcept {
+  return a.has_boot_id() && a.boot_id[0] == b.boot_id[0] && a.boot_id[1] == b.boot_id[1];
+}
+
+bool same_boot(const clock_identity& a, const clock_identity& b) noexcept {
+  if (a.has_boot_id() && b.has_boot_id()) return same_boot_id(a, b);
+  return same_origin(a, b);
+}
+
+bool same_time_namespace(const clock_identity& a, const clock_identity& b) noexcept {
+  if (a.time_namespace != 0 && b.time_namespace != 0) return a.time_namespace == b.time_namespace;
+  if (same_origin(a, b)) return true;
+  // Both see /proc and no namespace in it: the kernel has none.
+  return a.time_namespace == b.time_namespace && a.has_boot_id() && b.has_boot_id();
+}
 
 clock_identity this_clock() {
   const std::uint64_t epoch = process_epoch();
@@ -81,6 +132,12 @@ clock_identity this_clock() {
   cached[2].store(fresh.time_namespace, std::memory_order_relaxed);
   if (time_namespace) cached_for.store(epoch, std::memory_order_release);
   return fresh;
+}
+
+clock_identity this_clock_and_origin() {
+  clock_identity ours = this_clock();
+  ours.origin = read_origin();
+  return ours;
 }
 
 bool clock_is_the_kernels() noexcept {

@@ -31,6 +31,8 @@ int real_fallocate(int fd, off_t offset, off_t length) {
   return ::fallocate(fd, 0, offset, length);
 }
 
+int real_file_size_limit(struct rlimit* result) { return ::getrlimit(RLIMIT_FSIZE, result); }
+
 int real_kernel_clock_gettime(clockid_t clock, struct timespec* result) {
   return static_cast<int>(::syscall(SYS_clock_gettime, clock, result));
 }
@@ -63,6 +65,7 @@ constinit system_calls sys{
     .munmap = ::munmap,
     .pread = ::pread,
     .write = ::write,
+    .file_size_limit = real_file_size_limit,
     .pwrite = ::pwrite,
     .clock_gettime = ::clock_gettime,
     .kernel_clock_gettime = real_kernel_clock_gettime,

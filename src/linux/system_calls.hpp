@@ -13,6 +13,8 @@
 //   mmap, madvise, munmap       of process_epoch.cpp, for a page that no lock is in; it has a
 //                               stand-in where they fail
 //   madvise                     of file/lockfile.cpp: advice, nothing rests on it
+//   access                      of file/maintain.cpp: whether prune could remove from a directory
+//   clone, waitpid, signal mask of apart.cpp: where they fail, the file is looked at as it always was
 //   directories, by             finding lockfiles, for list and prune, and resolving a name:
 //   std::filesystem             before there is a lock to be held
 //   access, open, read, write,  of load_engine.cpp: finding and copying a module, before there
@@ -21,6 +23,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/types.h>
@@ -48,6 +51,7 @@ struct system_calls {
   int (*munmap)(void* address, std::size_t size);
   ssize_t (*pread)(int fd, void* buffer, std::size_t size, off_t offset);
   ssize_t (*write)(int fd, const void* buffer, std::size_t size);
+  int (*file_size_limit)(struct rlimit* result);  // getrlimit of RLIMIT_FSIZE
   ssize_t (*pwrite)(int fd, const void* buffer, std::size_t size, off_t offset);
   int (*clock_gettime)(clockid_t clock, struct timespec* result);
   int (*kernel_clock_gettime)(clockid_t clock, struct timespec* result);  // past the C library

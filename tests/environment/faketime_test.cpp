@@ -119,7 +119,7 @@ TEST_F(WrongBoot, FreesTheLockAndTokensGrow) {
   std::uint64_t last = 0;
   std::string command;
   line >> last >> command;
-  EXPECT_EQ(shell(rebooted("exec $1 run -n x true")).code, 69) << "it is in use: no reboot";
+  EXPECT_EQ(shell(rebooted("exec $1 run -n x true")).code, 75) << "it is in use: no reboot";
   holder.kill();
   shell("kill -9 " + command);
   until(rebooted("$1 status x | head -1 | grep -q free"));

@@ -30,7 +30,7 @@ namespace fs = std::filesystem;
 class Filesystem : public FilesystemTest {};
 
 INSTANTIATE_TEST_SUITE_P(On, Filesystem,
-                         ::testing::Values(tmpfs, ext4, xfs, btrfs, overlayfs, bind_mount),
+                         ::testing::Values(tmpfs, ramfs, ext2, ext3, ext4, xfs, btrfs, overlayfs, bind_mount),
                          [](const auto& p) { return p.param.name; });
 
 TEST_P(Filesystem, ProcessesExcludeEachOther) {  // P1

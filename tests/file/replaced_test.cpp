@@ -370,7 +370,7 @@ TEST_F(Deleted, ABrokenLockIsNoticedLikeADeletedOne) {
   break_lock(name(), holder.token());
   const outcome o = waiter.end_acquire();
   ASSERT_TRUE(o);
-  EXPECT_EQ(o.granted.how, grant_kind::free);
+  EXPECT_EQ(o.granted.how, grant_kind::broken);
   EXPECT_FALSE(holder.is_held());
   std::error_code ec;
   holder.renew(ec);

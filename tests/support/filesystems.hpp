@@ -28,6 +28,9 @@ struct filesystem_kind {
 };
 
 inline const filesystem_kind tmpfs{"tmpfs"};
+inline const filesystem_kind ramfs{"ramfs"};
+inline const filesystem_kind ext2{"ext2", "mkfs.ext2 -q -F -m 0", 2};
+inline const filesystem_kind ext3{"ext3", "mkfs.ext3 -q -F -m 0", 4};
 inline const filesystem_kind ext4{"ext4", "mkfs.ext4 -q -F -m 0", 2};
 inline const filesystem_kind xfs{"xfs", "mkfs.xfs -q -f", 300};  // the least it accepts
 inline const filesystem_kind btrfs{"btrfs", "mkfs.btrfs -q -f --mixed", 16};
@@ -75,6 +78,10 @@ class FilesystemTest : public LockTest, public ::testing::WithParamInterface<fil
       if (std::system((path + mount + log).c_str()) != 0)
         return "cannot mount " + kind.name + ": " + content_of(aside + "/log");
       return {};
+    }
+    if (kind.name == ramfs.name) {
+      const bool done = ::mount("none", directory().c_str(), "ramfs", 0, nullptr) == 0;
+      return done ? "" : "ramfs cannot be mounted";
     }
     if (kind.name == tmpfs.name) {
       mount_tmpfs(directory(), "size=1m");

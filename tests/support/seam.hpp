@@ -45,6 +45,7 @@ class seam {
     put<&calls::munmap>("munmap");
     put<&calls::pread>("pread");
     put<&calls::write>("write");
+    put<&calls::file_size_limit>("file_size_limit");
     put<&calls::pwrite>("pwrite");
     put<&calls::clock_gettime>("clock_gettime");
     put<&calls::kernel_clock_gettime>("kernel_clock_gettime");

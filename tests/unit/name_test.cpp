@@ -102,10 +102,10 @@ TEST_F(Name, TheFilesNameMayHave255Bytes) {
 TEST_F(Name, TheLongestNameWorksThroughout) {  // also with files of ours beside it
   named_lock lock(directory() + "/" + std::string(255, 'x'));
   lock.lock();
-  EXPECT_EQ(list(directory()).size(), 1U);
+  EXPECT_EQ(list(directory(), which_names::all).size(), 1U);
   lock.unlock();
   lockbyfile::remove(lock.path());
-  EXPECT_TRUE(list(directory()).empty());
+  EXPECT_TRUE(list(directory(), which_names::all).empty());
 }
 
 TEST_F(Name, AsAPathItMustFitThePathsLimit) {
