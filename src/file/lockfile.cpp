@@ -575,6 +575,8 @@ std::uint64_t lockfile::tokens_before() {
   const std::uint64_t here = home();
   if (here == 0 || h.home.load(std::memory_order_relaxed) == here) return 0;
   const std::uint64_t least = first_counter(path_);
+  // The first token above it is not to be ahead of the clock, or it would need a mark (tokens.hpp).
+  if (least <= wall_clock_us() + 1) pause(now() + 5'000);
   const word found(h.word.load());
   std::uint64_t bits = found.bits();
   if (found.is_sane() && found.is_free()) {
