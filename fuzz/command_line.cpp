@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <vector>
@@ -57,7 +58,9 @@ void check_command(const words& given, const words& command) {
   require(!command.empty(), "there is a command");
   const bool is_end_of_given =
       command.size() < given.size() && std::equal(command.rbegin(), command.rend(), given.rbegin());
-  const bool is_shell = command.size() == 3 && command[0] == "/bin/sh" && command[1] == "-c";
+  const char* const users = std::getenv("SHELL");
+  const std::string shell = users != nullptr && *users != '\0' ? users : "/bin/sh";
+  const bool is_shell = command.size() == 3 && command[0] == shell && command[1] == "-c";
   require(is_end_of_given || (is_shell && was_given(given, command[2])),
           "the command is the one that was given", cli::printable(command[0]));
 }
