@@ -64,6 +64,12 @@ bool contains(std::uint64_t signals, int signal) {
   return ((signals >> static_cast<unsigned>(signal - 1)) & 1U) != 0;
 }
 
+/// Returns when each kill() that has begun has reached its whole group. Linux goes over a group
+/// with its list of processes locked for reading, and setpgid locks that for writing, also where it
+/// changes nothing (kernel/signal.c, kernel/sys.c). Without it we look, on another processor,
+/// before the signal that woke us has reached the witness.
+void let_signals_arrive() noexcept { (void)::setpgid(0, ::getpgrp()); }
+
 }  // namespace
 
 void witness::begin() {
@@ -79,6 +85,7 @@ void witness::end() {
 
 bool witness::has_got(int signal) {
   if (pid_ <= 0) return false;
+  let_signals_arrive();
   const auto signals = pending(pid_);
   if (!signals) return false;
   const bool has = contains(*signals, signal);
