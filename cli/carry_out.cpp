@@ -216,6 +216,7 @@ int run_the_command(named_lock& lock, const grant& got, const run_request& reque
     return exit_grant_lost;
   }
 
+  supervisor watch(lock, gate, tree, std::move(plan));
   const auto begin = clock::now();
   std::error_code ec;
   const pid_t command = spawn(start_of(lock, gate, request), ec);
@@ -225,7 +226,7 @@ int run_the_command(named_lock& lock, const grant& got, const run_request& reque
   }
   tell_of_grant(got, lock.path(), request);
 
-  const command_end end = supervisor(lock, gate, tree, std::move(plan)).stay_with(command);
+  const command_end end = watch.stay_with(command);
   const auto duration = clock::now() - begin;
   lock.note_run(duration, exit_code_of_status(end.status));
   return conclude(request, end, duration, release(lock), interrupted);

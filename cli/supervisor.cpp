@@ -36,12 +36,14 @@ std::string how_it_is_ended(const std::string& command, std::chrono::nanoseconds
 
 supervisor::supervisor(named_lock& lock, const signal_gate& gate, process_tree& tree,
                        supervision plan)
-    : lock_(lock), gate_(gate), tree_(tree), plan_(std::move(plan)) {}
+    : lock_(lock), gate_(gate), tree_(tree), plan_(std::move(plan)) {
+  // Before the command: a signal to the group that reaches the command reaches the witness, too.
+  start_witness();
+}
 
 command_end supervisor::stay_with(pid_t command) {
   command_ = command;
   tree_.set_command(command);
-  start_witness();
   if (plan_.renew_every) renew_at_ = from_now(*plan_.renew_every);
   for (;;) {
     reap();

@@ -67,6 +67,7 @@ struct command_end {
 
 class supervisor {
  public:
+  /// To be made before the command is started.
   supervisor(named_lock& lock, const signal_gate& gate, process_tree& tree, supervision plan);
 
   /// Returns when `command`, a child of ours, has ended; if it had to be ended, when
