@@ -36,6 +36,7 @@ struct engine_table {
   const char* version;
   std::unique_ptr<session> (*open)(std::string_view name, const lock_options& options);
   lock_state (*observe)(std::string_view name, const lock_options& options);
+  lock_state (*glance)(std::string_view name, const lock_options& options);  // for 100 ms at most
   void (*break_lock)(std::string_view name, fencing_token expected, const lock_options& options);
   void (*remove)(std::string_view name, const lock_options& options);
   std::vector<std::string> (*list)(std::string_view folder);

@@ -49,7 +49,7 @@ session::loss module_session::why_lost() const { return is_ours() ? inner_->why_
 session::surroundings module_session::look_around() const {
   surroundings found;
   if (!is_ours()) return found;
-  const lock_state seen = etcd_engine(name_).observe(name_, options_);
+  const lock_state seen = etcd_engine(name_).glance(name_, options_);
   if (seen.holder) found.holder = seen.holder->who;
   found.waiters = seen.waiters.size();
   return found;

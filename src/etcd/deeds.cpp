@@ -36,9 +36,9 @@ struct looked_at {
         places_of(on, lock_keys(where.name, where.raw)) {}
 
   /// Who has just been granted the lock after a wait is given the time to say so.
-  void read(const char* what) {
+  void read(const char* what, instant longest = longest_call) {
     for (int tries = 20; tries != 0; --tries) {
-      const auto status = places_of.read(places, last, has_record, now() + longest_call);
+      const auto status = places_of.read(places, last, has_record, now() + longest);
       if (!status.ok()) throw error_of(status, what, where);
       if (places.empty() || !places.front().is_silent()) return;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -73,9 +73,11 @@ grant_info grant_of(const entry& e, std::uint64_t token) {
 
 }  // namespace
 
-lock_state observe(std::string_view url, const lock_options& options) {
+namespace {
+
+lock_state look_at(std::string_view url, const lock_options& options, instant longest) {
   looked_at l(parse_url(url), options);
-  l.read("cannot look at");
+  l.read("cannot look at", longest);
   if (l.places.empty() && !l.has_record)
     throw l.refused(errc::not_found, " is not held, and has no record of an earlier grant");
   lock_state state;
@@ -93,6 +95,16 @@ lock_state observe(std::string_view url, const lock_options& options) {
     state.last_run = l.last->before.last_run;
   }
   return state;
+}
+
+}  // namespace
+
+lock_state observe(std::string_view url, const lock_options& options) {
+  return look_at(url, options, longest_call);
+}
+
+lock_state glance(std::string_view url, const lock_options& options) {
+  return look_at(url, options, milliseconds(100));
 }
 
 void break_lock(std::string_view url, fencing_token expected, const lock_options& options) {

@@ -14,6 +14,8 @@
 namespace lockbyfile::etcd {
 
 lock_state observe(std::string_view url, const lock_options& options);
+/// The same, by servers that answer at once: for what an error tells besides.
+lock_state glance(std::string_view url, const lock_options& options);
 void break_lock(std::string_view url, fencing_token expected, const lock_options& options);
 void remove(std::string_view url, const lock_options& options);
 

@@ -18,8 +18,8 @@ std::unique_ptr<session> open(std::string_view url, const lock_options& options)
 }  // namespace
 
 const engine_table& engine() {
-  static constexpr engine_table table{engine_version, open, observe, break_lock,
-                                      remove,         list, prune};
+  static constexpr engine_table table{engine_version, open,   observe, glance,
+                                      break_lock,     remove, list,    prune};
   return table;
 }
 

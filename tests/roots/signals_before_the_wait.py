@@ -168,7 +168,7 @@ class AtATerminal(RunTest):
     def test_what_nohup_starts_outlives_the_terminal(self) -> None:
         code = "import time; print('rea' + 'dy', flush=True)\nwhile True: open('beat', 'w').write(str(time.time())); time.sleep(0.01)"
         terminal = Terminal(self, "sh", "-c", f"trap '' HUP; exec {LOCKBYFILE} run x -- '{sys.executable}' -c \"{code}\"")
-        self.assertTrue(terminal.read_until(b"ready"))
+        self.assertTrue(terminal.read_until(b"ready\r\n"))
         terminal.hang_up()
         before = self.content("beat")
         self.until(lambda: self.content("beat") not in ("", before), "it goes on")
