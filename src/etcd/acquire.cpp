@@ -183,6 +183,10 @@ std::optional<grant> etcd_session::acquire_alone(instant deadline, const std::st
   } catch (const waiting::too_short_to_tell&) {
     ec = w.is_cancelled() ? errc::cancelled : errc::timed_out;
     return std::nullopt;
+  } catch (const lock_error&) {
+    if (!w.is_cancelled()) throw;
+    ec = errc::cancelled;  // what the call that we ended says is no answer of etcd's
+    return std::nullopt;
   }
 }
 

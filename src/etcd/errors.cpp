@@ -53,6 +53,7 @@ meaning meaning_of(const grpc::Status& status, const address& where) {
         return {system(EACCES),
                 "the server ended the connection: it may want a client certificate" + words};
       return {errc::unreachable, "no server answers" + words};
+    case StatusCode::CANCELLED: return {errc::unreachable, "the call was cut off" + words};
     case StatusCode::DEADLINE_EXCEEDED:
       return {errc::unreachable,
               "no answer in time: half of its members may be down, or the "
