@@ -1072,6 +1072,8 @@ with first:
 """
 
 
+# AddressSanitizer takes the switch of a greenlet for an overflow of the stack.
+@unittest.skipIf("libasan" in os.environ.get("LD_PRELOAD", ""), "greenlets under AddressSanitizer")
 @unittest.skipIf(importlib.util.find_spec("gevent") is None, "gevent is not installed")
 class UnderGevent(Case):
     """Greenlets are the threads of a program whose threads are patched, before the import or after."""

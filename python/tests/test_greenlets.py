@@ -52,6 +52,10 @@ def visit(lock):
 """
 
 
+# AddressSanitizer takes the switch of a greenlet for an overflow of the stack.
+under_asan = unittest.skipIf("libasan" in os.environ.get("LD_PRELOAD", ""), "greenlets under AddressSanitizer")
+
+
 class UnderAPatch:
     framework: str
 
@@ -286,10 +290,12 @@ for call in (lock.renew, lock.release, lambda: lockbyfile.observe(sys.argv[2]),
         assert process.returncode == 0, out + err
 
 
+@under_asan
 class UnderGevent(UnderAPatch, unittest.TestCase):
     framework = "gevent"
 
 
+@under_asan
 class UnderEventlet(UnderAPatch, unittest.TestCase):
     framework = "eventlet"
 
@@ -320,6 +326,7 @@ application = get_wsgi_application()
 '''
 
 
+@under_asan
 @unittest.skipUnless(shutil.which("gunicorn"), "there is no gunicorn")
 class AViewOfDjangoUnderGunicorn(unittest.TestCase):
     def assert_views_exclude_each_other(self, *options: str) -> None:

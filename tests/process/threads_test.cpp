@@ -233,15 +233,15 @@ TEST_F(Threads, ThatRenewWhileAnotherOneReleasesLeaveAFreeLock) {
 }
 
 TEST_F(Threads, KeepAliveOfOneAndAcquireOfAnotherDoNotMeet) {
-  named_lock lock(name(), {.lease = 3ms});
-  for (int i = 0; i < 20; ++i) {
+  named_lock lock(name(), {.lease = 600ms});
+  for (int i = 0; i < 5; ++i) {
     (void)lock.acquire();
     const keep_alive keeper(lock);
     std::jthread other([&] {
       (void)lock.acquire();
       lock.unlock();
     });
-    std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(210ms);  // a third of the lease: one renewal
     EXPECT_TRUE(lock.is_held());
     lock.unlock();
   }
