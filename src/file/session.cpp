@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <lockbyfile/observe.hpp>
 
 #include "file/point.hpp"
 #include "file/records.hpp"
@@ -467,29 +468,16 @@ session::loss file_session::why_lost() const {
   return l;
 }
 
+// By a mapping of its own: another thread may be opening the file anew in ours.
 session::surroundings file_session::look_around() const {
   surroundings found;
   if (epoch_.load(std::memory_order_relaxed) != process_epoch()) return found;
-  if (!file_.is_current()) {  // the path may have another file
-    std::error_code ec;
-    const auto seen = observe(path(), as_observer_, ec);
-    if (seen && seen->holder) found.holder = seen->holder->who;
-    if (seen) found.waiters = seen->waiters.size();
-    return found;
-  }
-  const image& f = file_.get();
-  const std::uint32_t slots = file_.capacity();
-  const std::uint32_t own = file_.own_slot();
-  const word seen(f.header.word.load());
-  if (seen.is_held() && seen.slot() < slots) {
-    const slot& s = f.slots[seen.slot()];
-    found.holder = described(s.pid, s.user, s.command, std::size(s.command));
-  }
-  if (f.header.last_to_join.load() == 0) return found;
-  for (std::uint32_t i = 0; i < slots; ++i) {
-    const bool waits = i != own && f.slots[i].ticket.load() != 0 && file_.is_alive(i);
-    found.waiters += waits ? 1 : 0;
-  }
+  std::error_code ec;
+  const auto observed = observe(path(), as_observer_, ec);
+  if (!observed) return found;
+  const lock_state& seen = *observed;
+  if (seen.holder) found.holder = seen.holder->who;
+  found.waiters = seen.waiters.size();
   return found;
 }
 
