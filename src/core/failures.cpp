@@ -96,22 +96,21 @@ failure failure_of(const session& s, std::error_code code, const char* tried,
   return f;
 }
 
-failure failure_of_wait(const session& s, std::error_code code, const char* tried,
-                        std::chrono::nanoseconds waited, std::size_t in_process) noexcept {
+failure failure_of(const session& s, const refusal& how) noexcept {
   failure f;
-  f.code = code;
-  const bool is_deadlock = code == errc::would_deadlock;
-  if (!is_deadlock) f.waited = waited;
+  f.code = how.code;
+  const bool is_deadlock = how.code == errc::would_deadlock;
+  if (!is_deadlock) f.waited = how.waited;
   try {
     f.path = s.path();
     try {
       session::surroundings found = s.look_around();
       f.holder = std::move(found.holder);
-      if (!is_deadlock) f.waiters = found.waiters + in_process;
+      if (!is_deadlock) f.waiters = found.waiters + how.in_process;
     } catch (const std::system_error&) {  // as above
-      f.waiters = in_process;
+      f.waiters = how.in_process;
     }
-    f.message = message_of(f, tried);
+    f.message = message_of(f, "cannot acquire");
   } catch (...) {
   }
   return f;

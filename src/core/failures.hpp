@@ -23,10 +23,15 @@ namespace lockbyfile {
 [[nodiscard]] failure failure_of(const session& s, std::error_code code, const char* tried,
                                  lost_cause known = lost_cause::none) noexcept;
 
-/// The same of a wait. `in_process` is how many threads wait for their turn with this object.
-[[nodiscard]] failure failure_of_wait(const session& s, std::error_code code, const char* tried,
-                                      std::chrono::nanoseconds waited,
-                                      std::size_t in_process) noexcept;
+/// How a wait ended without a grant.
+struct refusal {
+  std::error_code code = {};
+  std::chrono::nanoseconds waited{0};
+  std::size_t in_process = 0;  // threads that wait for their turn with this object
+};
+
+/// The failure of acquiring by `s`. Looks at the lock: only for a caller that tells what it saw.
+[[nodiscard]] failure failure_of(const session& s, const refusal& how) noexcept;
 
 /// remember() for an exception that is on its way to the user.
 void remember(const std::system_error& e) noexcept;

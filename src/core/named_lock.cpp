@@ -40,19 +40,19 @@ named_lock& named_lock::operator=(named_lock&& other) noexcept {
 grant named_lock::acquire() { return acquire(impl_->patience); }
 
 grant named_lock::acquire(std::chrono::nanoseconds patience, std::stop_token stop) {
-  failure why;
-  auto result = told([&] { return impl_->acquire(patience, stop, why); });
-  if (!result) fail(std::move(why));
+  refusal how;
+  auto result = told([&] { return impl_->acquire(patience, stop, how); });
+  if (!result) fail(failure_of(*impl_->session, how));
   return *std::move(result);
 }
 
 std::optional<grant> named_lock::acquire(std::chrono::nanoseconds patience, std::stop_token stop,
                                          std::error_code& ec) {
-  failure why;
-  auto result = caught(ec, [&] { return impl_->acquire(patience, stop, why); });
-  if (why.code) {
-    ec = why.code;
-    remember(std::move(why));
+  refusal how;
+  auto result = caught(ec, [&] { return impl_->acquire(patience, stop, how); });
+  if (how.code) {
+    ec = how.code;
+    remember(failure_of(*impl_->session, how));
   }
   return result;
 }
@@ -106,9 +106,9 @@ bool named_lock::try_lock() { return try_for(std::chrono::nanoseconds(0)); }
 
 bool named_lock::try_for(std::chrono::nanoseconds patience) {
   if (impl_->acquire_at_once()) return true;
-  failure why;
-  const bool granted = told([&] { return impl_->acquire(patience, {}, why).has_value(); });
-  if (why.code == errc::would_deadlock) fail(std::move(why));
+  refusal how;
+  const bool granted = told([&] { return impl_->acquire(patience, {}, how).has_value(); });
+  if (how.code == errc::would_deadlock) fail(failure_of(*impl_->session, how));
   return granted;
 }
 

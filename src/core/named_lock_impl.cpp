@@ -16,7 +16,7 @@ turns& named_lock::impl::shared() {
 }
 
 std::optional<grant> named_lock::impl::acquire(std::chrono::nanoseconds p,
-                                               const std::stop_token& stop, failure& why) {
+                                               const std::stop_token& stop, refusal& how) {
   if (acquire_at_once()) {
     grant result;
     result.token = fencing_token(owned_.load(std::memory_order_relaxed));
@@ -43,8 +43,7 @@ std::optional<grant> named_lock::impl::acquire(std::chrono::nanoseconds p,
     if (others != 0) result->waited = between(begun, now());
     return result;
   }
-  const auto waited = deadline == 0 ? std::chrono::nanoseconds(0) : between(begun, now());
-  why = failure_of_wait(*session, ec, "cannot acquire", waited, others);
+  how = {ec, deadline == 0 ? std::chrono::nanoseconds(0) : between(begun, now()), others};
   return std::nullopt;
 }
 

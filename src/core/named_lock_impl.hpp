@@ -37,9 +37,9 @@ class named_lock::impl {
   impl(const impl&) = delete;
   impl& operator=(const impl&) = delete;
 
-  /// On failure `why` has the circumstances.
+  /// On failure `how` says so; failure_of() has the circumstances.
   std::optional<grant> acquire(std::chrono::nanoseconds p, const std::stop_token& stop,
-                               failure& why);
+                               refusal& how);
   /// True with the lock held; false, and acquire has to be asked.
   bool acquire_at_once() noexcept {
     if (!has_no_turns()) return false;

@@ -86,6 +86,16 @@ TEST_F(SystemCalls, OfAMillionUncontendedOnesAreALookAtThePathATick) {
   EXPECT_LE(calls.all() - looks, 10) << "tokens ahead of the clock are noted: " << calls.text();
 }
 
+TEST_F(SystemCalls, OfATryThatFailsOpenNoFile) {  // nobody asked who holds the lock
+  named_lock holder(name());
+  holder.lock();
+  named_lock lock(name());
+  const count_of_calls calls;
+  EXPECT_FALSE(lock.try_lock());
+  EXPECT_EQ(calls.of("open"), 0) << calls.text();
+  EXPECT_EQ(calls.of("mmap"), 0) << calls.text();
+}
+
 TEST_F(SystemCalls, OfAReleaseWithAWaiterIsOne) {
   named_lock lock(name(), {.lease = 1h});
   lock_process waiter(name());
