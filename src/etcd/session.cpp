@@ -44,14 +44,16 @@ etcd_session::etcd_session(const address& where, const lock_options& options)
 /// Of several members one may have died just now, and the others be about to elect a leader: that
 /// takes a second or two. One server may have much to do. That it is not there is told at once.
 void etcd_session::open(instant deadline) {
+  std::optional<lock_error> telling;  // of a member that was there, which says more than a dead one
   for (;;) {
     try {
       (void)lease_for(asked_lease_, deadline);
       return;
     } catch (const lock_error& e) {
+      if (!is_nobody_there(e)) telling = e;
       const bool may_pass =
           e.code() == errc::unreachable && (where_.endpoints.size() > 1 || !is_nobody_there(e));
-      if (!may_pass || now() + between_tries >= deadline) throw;
+      if (!may_pass || now() + between_tries >= deadline) throw telling.value_or(e);
     }
     rest_between_tries();
   }
