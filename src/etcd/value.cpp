@@ -92,6 +92,12 @@ entry entry_in(const json& j) {
   return e;
 }
 
+fencing_token token_in(const json& j) {
+  std::uint64_t token = 0;
+  take(j, "token", token);
+  return fencing_token(token);
+}
+
 std::optional<break_info> break_in(const json& j) {
   if (!j.is_object()) return std::nullopt;
   break_info b;
@@ -99,9 +105,7 @@ std::optional<break_info> break_in(const json& j) {
   std::int64_t at = 0;
   take(j, "at_ms", at);
   b.at = at_ms(at);
-  std::uint64_t token = 0;
-  take(j, "token", token);
-  b.token = fencing_token(token);
+  b.token = token_in(j);
   return b;
 }
 
@@ -115,9 +119,7 @@ std::optional<run_info> run_in(const json& j) {
   number = 0;
   take(j, "ended_ms", number);
   r.ended = at_ms(number);
-  std::uint64_t token = 0;
-  take(j, "token", token);
-  r.token = fencing_token(token);
+  r.token = token_in(j);
   return r;
 }
 

@@ -25,6 +25,12 @@ std::uint64_t first_bytes_of_signature() noexcept {
   return n;
 }
 
+bool begins_as_ours(int fd) noexcept {
+  char start[sizeof signature];
+  return sys.pread(fd, start, sizeof start, 0) == sizeof start &&
+         std::memcmp(start, signature, signature_kind) == 0;
+}
+
 void write_clock(header& h, const clock_identity& clock) noexcept {
   h.time_namespace.store(clock.time_namespace, std::memory_order_relaxed);
   h.boot_id[1].store(clock.boot_id[1], std::memory_order_relaxed);
@@ -57,10 +63,8 @@ bool has_signature(const header& h) noexcept {
 found file_at(const char* path) noexcept {
   const int fd = sys.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
   if (fd < 0) return errno == EACCES || errno == EPERM ? found::unreadable : found::other;
-  char start[sizeof signature];
-  const ssize_t n = sys.pread(fd, start, sizeof start, 0);
+  const bool is_ours = begins_as_ours(fd);
   sys.close(fd);
-  const bool is_ours = n == sizeof start && std::memcmp(start, signature, signature_kind) == 0;
   return is_ours ? found::lockfile : found::other;
 }
 
@@ -71,17 +75,12 @@ int likeness_of(void* path) {
     const int fd = sys.open(static_cast<const char*>(path),
                             O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
     if (fd < 0) return static_cast<int>(likeness::unknown);
-    const auto has_kind = [fd] {
-      char start[sizeof signature];
-      return sys.pread(fd, start, sizeof start, 0) == sizeof start &&
-             std::memcmp(start, signature, signature_kind) == 0;
-    };
     struct stat s {};
     // Asked again, since its creator may have finished in between.
     const bool is_ours =
-        has_kind() ||
+        begins_as_ours(fd) ||
         (sys.fstat(fd, &s) == 0 && is_half_made(fd, static_cast<std::uint64_t>(s.st_size))) ||
-        has_kind();
+        begins_as_ours(fd);
     sys.close(fd);
     return static_cast<int>(is_ours ? likeness::ours : likeness::foreign);
   } catch (...) {
