@@ -87,6 +87,10 @@ class session {
   };
   [[nodiscard]] virtual surroundings look_around() const { return {}; }
 
+  /// The same for less: by the thread whose acquire has just failed, before another thread of this
+  /// process may acquire. None if the engine has no cheaper way.
+  [[nodiscard]] virtual std::optional<surroundings> look_inside() const { return std::nullopt; }
+
   [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds lease_remaining() const noexcept = 0;
   [[nodiscard]] virtual std::chrono::nanoseconds certain_for() const noexcept {

@@ -104,7 +104,7 @@ failure failure_of(const session& s, const refusal& how) noexcept {
   try {
     f.path = s.path();
     try {
-      session::surroundings found = s.look_around();
+      session::surroundings found = how.seen ? *how.seen : s.look_around();
       f.holder = std::move(found.holder);
       if (!is_deadlock) f.waiters = found.waiters + how.in_process;
     } catch (const std::system_error&) {  // as above

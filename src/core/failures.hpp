@@ -28,9 +28,12 @@ struct refusal {
   std::error_code code = {};
   std::chrono::nanoseconds waited{0};
   std::size_t in_process = 0;  // threads that wait for their turn with this object
+  bool is_to_be_told = true;   // or nobody asks for `seen`
+  std::optional<session::surroundings> seen = {};
 };
 
-/// The failure of acquiring by `s`. Looks at the lock: only for a caller that tells what it saw.
+/// The failure of acquiring by `s`. Looks at the lock if that was not done: only for a caller that
+/// tells what it saw.
 [[nodiscard]] failure failure_of(const session& s, const refusal& how) noexcept;
 
 /// remember() for an exception that is on its way to the user.

@@ -106,7 +106,7 @@ bool named_lock::try_lock() { return try_for(std::chrono::nanoseconds(0)); }
 
 bool named_lock::try_for(std::chrono::nanoseconds patience) {
   if (impl_->acquire_at_once()) return true;
-  refusal how;
+  refusal how{.is_to_be_told = false};
   const bool granted = told([&] { return impl_->acquire(patience, {}, how).has_value(); });
   if (how.code == errc::would_deadlock) fail(failure_of(*impl_->session, how));
   return granted;

@@ -26,31 +26,31 @@ std::optional<grant> named_lock::impl::acquire(std::chrono::nanoseconds p,
   const instant begun = now();
   const instant deadline = p <= std::chrono::nanoseconds(0) ? 0 : after(begun, p);
   std::error_code ec = errc::would_deadlock;
-  std::size_t others = 0;
   std::optional<grant> result;
   const thread_mark before = owner();
   const bool holds = before == me && session->is_held();
   const bool asks = asking_.load(std::memory_order_relaxed) == asking_mark();  // a signal handler's
   if (!holds && !asks) {
     if (mine() == nullptr && (before == 0 || before == me)) {
-      result = ask_session(nullptr, deadline, stop, ec);
+      result = ask_session(nullptr, deadline, stop, ec, how);
       if (!result) wake_others();
     }
     // Another thread uses the object.
-    if (ec == errc::would_deadlock) result = in_turn(deadline, stop, ec, others);
+    if (ec == errc::would_deadlock) result = in_turn(deadline, stop, ec, how);
   }
   if (result) {
-    if (others != 0) result->waited = between(begun, now());
+    if (how.in_process != 0) result->waited = between(begun, now());
     return result;
   }
-  how = {ec, deadline == 0 ? std::chrono::nanoseconds(0) : between(begun, now()), others};
+  how.code = ec;
+  if (deadline != 0) how.waited = between(begun, now());
   return std::nullopt;
 }
 
 /// Says would_deadlock if another thread is at it, or holds what it was granted.
 std::optional<grant> named_lock::impl::ask_session(turns* t, instant deadline,
-                                                   const std::stop_token& stop,
-                                                   std::error_code& ec) {
+                                                   const std::stop_token& stop, std::error_code& ec,
+                                                   refusal& how) {
   const std::uint64_t mark = asking_mark();
   {
     const auto guard = t == nullptr ? std::unique_lock<std::mutex>() : std::unique_lock(t->use);
@@ -76,12 +76,14 @@ std::optional<grant> named_lock::impl::ask_session(turns* t, instant deadline,
     const thread_mark before = owner_.exchange(me);
     owned_.store(result->token.value(), std::memory_order_release);
     if (t != nullptr) t->supersede(me, was_owned ? before : 0, owned, cause);
+  } else if (how.is_to_be_told) {
+    how.seen = session->look_inside();  // while no other thread of ours may acquire
   }
   return result;
 }
 
 std::optional<grant> named_lock::impl::in_turn(instant deadline, const std::stop_token& stop,
-                                               std::error_code& ec, std::size_t& others) {
+                                               std::error_code& ec, refusal& how) {
   const bool is_new = mine() == nullptr;
   turns& t = shared();
   if (is_new && !session->is_held()) {  // (T3)
@@ -94,14 +96,14 @@ std::optional<grant> named_lock::impl::in_turn(instant deadline, const std::stop
     const std::uint64_t seen = place.changes();
     ec = errc::timed_out;
     if (place.is_first() && !session->is_held()) {
-      others = place.others();
+      how.in_process = place.others();
       place.let_go();
-      auto result = ask_session(&t, deadline, stop, ec);
+      auto result = ask_session(&t, deadline, stop, ec, how);
       place.come_back();
       if (ec != errc::would_deadlock) return result;
       ec = errc::timed_out;
     }
-    others = place.others();
+    how.in_process = place.others();
     const instant looked = now();
     if (looked >= deadline) return std::nullopt;
     if (stop.stop_requested() || (gives_up_ && gives_up_())) {

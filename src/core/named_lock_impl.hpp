@@ -85,7 +85,7 @@ class named_lock::impl {
 
  private:
   std::optional<grant> in_turn(instant deadline, const std::stop_token& stop, std::error_code& ec,
-                               std::size_t& others);
+                               refusal& how);
   /// A thread of this process; in the child of a fork it differs.
   [[nodiscard]] static std::uint64_t asking_mark() noexcept {
     return this_thread() ^ process_epoch() << 48;
@@ -94,7 +94,7 @@ class named_lock::impl {
     return mark != 0 && mark >> 48 == (process_epoch() & 0xffff);
   }
   std::optional<grant> ask_session(turns* t, instant deadline, const std::stop_token& stop,
-                                   std::error_code& ec);
+                                   std::error_code& ec, refusal& how);
   [[nodiscard]] bool is_asked_by_another() const noexcept;
   void own(fencing_token token) noexcept {
     owner_.store(this_thread(), std::memory_order_release);

@@ -481,6 +481,27 @@ session::surroundings file_session::look_around() const {
   return found;
 }
 
+// Not by any thread at any time: a thread that acquires may be making the mapping anew.
+std::optional<session::surroundings> file_session::look_inside() const {
+  const bool is_ours = epoch_.load(std::memory_order_relaxed) == process_epoch();
+  if (!is_ours || !file_.is_current()) return std::nullopt;  // the path may have another file
+  surroundings found;
+  const image& f = file_.get();
+  const std::uint32_t slots = file_.capacity();
+  const std::uint32_t own = file_.own_slot();
+  const word seen(f.header.word.load());
+  if (seen.is_held() && seen.slot() < slots) {
+    const slot& s = f.slots[seen.slot()];
+    found.holder = described(s.pid, s.user, s.command, std::size(s.command));
+  }
+  if (f.header.last_to_join.load() == 0) return found;
+  for (std::uint32_t i = 0; i < slots; ++i) {
+    const bool waits = i != own && f.slots[i].ticket.load() != 0 && file_.is_alive(i);
+    found.waiters += waits ? 1 : 0;
+  }
+  return found;
+}
+
 void file_session::set_lease(std::chrono::nanoseconds lease) noexcept { lease_.store(lease); }
 
 std::chrono::nanoseconds file_session::lease() const noexcept { return lease_.load(); }

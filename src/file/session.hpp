@@ -92,6 +92,7 @@ class file_session final : public session {
   void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;
   [[nodiscard]] loss why_lost() const override;
   [[nodiscard]] surroundings look_around() const override;
+  [[nodiscard]] std::optional<surroundings> look_inside() const override;
 
   [[nodiscard]] std::chrono::nanoseconds lease() const noexcept override;
   [[nodiscard]] std::chrono::nanoseconds lease_remaining() const noexcept override;
