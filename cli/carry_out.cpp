@@ -151,7 +151,7 @@ command_start start_of(const named_lock& lock, const signal_gate& gate,
   if (std::string outer = outer_grants(); !outer.empty()) {
     start.environment.push_back("LOCKBYFILE_OUTER=" + std::move(outer));
   }
-  start.signal_mask = gate.outer_mask();
+  start.signals = &gate.inherited();
   if (request.lifeline == lifeline_policy::share) start.shared_descriptor = lock.native_handle();
   start.dies_with_us = lock.native_handle() < 0;
   return start;
@@ -217,16 +217,20 @@ int run_the_command(named_lock& lock, const grant& got, const run_request& reque
   }
 
   supervisor watch(lock, gate, tree, std::move(plan));
+  const command_start start = start_of(lock, gate, request);
+  interrupted.look();  // at the last moment
+  if (interrupted.has_come()) return exit_other;
   const auto begin = clock::now();
   std::error_code ec;
-  const pid_t command = spawn(start_of(lock, gate, request), ec);
+  const pid_t command = spawn(start, ec);
   if (ec) {
     say("cannot start " + in_quotes(request.command.front()) + ": " + ec.message());
     return exit_code_of_failed_start(ec.value());
   }
+  watch.has_started(command);
   tell_of_grant(got, lock.path(), request);
 
-  const command_end end = watch.stay_with(command);
+  const command_end end = watch.stay();
   const auto duration = clock::now() - begin;
   lock.note_run(duration, exit_code_of_status(end.status));
   return conclude(request, end, duration, release(lock), interrupted);

@@ -12,7 +12,7 @@ namespace lockbyfile::cli {
 
 namespace {
 
-const sigset_t* mask_before_the_gate = nullptr;
+const inherited_signals* before_the_gate = nullptr;
 
 bool is_ignored(int signal) {
   struct sigaction now {};
@@ -25,8 +25,8 @@ signal_gate::signal_gate() {
   sigset_t blocked;
   ::sigemptyset(&blocked);
   for (const int s : {SIGPIPE, SIGTTOU, SIGXFSZ}) ::sigaddset(&blocked, s);
-  ::sigprocmask(SIG_BLOCK, &blocked, &outer_mask_);
-  mask_before_the_gate = &outer_mask_;
+  ::sigprocmask(SIG_BLOCK, &blocked, nullptr);
+  before_the_gate = &inherited_;
 }
 
 void signal_gate::take() {
@@ -62,7 +62,7 @@ std::optional<received_signal> signal_gate::next(
 }
 
 void open_the_gate() noexcept {
-  if (mask_before_the_gate != nullptr) ::sigprocmask(SIG_SETMASK, mask_before_the_gate, nullptr);
+  if (before_the_gate != nullptr) before_the_gate->give_back();
 }
 
 void die_of(int signal) {

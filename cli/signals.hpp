@@ -19,6 +19,8 @@
 #include <chrono>
 #include <optional>
 
+#include "inherited_signals.hpp"
+
 namespace lockbyfile::cli {
 
 /// Who sent a signal.
@@ -44,16 +46,16 @@ class signal_gate {
   [[nodiscard]] std::optional<received_signal> next(
       std::chrono::steady_clock::time_point until) const;
 
-  /// The signal mask from before, which the command is to have.
-  [[nodiscard]] const sigset_t& outer_mask() const noexcept { return outer_mask_; }
+  /// From before the gate, for the command.
+  [[nodiscard]] const inherited_signals& inherited() const noexcept { return inherited_; }
 
  private:
+  const inherited_signals inherited_;
   sigset_t taken_{};
-  sigset_t outer_mask_{};
 };
 
-/// Gives the process back the signal mask from before the gate, if there is one: for a program
-/// that replaces itself by another.
+/// Gives back the signals from before the gate, if there is one: for a program that replaces itself
+/// by another.
 void open_the_gate() noexcept;
 
 /// Ends this process by `signal`, as if it had never been taken. The first process of a pid

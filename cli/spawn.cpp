@@ -2,6 +2,7 @@
 #include "spawn.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,8 +72,7 @@ int become(const command_start& start, pid_t parent, const shared_copy& shared,
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(exit_other);  // it has died already
   }
-  ::signal(SIGBUS, SIG_DFL);  // the one handler of ours, which must not run in the child
-  ::sigprocmask(SIG_SETMASK, &start.signal_mask, nullptr);
+  if (start.signals != nullptr) start.signals->give_back();
   ::execvpe(arguments[0], arguments, environment);
   return errno;
 }

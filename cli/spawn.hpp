@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Starts the command of `run`: in our process group and on our terminal, with our
-// descriptors and with the signal mask that we were started with.
+// descriptors and with the signals blocked and ignored that we were started with.
 #pragma once
 
-#include <signal.h>
 #include <sys/types.h>
 
 #include <string>
 #include <system_error>
 #include <vector>
 
+#include "inherited_signals.hpp"
+
 namespace lockbyfile::cli {
 
 struct command_start {
-  std::vector<std::string> arguments;    // the command first; searched in PATH
-  std::vector<std::string> environment;  // NAME=VALUE; set on top of our own
-  sigset_t signal_mask{};
+  std::vector<std::string> arguments;          // the command first; searched in PATH
+  std::vector<std::string> environment;        // NAME=VALUE; set on top of our own
+  const inherited_signals* signals = nullptr;  // to give back
 
   /// A descriptor that the command is to share, under some high number; -1 for none.
   /// A copy of the lifeline, for one, keeps the lock while the command lives.

@@ -41,9 +41,15 @@ supervisor::supervisor(named_lock& lock, const signal_gate& gate, process_tree& 
   start_witness();
 }
 
-command_end supervisor::stay_with(pid_t command) {
+/// A signal that came while the command was being started is among these, too. If that one has
+/// reached the command, it has ended it: no program has a handler that early.
+void supervisor::has_started(pid_t command) noexcept {
+  ::sigpending(&came_before_it_);
   command_ = command;
   tree_.set_command(command);
+}
+
+command_end supervisor::stay() {
   if (plan_.renew_every) renew_at_ = from_now(*plan_.renew_every);
   for (;;) {
     reap();
@@ -157,16 +163,17 @@ void supervisor::pass_on(const received_signal& signal) {
 }
 
 bool supervisor::command_has_got(const received_signal& signal) {
-  const bool is_in_our_group = ::getpgid(command_) == ::getpgrp();
-  if (signal.origin == signal_origin::kernel) {
-    const bool was_told_alone = signal.number == SIGHUP && ::getsid(0) == ::getpid();
-    return is_in_our_group && !was_told_alone;
-  }
-  if (signal.sender == command_) return true;
+  if (signal.sender != 0 && signal.sender == command_) return true;
+  const bool was_before_it = ::sigismember(&came_before_it_, signal.number) == 1;
+  ::sigdelset(&came_before_it_, signal.number);
+  // Also for what the kernel sent, which the witness must not remember.
   const bool was_for_all = witness_.has_got(signal.number);
   tree_.leave_out(witness_.pid());
   watch_witness_until_ = from_now(to_tell_all);
-  return is_in_our_group && was_for_all;
+  if (was_before_it || ::getpgid(command_) != ::getpgrp()) return false;
+  if (signal.origin == signal_origin::process) return was_for_all;
+  const bool was_told_alone = signal.number == SIGHUP && ::getsid(0) == ::getpid();
+  return !was_told_alone;
 }
 
 supervisor::clock::time_point supervisor::next_look() const {

@@ -30,8 +30,10 @@
 //   a process                        it is in our group, and the signal was sent to the group
 //                                    (witness.hpp)
 //   the command itself               it has: it did `kill 0`
+//   any, before the command began    it has not, also if the whole group was told
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <chrono>
@@ -70,9 +72,11 @@ class supervisor {
   /// To be made before the command is started.
   supervisor(named_lock& lock, const signal_gate& gate, process_tree& tree, supervision plan);
 
-  /// Returns when `command`, a child of ours, has ended; if it had to be ended, when
-  /// its whole tree has.
-  command_end stay_with(pid_t command);
+  /// To be called as soon as `command`, a child of ours, has been started.
+  void has_started(pid_t command) noexcept;
+
+  /// Returns when the command has ended; if it had to be ended, when its whole tree has.
+  command_end stay();
 
  private:
   using clock = std::chrono::steady_clock;
@@ -98,6 +102,7 @@ class supervisor {
   witness witness_;
 
   pid_t command_ = -1;
+  sigset_t came_before_it_{};  // and are still to be taken
   std::optional<int> status_;
   int last_signal_ = 0;
   end_reason reason_ = end_reason::none;

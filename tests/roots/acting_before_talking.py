@@ -112,6 +112,22 @@ class NobodyKnowsTheUser(RunTest):
         self.assertIn("uid 54321", self.content("stderr"))
         self.ends_with(75, "-n", "x", "true")
 
+    def test_no_other_verb_waits_for_the_name(self) -> None:
+        verbs = (
+            (0, "status", "x"),
+            (0, "status", "--json", "x"),
+            (0, "list"),
+            (0, "list", "--json"),
+            (75, "wait", "-n", "x"),
+            (75, "rm", "x"),
+            (1, "break", "--token", "1", "x"),
+            (0, "stop", "x"),
+        )
+        for code, *verb in verbs:
+            with self.subTest(" ".join(verb)):
+                asks = self.start(LOCKBYFILE, *verb, env=self.environment_, stdout=subprocess.DEVNULL)
+                self.assertEqual(self.ended(asks), code)
+
     def test_starting_does_not_wait_for_the_name(self) -> None:
         waiter = self.run_("x", "--", "touch", "started", env=self.environment_)
         self.until(lambda: os.path.exists(self.path("asked")), "the name is asked for")

@@ -60,7 +60,7 @@ class WhileItWaits(RunTest):
 
     def test_the_command_that_follows_begins_with_no_signal_blocked_or_ignored(self) -> None:
         holder = self.hold("x")
-        show = ("sh", "-c", "grep -E 'Sig(Blk|Ign)' /proc/self/status")
+        show = ("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")  # not by a shell, which clears its mask
         waiter = self.run_("x", "--", *show, stdout=subprocess.PIPE)
         self.until(lambda: self.waiters("x") == 1, "it waits")
         holder.send_signal(signal.SIGTERM)
@@ -142,6 +142,20 @@ class AtATerminal(RunTest):
         terminal.type(b"\x03")
         self.assertTrue(terminal.read_until(b"times"))
         self.assertIn(b"came 1 times", terminal.text)
+
+    def test_a_signal_to_run_alone_after_a_key_reaches_the_command_once_more(self) -> None:
+        """The witness, which the key reached, too, does not take it for the same."""
+        count = (
+            "import signal, time\nn = 0\ndef came(*_):\n    global n\n    n += 1\n"
+            "signal.signal(signal.SIGINT, came)\nprint('rea' + 'dy', flush=True)\n"
+            "for i in (1, 2):\n    while n < i: time.sleep(0.01)\n    print('came', i, flush=True)\n"
+        )
+        terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", sys.executable, "-c", count)
+        self.assertTrue(terminal.read_until(b"ready"))
+        terminal.type(b"\x03")
+        self.assertTrue(terminal.read_until(b"came 1"))
+        os.kill(terminal.pid, signal.SIGINT)
+        self.assertTrue(terminal.read_until(b"came 2"))
 
     def test_the_end_of_the_terminal_ends_what_it_started(self) -> None:
         for before in ("", "os.setpgid(0, 0)"):
