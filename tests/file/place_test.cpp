@@ -7,12 +7,14 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <lockbyfile/lockbyfile.hpp>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -167,6 +169,32 @@ TEST_F(Place, WhereAFileMayNotGrowKeepsTheSessionsThatItHas) {
     EXPECT_TRUE(sessions.front().try_lock());
     EXPECT_FALSE(sessions.back().try_lock());
   }));
+}
+
+// --- another root directory ---------------------------------------------------------------------
+
+TEST_F(Place, OutOfReachAfterAChrootKeepsTheLockUntilItsFileIsDeleted) {  // C10
+  if (!can_become_nobody()) GTEST_SKIP() << "only root can change its root directory";
+  fs::create_directory(directory() + "/root");
+  child holder([this](talk& to_test) {
+    named_lock lock(name(), {.lease = 1h});
+    lock.lock();
+    if (::chroot((directory() + "/root").c_str()) != 0) throw std::runtime_error("chroot");
+    const auto now_and_then = [&] {
+      outlive_the_last_look_at_the_path();
+      std::error_code ec;
+      lock.renew(ec);
+      to_test.say((lock.is_held() ? "held, " : "not held, ") + ec.message());
+      to_test.hear();
+    };
+    now_and_then();
+    now_and_then();
+  });
+  EXPECT_EQ(holder.hear(), "held, " + std::error_code().message());
+  EXPECT_FALSE(named_lock(name()).try_lock());
+  fs::remove(name());
+  holder.say("go on");
+  EXPECT_EQ(holder.hear(), "not held, " + make_error_code(errc::lease_lost).message());
 }
 
 // --- another program's lease (F_SETLEASE) -----------------------------------------------------

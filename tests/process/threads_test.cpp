@@ -202,36 +202,6 @@ TEST_F(Threads, OfAChildAreNotHeldUpByTurnsThatAParentsThreadHad) {  // P9
   lock.unlock();
 }
 
-TEST_F(Threads, NeverHearAWrongNoWhileAnotherOneRenews) {  // A3
-  named_lock lock(name(), {.lease = 1h});
-  (void)lock.acquire();
-  std::atomic<unsigned> wrong{0};
-  std::atomic<unsigned> looks{0};
-  {
-    std::jthread looking([&](const std::stop_token& over) {
-      for (; !over.stop_requested(); ++looks) wrong += lock.is_held() ? 0 : 1;
-    });
-    for (int i = 0; i < 20'000 || looks < 1'000'000; ++i) lock.renew();
-  }
-  EXPECT_EQ(wrong, 0U);
-}
-
-TEST_F(Threads, ThatRenewWhileAnotherOneReleasesLeaveAFreeLock) {
-  named_lock lock(name(), {.lease = 1h});
-  std::jthread renews([&](const std::stop_token& over) {
-    std::error_code ec;
-    while (!over.stop_requested()) lock.renew(ec);
-  });
-  for (int i = 0; i < 5'000; ++i) {
-    (void)lock.acquire();
-    std::error_code ec;
-    lock.release(ec);
-    ASSERT_EQ(ec, std::error_code()) << i;
-    ASSERT_FALSE(lock.is_held());
-    ASSERT_FALSE(i % 50 == 0 && look().holder) << i;
-  }
-}
-
 TEST_F(Threads, KeepAliveOfOneAndAcquireOfAnotherDoNotMeet) {
   named_lock lock(name(), {.lease = 600ms});
   for (int i = 0; i < 5; ++i) {

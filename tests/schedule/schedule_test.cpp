@@ -7,10 +7,13 @@
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
+#include <stdexcept>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -181,6 +184,85 @@ TEST_F(ScheduleOfRenewing, ThatIsStoppedHalfWayEndsWithItsNewLease) {
   EXPECT_EQ(holder.end_deed(), std::error_code()) << "it was renewed, and then lost";
   EXPECT_EQ(holder.release(), errc::lease_lost);
   EXPECT_TRUE(next.is_held());
+}
+
+/// A thread of this process that stops when it reaches a point, until go_on().
+class stopped_thread {
+ public:
+  stopped_thread(point p, std::function<void()> body) {
+    file::at_point = stop_there;
+    thread_ = std::jthread([this, p, body = std::move(body)] {
+      ours_ = this;
+      where_ = p;
+      body();
+      set(ended);
+    });
+    state_.wait(runs);
+    if (state_ == ended) throw std::runtime_error("it did not reach the point");
+  }
+  ~stopped_thread() { go_on(); }
+  stopped_thread(const stopped_thread&) = delete;
+  stopped_thread& operator=(const stopped_thread&) = delete;
+
+  void go_on() {
+    if (!thread_.joinable()) return;
+    set(runs);
+    thread_.join();
+  }
+
+ private:
+  static constexpr int runs = 0;
+  static constexpr int stopped = 1;
+  static constexpr int ended = 2;
+
+  static void stop_there(point p) noexcept {
+    if (ours_ == nullptr || p != where_) return;
+    stopped_thread& self = *std::exchange(ours_, nullptr);
+    self.set(stopped);
+    self.state_.wait(stopped);
+  }
+  void set(int state) {
+    state_ = state;
+    state_.notify_all();
+  }
+
+  static inline thread_local stopped_thread* ours_ = nullptr;
+  static inline thread_local point where_{};
+  std::atomic<int> state_{runs};
+  std::jthread thread_;
+};
+
+constexpr point points_of_renewal[] = {point::deadline_renewed, point::word_renewed};
+
+TEST_F(ScheduleOfRenewing, IsNoLossToAThreadThatAsksMeanwhile) {  // S9
+  for (const point p : points_of_renewal) {
+    SCOPED_TRACE(named(p).name);
+    named_lock lock(name(), {.lease = 1h});
+    lock.lock();
+    stopped_thread renewal(p, [&] { lock.renew(); });
+    EXPECT_TRUE(lock.is_held());
+    renewal.go_on();
+    EXPECT_TRUE(lock.is_held());
+  }
+}
+
+TEST_F(ScheduleOfRenewing, DoesNotBringBackWhatAnotherThreadReleasedMeanwhile) {  // S9
+  for (const point p : points_of_renewal) {
+    SCOPED_TRACE(named(p).name);
+    named_lock lock(name(), {.lease = 1h});
+    lock.lock();
+    std::error_code of_renewal;
+    stopped_thread renewal(p, [&] { lock.renew(of_renewal); });
+    std::error_code ec;
+    lock.release(ec);
+    EXPECT_EQ(ec, std::error_code()) << "it was not late";
+    EXPECT_FALSE(look().holder);
+    renewal.go_on();
+    EXPECT_EQ(of_renewal,
+              p == point::word_renewed ? std::error_code() : make_error_code(errc::not_holder));
+    EXPECT_FALSE(lock.is_held());
+    EXPECT_FALSE(look().holder);
+  }
 }
 
 using ScheduleOfReleasing = LockTest;

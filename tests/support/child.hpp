@@ -99,7 +99,8 @@ class child {
       (void)wait();
     }
   }
-  child(child&& other) noexcept : pid_(other.pid_), talk_(std::move(other.talk_)) {
+  child(child&& other) noexcept
+      : pid_(other.pid_), status_(other.status_), talk_(std::move(other.talk_)) {
     other.pid_ = 0;
   }
   child& operator=(child&&) = delete;
@@ -119,6 +120,7 @@ class child {
 
   /// SIGSTOP, and waits until it has taken effect.
   void stop() const {
+    if (pid_ <= 0) return;
     signal(SIGSTOP);
     int status = 0;
     while (::waitpid(pid_, &status, WUNTRACED) < 0 && errno == EINTR) {
@@ -134,18 +136,20 @@ class child {
 
   void wait_at_most_a_second() {
     for (int i = 0; i < 100 && pid_ > 0; ++i) {
-      if (::waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = 0;
+      if (::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
       if (pid_ > 0) ::usleep(10'000);
     }
   }
 
-  /// Waits for the end: the exit code, or 128 + the signal.
+  /// Waits for the end: the exit code, or 128 + the signal. The same again for one that was waited
+  /// for before: waitpid(0) would take another child of the group.
   int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    if (pid_ > 0) {
+      while (::waitpid(pid_, &status_, 0) < 0 && errno == EINTR) {
+      }
+      pid_ = 0;
     }
-    pid_ = 0;
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_);
   }
 
  private:
@@ -178,5 +182,6 @@ class child {
   }
 
   pid_t pid_;
+  int status_ = 0;
   talk talk_;
 };
