@@ -45,7 +45,6 @@ from typing import (
     Callable,
     Dict,
     List,
-    NamedTuple,
     Optional,
     Set,
     Tuple,
@@ -54,7 +53,7 @@ from typing import (
 )
 from weakref import WeakValueDictionary
 
-from . import Lock, _cooperative
+from . import Lock, _cooperative, _lockbyfile
 from ._errors import LeaseLost, LockError, LockTimeout, lease_lost
 from ._lockbyfile import Grant
 
@@ -110,6 +109,8 @@ class Timeout(TimeoutError):
 class AcquireReturnProxy:
     """What acquire() returns, so that `with lock.acquire():` does not acquire twice."""
 
+    __slots__ = ("lock",)
+
     def __init__(self, lock: BaseFileLock) -> None:
         self.lock = lock
 
@@ -125,30 +126,8 @@ class AcquireReturnProxy:
         self.lock._leave(exc_value)
 
 
-class _Granted(NamedTuple):
-    """Whose a grant is: what tells a deadlock from a wait that another flow of control can end."""
-
-    unit: object
-    task: Callable[[], Any]
-    hold: Callable[[], Any]
-    has_lease: bool
-    token: int
-
-
-_granted: Dict[str, _Granted] = {}  # by the lock's path; an entry may be stale
-
-
-def _unit() -> object:
-    """What is the same object for all that the running thread, or greenlet, does."""
-    stored = _cooperative.storage()
-    unit = stored.get("lockbyfile.filelock.unit")
-    if unit is None:
-        unit = stored["lockbyfile.filelock.unit"] = object()
-    return unit
-
-
-def _nothing() -> None:
-    return None
+_unit = _lockbyfile._unit  # the same object for all that a thread, or greenlet, does
+_forks = _lockbyfile._forks  # before this process; os.getpid() is a system call
 
 
 def _current_task() -> Any:
@@ -200,15 +179,50 @@ def _cancelled(path: str) -> LockError:
     return error
 
 
-class _ThreadHold:
+class _Hold:
+    """An open lock, and whose its grant is: that tells a deadlock from a wait that another flow of
+    control can end."""
+
+    path: str
+    unit: Any = None
+    task: Optional[weakref.ref[Any]] = None
+    has_lease = False
+    token = 0
+
+    def begin(self, has_lease: bool, token: int) -> None:
+        task = _current_task()
+        self.task = None if task is None else weakref.ref(task)
+        self.unit = _unit()
+        self.has_lease = has_lease
+        self.token = token
+        _granted[self.path] = weakref.ref(self)
+
+    def end(self) -> None:
+        granted = _granted.get(self.path)
+        if granted is not None and granted() is self:
+            _granted.pop(self.path, None)
+
+    def is_only_ended_by(self, task: Any) -> bool:
+        """By the running thread, or by the task if there is one."""
+        if self.has_lease or self.unit is not _unit():
+            return False
+        return task is None or (self.task is not None and self.task() is task)
+
+    def held(self) -> bool:
+        raise NotImplementedError
+
+
+_granted: Dict[str, weakref.ref[_Hold]] = {}  # by the lock's path; an entry may be stale
+
+
+class _ThreadHold(_Hold):
     """A Lock used by one thread, kept open between grants: to open it costs a hundred grants."""
 
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
         self.path = lock.path
-
-    def acquire(self, patience: Optional[float]) -> Grant:
-        return self.lock.acquire(patience)
+        self.acquire = lock.acquire
+        self.release = lock.release
 
     def acquire_unless(
         self, patience: float, cancelled: Callable[[], bool], every: float
@@ -246,9 +260,6 @@ class _ThreadHold:
             raise failed[0]
         return grant
 
-    def release(self) -> None:
-        self.lock.release()
-
     def held(self) -> bool:
         return self.lock.held
 
@@ -256,7 +267,7 @@ class _ThreadHold:
         self.lock.close()
 
 
-class _SharedHold:
+class _SharedHold(_Hold):
     """A Lock used by all threads, through a thread of its own: what a thread holds, only it can
     renew or release, and it is given back when that thread ends."""
 
@@ -357,17 +368,21 @@ def _do(call: Callable[[], Any], done: Future[Any]) -> None:
 
 
 class _Idle:
-    """Free lockfiles of SoftFileLock, which are to go.
+    """What stays for a moment, since a lock that was used again and again is likely to be used soon.
 
-    To make a lockfile, and to remove it, costs hundreds of grants. So the file of a lock that this
-    process takes again and again stays until the lock has been idle for a moment, or its object is
-    dropped. If objects are made and dropped again and again, it stays with its Lock open for the
-    next object. Any other goes with its release. At exit the rest go.
+    To open a lock costs a hundred grants, to make its file and to remove it some hundreds. So if
+    objects for one path are made and dropped again and again, the Lock of the last one stays open for
+    the next one of the same thread. The file of a SoftFileLock stays while its lock is taken again and
+    again, until the lock has been idle for a moment, or its object is dropped and no Lock stays open.
+    At exit all goes.
+
+    The finalizers of objects call this at any point, also amid itself in the same thread.
     """
 
-    AGAIN = 1.0  # seconds since the file was removed, within which a lock counts as taken again
-    LINGER = 0.25  # seconds for which the file stays
-    DROPS = 4  # objects that come one after another before the next one finds a Lock open
+    AGAIN = 1.0  # seconds within which something happens again
+    LINGER = 0.25  # seconds for which it stays
+    DROPS = 4  # objects in a row before the next one finds a Lock open
+    MOST = 100  # Locks that stay open
 
     def __init__(self) -> None:
         self._mutex = _cooperative.Mutex()
@@ -375,80 +390,98 @@ class _Idle:
 
     def forget(self) -> None:
         """Also in a child after fork: they are the parent's."""
-        self._removed: Dict[str, float] = {}
-        self._due: Dict[str, float] = {}
-        self._dropped: Dict[str, Tuple[float, int]] = {}
-        self._parked: Dict[str, List[Tuple[Any, Lock]]] = {}
+        self._removed: Dict[str, float] = {}  # files, and when
+        self._due: Dict[str, float] = {}  # files, and when they are to go
+        self._dropped: Dict[Any, Tuple[float, int]] = {}  # objects, when, how many in a row
+        self._parked: Dict[Any, Tuple[float, _ThreadHold]] = {}  # and when it is to be closed
         self._at_work = False
         self._flushed = threading.Event()
 
     def released(self, path: str) -> None:
+        """The lock of a file that is to go."""
         now = time.monotonic()
-        with self._mutex:
-            again = path in self._due or now - self._removed.get(path, -math.inf) < self.AGAIN
-            if again:
-                self._due[path] = now + self.LINGER
-                if not self._at_work:
-                    self._flushed = threading.Event()
-                    threading.Thread(target=self._work, name="filelock idle", daemon=True).start()
-                    self._at_work = True
-        if not again:
+        if path in self._due:
+            self._due[path] = now + self.LINGER
+            if self._at_work:  # and so it sees that
+                return
+        elif now - self._removed.get(path, -math.inf) < self.AGAIN:
+            self._due[path] = now + self.LINGER
+        else:
+            self._remove([path])
+            return
+        if not self._start():
+            self._due.pop(path, None)
             self._remove([path])
 
-    def dropped(self, path: str, born: float, hold: Any, opened_as: Any) -> None:
-        """An object that was made at `born` is gone; `hold` is what it kept open, or None."""
+    def dropped(self, key: Any, hold: _ThreadHold) -> bool:
+        """An object is gone. False if its Lock is to be closed."""
         now = time.monotonic()
-        with self._mutex:
-            if path not in self._due:
-                return
-            last, count = self._dropped.get(path, (-math.inf, 0))
-            count = count + 1 if last < born and now - last < self.AGAIN else 0
-            self._dropped[path] = now, count
-            if count >= self.DROPS:
-                if hold is not None:
-                    self._parked.setdefault(path, []).append((opened_as, hold.lock))
-                return
-            del self._due[path]
-        if hold is not None:
-            hold.close()
-        self._remove([path])
+        last, count = self._dropped.get(key, (-math.inf, 0))
+        count = count + 1 if now - last < self.AGAIN else 0
+        if len(self._dropped) > 1000:
+            self._dropped.clear()
+        self._dropped[key] = now, count
+        if count < self.DROPS or len(self._parked) >= self.MOST:
+            return False
+        self._parked[key] = now + self.LINGER, hold
+        if self._at_work or self._start():
+            return True
+        return self._parked.pop(key, None) is None
 
-    def take(self, path: str, opened_as: Any) -> Optional[Lock]:
-        if path not in self._parked:
-            return None
-        with self._mutex:
-            parked = self._parked.get(path, [])
-            for at, (as_before, lock) in enumerate(parked):
-                if as_before == opened_as:
-                    del parked[at]
-                    return lock
-        return None
+    def take(self, key: Any) -> Optional[_ThreadHold]:
+        """For a lock that is opened as one that was dropped."""
+        parked = self._parked.pop(key, None)
+        return None if parked is None else parked[1]
+
+    def remove_now(self, path: str) -> None:
+        """No Lock stays open."""
+        if self._due.pop(path, None) is not None:
+            self._remove([path])
 
     def flush(self) -> None:
         with self._mutex:
-            due, self._due, self._parked = list(self._due), {}, {}
+            due, self._due = list(self._due), {}
+            parked, self._parked = self._parked, {}
             self._flushed.set()
+        for _, hold in parked.values():
+            hold.close()
         self._remove(due)
+
+    def _start(self) -> bool:
+        """False: the interpreter ends."""
+        with self._mutex:
+            if self._at_work:
+                return True
+            self._flushed = threading.Event()
+            self._at_work = True
+            try:
+                threading.Thread(target=self._work, name="filelock idle", daemon=True).start()
+            except RuntimeError:
+                self._at_work = False
+        return self._at_work
 
     def _work(self) -> None:
         while True:
             now = time.monotonic()
             with self._mutex:
-                # A copy, since a finalizer that runs here may add to it.
-                all_due = self._due.copy()
-                due = [path for path, at in all_due.items() if at <= now]
-                closing = [self._parked.pop(path, []) for path in due]
-                for path in due:
-                    del self._due[path]
-                if not all_due:
+                # Copies, since others add to them meanwhile.
+                files = self._due.copy()
+                parked = {key: at for key, (at, _) in self._parked.copy().items()}
+                if not files and not parked:
                     self._at_work = False
-                    return
-            for parked in closing:
-                for _, lock in parked:
-                    lock.close()
-            self._remove(due)
-            if not due:
-                self._flushed.wait(max(0.01, min(all_due.values()) - now))
+                    if not self._due and not self._parked:  # who adds, looks whether it is at work
+                        return
+                    self._at_work = True
+                    continue
+            late = [self._parked.pop(key, None) for key, at in parked.items() if at <= now]
+            for _, hold in filter(None, late):
+                hold.close()
+            due = [path for path, at in files.items() if at <= now]
+            self._remove([path for path in due if self._due.pop(path, None) is not None])
+            if not late and not due:
+                next_at = min([*files.values(), *parked.values()])
+                self._flushed.wait(max(0.01, next_at - now))
+            late.clear()  # or it would keep their Locks
 
     def _remove(self, paths: List[str]) -> None:
         from . import remove
@@ -456,11 +489,9 @@ class _Idle:
         for path in paths:
             with contextlib.suppress(LockError):  # the next one has it, or it is gone
                 remove(path)
-        with self._mutex:
-            if len(self._removed) > 1000:
-                self._removed.clear()
-                self._dropped.clear()
-            self._removed.update(dict.fromkeys(paths, time.monotonic()))
+        if len(self._removed) > 1000:
+            self._removed.clear()
+        self._removed.update(dict.fromkeys(paths, time.monotonic()))
 
 
 _idle = _Idle()
@@ -477,6 +508,9 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class _Context:
+    """The options of a lock, and what it holds: of one thread, or greenlet, if that is its unit; or
+    of all."""
+
     def __init__(
         self,
         lock_file: str,
@@ -485,6 +519,7 @@ class _Context:
         blocking: bool,
         poll_interval: float,
         lifetime: Optional[float],
+        unit: Any = None,
     ) -> None:
         self.lock_file = lock_file
         self.timeout = timeout
@@ -492,6 +527,7 @@ class _Context:
         self.blocking = blocking
         self.poll_interval = poll_interval
         self.lifetime = lifetime
+        self.unit = unit
         self.forget()
 
     def options(self) -> Dict[str, Any]:
@@ -499,6 +535,8 @@ class _Context:
         return {name: getattr(self, name) for name in names}
 
     def __getstate__(self) -> Dict[str, Any]:
+        if self.unit is not None:
+            raise TypeError("a lock with thread_local=True cannot be pickled: its state is a thread's")
         return self.options()  # a copy holds nothing
 
     def __setstate__(self, options: Dict[str, Any]) -> None:
@@ -506,24 +544,13 @@ class _Context:
 
     def forget(self) -> None:
         """As new, also in a child after fork."""
-        self.pid = os.getpid()
+        self.forks = _forks()
         self.hold: Any = None
         self.opened_as: Any = None
         self.counter = 0
-        self.is_leased = False
-        self.entry = threading.RLock()  # of those who want the lock, held while one waits
-        self.state = threading.RLock()  # of counter and hold, never held for long
-
-
-@functools.lru_cache(maxsize=None)
-def _context_per(local: Type[Any]) -> Type[_Context]:
-    """A _Context of which each thread, or greenlet under a monkey patch, has its own."""
-
-    class _ThreadLocalContext(_Context, local):  # type: ignore[misc]
-        def __reduce_ex__(self, protocol: Any) -> Any:
-            raise TypeError("a lock with thread_local=True cannot be pickled: its state is a thread's")
-
-    return _ThreadLocalContext
+        if self.unit is None:
+            self.entry = threading.RLock()  # of those who want the lock, held while one waits
+            self.state = threading.RLock()  # of counter and hold, never held for long
 
 
 class _Meta(ABCMeta):
@@ -543,7 +570,7 @@ class _Meta(ABCMeta):
         found = {
             "thread_local": instance.is_thread_local(),
             "timeout": instance.timeout,
-            "mode": instance._context.mode,
+            "mode": instance._options[2],
             "blocking": instance.blocking,
             "poll_interval": instance.poll_interval,
             "lifetime": instance.lifetime,
@@ -596,12 +623,15 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
         preserve_lock_file: bool = False,
         on_acquired: Optional[Callable[[int], None]] = None,
     ) -> None:
-        _one_of("context_error_policy", context_error_policy, ("chain", "group"))
-        _one_of("close_error_policy", close_error_policy, ("default", "raise", "suppress"))
-        kind = type(self).__name__
+        if context_error_policy != "chain":
+            _one_of("context_error_policy", context_error_policy, ("chain", "group"))
+        if close_error_policy != "default":
+            _one_of("close_error_policy", close_error_policy, ("default", "raise", "suppress"))
         if preserve_lock_file and not self._can_keep_its_file:
+            kind = type(self).__name__
             raise ValueError(f"preserve_lock_file=True is not supported by {kind}: it removes its file")
         if on_acquired is not None:
+            kind = type(self).__name__
             raise ValueError(
                 f"on_acquired is not supported by {kind}: the lock is the content of its file, and has"
                 " no descriptor to share"
@@ -612,24 +642,15 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
         self._close_error_policy = close_error_policy
         self._fallback_to_soft = fallback_to_soft
         self._preserve_lock_file = preserve_lock_file
-        self._make_context(
-            lock_file=os.fspath(lock_file),
-            timeout=timeout,
-            mode=mode,
-            blocking=blocking,
-            poll_interval=poll_interval,
-            lifetime=_lifetime(lifetime),
-        )
-
-    def _make_context(self, **options: Any) -> None:
+        if lifetime is not None:
+            _lifetime(lifetime)
+        self._options = os.fspath(lock_file), timeout, mode, blocking, poll_interval, lifetime
         self._made_for = threading.local  # which a monkey patch replaces
-        kind = _context_per(threading.local) if self._is_thread_local else _Context
-        self._context: _Context = kind(**options)
+        self._context = _Context(*self._options, _unit() if thread_local else None)
 
     def __getstate__(self) -> Dict[str, Any]:
         state = self.__dict__.copy()
-        for own in ("_made_for", "_born"):
-            state.pop(own, None)
+        del state["_made_for"]
         return state
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
@@ -670,62 +691,63 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
 
     @property
     def lock_file(self) -> str:
-        return self._context.lock_file
+        return self._here().lock_file
 
     @property
     def timeout(self) -> float:
         """Seconds that acquire() waits by default; negative: for ever."""
-        return self._context.timeout
+        return self._here().timeout
 
     @timeout.setter
     def timeout(self, value: Union[float, str]) -> None:
-        self._context.timeout = float(value)
+        self._here().timeout = float(value)
 
     @property
     def blocking(self) -> bool:
-        return self._context.blocking
+        return self._here().blocking
 
     @blocking.setter
     def blocking(self, value: bool) -> None:
-        self._context.blocking = value
+        self._here().blocking = value
 
     @property
     def mode(self) -> int:
-        return self._context.mode if self.has_explicit_mode else 0o644
+        return self._options[2] if self.has_explicit_mode else 0o644
 
     @property
     def has_explicit_mode(self) -> bool:
         """False: the lockfile's mode is 0666 less the umask."""
-        return self._context.mode != _UNSET_MODE
+        return self._options[2] != _UNSET_MODE
 
     @property
     def poll_interval(self) -> float:
-        return self._context.poll_interval
+        return self._here().poll_interval
 
     @poll_interval.setter
     def poll_interval(self, value: float) -> None:
-        self._context.poll_interval = value
+        self._here().poll_interval = value
 
     @property
     def lifetime(self) -> Optional[float]:
         """Seconds after which the lock opens by itself; None: never."""
-        return self._context.lifetime
+        return self._here().lifetime
 
     @lifetime.setter
     def lifetime(self, value: Optional[float]) -> None:
-        self._context.lifetime = _lifetime(value)
+        self._here().lifetime = _lifetime(value)
 
     @property
     def is_locked(self) -> bool:
         """Whether this object holds the lock, and has not lost it."""
         mine = self._own()
-        with mine.state:
-            return mine.counter > 0 and mine.hold.held()
+        hold = mine.hold  # which may be released by another thread meanwhile
+        return bool(mine.counter > 0 and hold is not None and hold.held())
 
     @property
     def lock_counter(self) -> int:
         """How many times it was acquired and not released."""
-        return self._own().counter
+        counter: int = self._own().counter
+        return counter
 
     def acquire(
         self,
@@ -749,14 +771,21 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             poll_interval = poll_intervall
         mine = self._own()
         patience, blocking = self._patience(mine, timeout, blocking)
-        end = time.monotonic() + patience
-        if self._nested(mine):
+        asks = None if cancel_check is None else self._asks(mine, cancel_check, poll_interval)
+        if mine.unit is not None:
+            if mine.counter == 0 or not self._nested(mine):
+                self._first(mine, patience, blocking, asks)
             return AcquireReturnProxy(self)
+        end = time.monotonic() + patience
+        with mine.state:
+            if self._nested(mine):
+                return AcquireReturnProxy(self)
         if not mine.entry.acquire(timeout=min(patience, threading.TIMEOUT_MAX)):
             raise self._too_late(blocking)
         try:
-            if not self._nested(mine):  # another thread may have got it meanwhile
-                asks = self._asks(mine, cancel_check, poll_interval)
+            with mine.state:
+                is_nested = self._nested(mine)  # another thread may have got it meanwhile
+            if not is_nested:
                 self._first(mine, max(0, end - time.monotonic()), blocking, asks)
         finally:
             mine.entry.release()
@@ -765,27 +794,33 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
     def release(self, force: bool = False) -> None:
         """Takes back one acquire(); the last one, or `force`, opens the lock."""
         mine = self._own()
+        if mine.unit is not None:
+            return self._release(mine, force)
         with mine.state:
-            if mine.counter == 0:
-                return
-            if mine.counter > 1 and not force:
-                mine.counter -= 1
-                return
-            try:
-                _log.debug("Attempting to release lock %s on %s", id(self), mine.lock_file)
-                mine.hold.release()
-                self._after_release(os.path.abspath(mine.lock_file))
-            except LeaseLost as error:
-                if mine.is_leased:
-                    raise
-                _log.warning("Lock %s was lost on %s: %s", id(self), mine.lock_file, error)
-            finally:
-                mine.counter = 0
-                self._forget_grant(mine.hold)
-                if not self._is_thread_local:
-                    mine.hold.close()
-                    mine.hold = None
-            _log.debug("Lock %s released on %s", id(self), mine.lock_file)
+            self._release(mine, force)
+
+    def _release(self, mine: _Context, force: bool) -> None:
+        if mine.counter == 0:
+            return
+        if mine.counter > 1 and not force:
+            mine.counter -= 1
+            return
+        hold = mine.hold
+        try:
+            _log.debug("Attempting to release lock %s on %s", id(self), mine.lock_file)
+            hold.release()
+            self._after_release(hold.path)
+        except LeaseLost as error:
+            if hold.has_lease:
+                raise
+            _log.warning("Lock %s was lost on %s: %s", id(self), mine.lock_file, error)
+        finally:
+            mine.counter = 0
+            hold.end()
+            if mine.unit is None:
+                mine.hold = None
+                hold.close()
+        _log.debug("Lock %s released on %s", id(self), mine.lock_file)
 
     def __enter__(self) -> Any:
         self.acquire()
@@ -808,32 +843,67 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             raise _both(error, too) from None
 
     def __del__(self) -> None:
-        if "_context" not in self.__dict__ or sys.is_finalizing():
-            return  # half made; or the threads that would do it are gone, and the kernel does it
-        mine = self._own()
-        if mine.counter > 0 and not self._is_thread_local:
-            hold, path = mine.hold, mine.lock_file
-            mine.counter, mine.hold = 0, None
-            self._forget_grant(hold)
-            hold.abandon(functools.partial(type(self)._after_release, os.path.abspath(path)))
+        mine = self.__dict__.get("_context")  # none: it is half made
+        if mine is None or sys.is_finalizing():
+            return  # the threads that would release it are gone, and the kernel does it
+        if mine.unit is None:
+            mine = self._own()
+            if mine.counter > 0:
+                hold, mine.hold, mine.counter = mine.hold, None, 0
+                hold.end()
+                hold.abandon(functools.partial(self._after_drop, hold.path, True))
+            else:
+                self._after_drop(_canonical(mine.lock_file), False)
             return
-        with contextlib.suppress(LockError):
-            self.release(force=True)
+        others = self.__dict__.get("_others")
+        if others is not None:  # those of other threads go with them
+            self._drop(others.here)
+        self._drop(mine)
 
-    def _own(self) -> _Context:
+    def _drop(self, mine: _Context) -> None:
+        """For the collector, which may run in any thread."""
+        hold = mine.hold
+        if hold is None or mine.forks != _forks():
+            return
+        unit = _unit()
+        was_held = mine.counter > 0
+        if was_held and mine.unit is unit:
+            with contextlib.suppress(LockError):
+                self.release(force=True)
+            was_held = False
+        mine.hold, mine.counter = None, 0
+        if mine.unit is unit and _idle.dropped((unit, *mine.opened_as), hold):
+            return
+        hold.close()
+        hold.end()
+        self._after_drop(hold.path, was_held)
+
+    def _here(self) -> _Context:
+        """The options of the running thread, or greenlet; or those of all."""
         mine = self._context
-        if self._made_for is not threading.local and mine.counter == 0:
-            self._make_context(**mine.options())  # its mutexes and its locals are of greenlets now
-            mine = self._context
-        if mine.pid != os.getpid():
+        if mine.unit is None:
+            return mine
+        unit = _unit()
+        if mine.unit is unit:
+            return mine
+        others = self.__dict__.get("_others")
+        if others is None:
+            make = functools.partial(_Context, *self._options)
+            others = self.__dict__.setdefault("_others", _cooperative.Local(lambda: make(_unit())))
+        there: _Context = others.here
+        return there
+
+    def _own(self) -> Any:
+        mine = self._here()
+        if mine.unit is None and self._made_for is not threading.local and mine.counter == 0:
+            mine = self._context = _Context(**mine.options())  # its mutexes are of greenlets now
+            self._made_for = threading.local
+        if mine.forks != _forks():
             mine.forget()
         return mine
 
-    def _asks(
-        self, mine: _Context, cancel_check: Optional[Callable[[], bool]], every: Optional[float]
-    ) -> Any:
-        if cancel_check is None:
-            return None
+    @staticmethod
+    def _asks(mine: _Context, cancel_check: Callable[[], bool], every: Optional[float]) -> Any:
         return cancel_check, max(0.001, mine.poll_interval if every is None else every)
 
     def _patience(
@@ -847,13 +917,12 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
         return patience if blocking else 0, blocking
 
     def _nested(self, mine: _Context) -> bool:
-        with mine.state:
-            if mine.counter == 0:
-                return False
-            if not mine.hold.held():
-                raise lease_lost(mine.lock_file, "it was lost while it was held")
-            mine.counter += 1
-            return True
+        if mine.counter == 0:
+            return False
+        if not mine.hold.held():
+            raise lease_lost(mine.lock_file, "it was lost while it was held")
+        mine.counter += 1
+        return True
 
     def _first(self, mine: _Context, patience: float, blocking: bool, asks: Any) -> None:
         for again in (True, False):
@@ -877,30 +946,21 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
 
     def _refuse_deadlock(self, mine: _Context, hold: Any, task: Any) -> None:
         """RuntimeError if only the running thread (or the task, if one waits) can end the wait."""
-        other = _granted.get(hold.path)
-        if other is None or other.has_lease or other.unit is not _unit():
-            return
-        if task is not None and other.task() is not task:
-            return
-        holding = other.hold()
-        if holding is None or holding is hold or not holding.held():
+        granted = _granted.get(hold.path)
+        other = None if granted is None else granted()
+        if other is None or other is hold or not other.is_only_ended_by(task) or not other.held():
             return
         raise RuntimeError(
             f"Deadlock: lock '{mine.lock_file}' is already held by a different {self._unit_name}. "
             "Use is_singleton=True to enable reentrant locking across instances."
         )
 
-    def _forget_grant(self, hold: Any) -> None:
-        granted = _granted.get(hold.path)
-        if granted is not None and granted.hold() is hold:
-            _granted.pop(hold.path, None)
-
     def _failed(self, mine: _Context, hold: Any, error: BaseException, blocking: bool) -> None:
         """Raises what the API has in place of `error`."""
         mine.counter = 0
-        self._forget_grant(hold)
-        hold.close()
         mine.hold = None
+        hold.end()
+        hold.close()
         if isinstance(error, LockTimeout):
             raise self._too_late(blocking) from error
         if isinstance(error, LockError) and error.reason == "cancelled":
@@ -910,21 +970,9 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
             raise _as_builtin(error) from error
 
     def _begin(self, mine: _Context, hold: Any, grant: Grant) -> None:
-        with mine.state:
-            mine.hold = hold
-            mine.is_leased = mine.lifetime is not None
-            mine.counter = 1
-        task = _current_task()
-        in_task: Callable[[], Any] = _nothing
-        if task is not None:
-            in_task = weakref.ref(task)
-        _granted[hold.path] = _Granted(
-            _unit(),
-            in_task,
-            weakref.ref(hold),
-            mine.is_leased,
-            grant.token,
-        )
+        mine.hold = hold
+        mine.counter = 1  # last: others look at it first
+        hold.begin(mine.lifetime is not None, grant.token)
         _log.debug("Lock %s acquired on %s", id(self), mine.lock_file)
 
     def _try_then_wait(self, hold: Any, mine: _Context, patience: float, asks: Any) -> Grant:
@@ -944,35 +992,40 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
 
     def _open(self, mine: _Context) -> Any:
         _log.debug("Attempting to acquire lock %s on %s", id(self), mine.lock_file)
-        path = os.path.abspath(mine.lock_file)
-        wanted = (path, mine.mode, mine.lifetime)
-        if self._is_thread_local and mine.hold is not None and mine.opened_as == wanted:
-            if mine.hold.held():
-                mine.hold.release()  # an interrupt came between the grant and its count
-            return mine.hold
-        lock = self._parked_lock(path, wanted)
-        if lock is None:
-            try:
-                lock = self._made_lock(path, mine)
-            except LockError as error:
-                if error.reason == "system":
-                    raise _as_builtin(error) from error
-                raise
-        if not self._is_thread_local:
-            return self._shared(lock)
-        mine.hold = _ThreadHold(lock)
+        path = _absolute(mine.lock_file)
+        if mine.unit is None:
+            return self._shared(self._made_lock(path, mine))
+        wanted = path, mine.mode, mine.lifetime
+        hold = mine.hold
+        if hold is not None and mine.opened_as == wanted and hold.lock._is_at(path):
+            if hold.held():
+                hold.release()  # an interrupt came between the grant and its count
+            return hold
+        mine.hold = None
+        if hold is not None:
+            hold.close()
+        hold = _idle.take((mine.unit, *wanted))
+        if hold is not None and not hold.lock._is_at(path):
+            hold.close()
+            hold = None
         mine.opened_as = wanted
+        mine.hold = hold if hold is not None else _ThreadHold(self._made_lock(path, mine))
         return mine.hold
 
     def _made_lock(self, path: str, mine: _Context) -> Any:
         mode = mine.mode if mine.mode != _UNSET_MODE else _mode_by_umask(path)
         try:
+            try:
+                return self._new_lock(path, mine, mode)
+            except LockError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                    raise
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             return self._new_lock(path, mine, mode)
         except LockError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return self._new_lock(path, mine, mode)
+            if error.reason == "system":
+                raise _as_builtin(error) from error
+            raise
 
     def _new_lock(self, path: str, mine: _Context, mode: int) -> Any:
         return Lock(path, lease=mine.lifetime, mode=mode)
@@ -980,11 +1033,12 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
     def _shared(self, lock: Any) -> Any:
         return _SharedHold(lock)
 
-    def _parked_lock(self, path: str, wanted: Any) -> Optional[Lock]:
-        return None
-
     @staticmethod
     def _after_release(path: str) -> None:
+        pass
+
+    @staticmethod
+    def _after_drop(path: str, was_held: bool) -> None:
         pass
 
     def _too_late(self, blocking: bool) -> Timeout:
@@ -1049,13 +1103,6 @@ class SoftFileLock(BaseFileLock):
 
     _can_keep_its_file = False
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        made = super().__new__(cls)
-        made._born = time.monotonic()
-        return made
-
-    _born: float
-
     @property
     def pid(self) -> Optional[int]:
         """The process that holds the lock, or None."""
@@ -1067,7 +1114,8 @@ class SoftFileLock(BaseFileLock):
         """Whether this process holds the lock, by this object or another of this module."""
         holder = _holder_of(self.lock_file)
         granted = _granted.get(_canonical(self.lock_file))
-        return holder is not None and granted is not None and holder.token == granted.token
+        hold = None if granted is None else granted()
+        return holder is not None and hold is not None and bool(holder.token == hold.token)
 
     def break_lock(self) -> None:
         """Forces the lock open, whoever holds it, and removes its file."""
@@ -1083,15 +1131,11 @@ class SoftFileLock(BaseFileLock):
     def _after_release(path: str) -> None:
         _idle.released(path)
 
-    def _parked_lock(self, path: str, wanted: Any) -> Optional[Lock]:
-        return _idle.take(path, wanted) if self._is_thread_local else None
-
-    def __del__(self) -> None:
-        super().__del__()
-        if "_context" in self.__dict__ and not sys.is_finalizing():
-            mine = BaseFileLock._own(self)
-            hold, mine.hold = mine.hold, None
-            _idle.dropped(os.path.abspath(mine.lock_file), self._born, hold, mine.opened_as)
+    @staticmethod
+    def _after_drop(path: str, was_held: bool) -> None:
+        if was_held:
+            _idle.released(path)
+        _idle.remove_now(path)  # if it stayed
 
 
 def _holder_of(lock_file: str) -> Any:
@@ -1102,6 +1146,16 @@ def _holder_of(lock_file: str) -> Any:
         if holder is not None and holder.alive and holder.lease_left != 0:
             return holder
     return None
+
+
+@functools.lru_cache(maxsize=1000)
+def _normal(path: str) -> str:
+    return os.path.normpath(path)
+
+
+def _absolute(path: str) -> str:
+    """os.path.abspath(), at less expense: each acquire asks."""
+    return _normal(path if path.startswith("/") else f"{os.getcwd()}/{path}")
 
 
 def _canonical(lock_file: str) -> str:
@@ -1137,7 +1191,7 @@ class AsyncAcquireReturnProxy:
         await self.lock._leave_async(exc_value)
 
 
-class _AsyncHold:
+class _AsyncHold(_Hold):
     """An AsyncLock, whose one grant any task may release."""
 
     def __init__(self, lock: AsyncLock) -> None:
@@ -1193,12 +1247,11 @@ class _OfALoop:
     def forget(self) -> None:
         import asyncio
 
-        self.pid = os.getpid()
+        self.forks = _forks()
         self.hold: Any = None
         self.counter = 0
-        self.is_leased = False
         self.entry = asyncio.Lock()
-        self.state = contextlib.nullcontext()  # there is but one thread
+        self.state = contextlib.nullcontext()  # there is only one thread
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._options, name)
@@ -1282,7 +1335,7 @@ class BaseAsyncFileLock(BaseFileLock):
             raise self._too_late(blocking) from error
         try:
             if not self._nested(mine):  # another task may have got it meanwhile
-                asks = self._asks(mine, cancel_check, poll_interval)
+                asks = None if cancel_check is None else self._asks(mine, cancel_check, poll_interval)
                 await self._first_async(mine, max(0, end - time.monotonic()), blocking, asks)
         finally:
             mine.entry.release()
@@ -1333,7 +1386,7 @@ class BaseAsyncFileLock(BaseFileLock):
             for other in [other for other in self._contexts if other.is_closed()]:
                 del self._contexts[other]
             mine = self._contexts[loop] = _OfALoop(self._context)
-        if mine.pid != os.getpid():
+        if mine.forks != _forks():
             mine.forget()
         return mine
 

@@ -28,6 +28,7 @@
 
 #include <structmember.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <atomic>
 #include <memory>
@@ -67,6 +68,8 @@ struct own : std::enable_shared_from_this<own> {
   unsigned process = forks();     // that made it
   unsigned granted_in = forks();  // the process
   unsigned kept_in = forks();
+  std::string way;    // that led to the file
+  timespec looked{};  // when, by a clock that ticks every few milliseconds
 };
 
 struct lock_object {
@@ -872,6 +875,28 @@ PyObject* lock_has_moved(PyObject* self, PyObject* /*none*/) {
   return PyBool_FromLong(same ? 0 : 1);
 }
 
+/// Whether this way leads to the file that this thread has open. Looks once in a tick, as the
+/// library does for its own path.
+PyObject* lock_is_at(PyObject* self, PyObject* way) {
+  own* const mine = own_if_any(of(self));
+  const auto path = path_of(way);
+  if (!path) return nullptr;
+  if (mine == nullptr || !mine->lock || mine->process != forks()) Py_RETURN_FALSE;
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  if (now.tv_sec == mine->looked.tv_sec && now.tv_nsec == mine->looked.tv_nsec &&
+      *path == mine->way)
+    Py_RETURN_TRUE;
+  struct stat ours {
+  }, there{};
+  if (stat(path->c_str(), &there) != 0 || fstat(mine->lock->native_handle(), &ours) != 0 ||
+      ours.st_dev != there.st_dev || ours.st_ino != there.st_ino)
+    Py_RETURN_FALSE;
+  mine->way = *path;
+  mine->looked = now;
+  Py_RETURN_TRUE;
+}
+
 /// held, token and remaining of the only part, whatever thread's it is.
 PyObject* lock_peek(PyObject* self, PyObject* /*none*/) {
   for (const auto& one : parts_of(of(self))) {
@@ -965,6 +990,7 @@ PyMethodDef lock_methods[] = {
     {"_try_at_once", lock_try_at_once, METH_NOARGS, nullptr},
     {"_peek", lock_peek, METH_NOARGS, nullptr},
     {"_adopt", lock_adopt, METH_NOARGS, nullptr},
+    {"_is_at", lock_is_at, METH_O, nullptr},
     {"_has_moved", lock_has_moved, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -152,6 +152,12 @@ PyObject* thread_storage(PyObject* /*module*/, PyObject* /*none*/) {
   return Py_NewRef(dictionary);
 }
 
+PyObject* unit(PyObject* /*module*/, PyObject* /*none*/) { return current_unit().release(); }
+
+PyObject* python_forks(PyObject* /*module*/, PyObject* /*none*/) {
+  return PyLong_FromUnsignedLong(forks());
+}
+
 PyMethodDef functions[] = {
     {"observe", python_observe, METH_VARARGS, "lockbyfile.observe(name, directory)"},
     {"break_lock", python_break, METH_VARARGS, "lockbyfile.break_lock(name, token, directory)"},
@@ -159,6 +165,8 @@ PyMethodDef functions[] = {
     {"list_locks", paths_in<list>, METH_O, "list_locks($module, directory, /)\n--\n\n"},
     {"prune", paths_in<prune>, METH_O, "prune($module, directory, /)\n--\n\n"},
     {"_duration", duration_in_seconds, METH_VARARGS, nullptr},
+    {"_forks", python_forks, METH_NOARGS, nullptr},
+    {"_unit", unit, METH_NOARGS, nullptr},
     {"_thread_storage", thread_storage, METH_NOARGS, nullptr},
     {"_after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

@@ -16,6 +16,7 @@ namespace {
 
 PyObject* thread_names = nullptr;   // _thread
 PyObject* name_of_ident = nullptr;  // "get_ident", which each monkey patch replaces
+PyObject* unit_key = nullptr;       // of the threads' dictionaries
 PyTypeObject* work_type = nullptr;
 
 unsigned fork_count = 0;
@@ -207,6 +208,17 @@ object current_storage() {
   return object(Py_XNewRef(dictionary));
 }
 
+object current_unit() {
+  const object storage = current_storage();
+  if (!storage) return {};
+  if (PyObject* const found = PyDict_GetItemWithError(storage.get(), unit_key); found != nullptr)
+    return object(Py_NewRef(found));
+  if (PyErr_Occurred() != nullptr) return {};
+  object made(PyObject_CallNoArgs(reinterpret_cast<PyObject*>(&PyBaseObject_Type)));
+  if (made && PyDict_SetItem(storage.get(), unit_key, made.get()) != 0) return {};
+  return made;
+}
+
 bool pause_for_others() {
   if (has_hub()) {
     const object done(call_cooperative("pause"));
@@ -230,7 +242,8 @@ bool add_work_type(PyObject* module) {
   pthread_atfork(nullptr, nullptr, [] { ++fork_count; });
   PyObject* const thread_module = PyImport_ImportModule("_thread");  // for good
   name_of_ident = PyUnicode_InternFromString("get_ident");
-  if (thread_module == nullptr || name_of_ident == nullptr) return false;
+  unit_key = PyUnicode_InternFromString("lockbyfile.unit");
+  if (thread_module == nullptr || name_of_ident == nullptr || unit_key == nullptr) return false;
   thread_names = PyModule_GetDict(thread_module);
   work_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&work_spec));
   return work_type != nullptr &&

@@ -61,6 +61,8 @@ bool is_cooperative();
 bool has_hub();
 /// Of the running greenlet or thread; null with an error set.
 object current_storage();
+/// The same object for all that the running greenlet or thread does; null with an error set.
+object current_unit();
 /// Lets others run for a moment, with an exception set if that raised.
 bool pause_for_others();
 

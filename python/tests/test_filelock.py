@@ -976,6 +976,103 @@ class TheNewerApi(Case):
         ours._idle.flush()
         self.assertFalse(os.path.exists(self.path))
 
+    def patient(self) -> Any:
+        """What stays for a moment, stays."""
+        stack = contextlib.ExitStack()
+        for name in ("AGAIN", "LINGER"):
+            stack.enter_context(unittest.mock.patch.object(ours._idle, name, 3600))
+        stack.callback(ours._idle.flush)
+        return stack
+
+    def opened(self, function: Callable[[], None]) -> int:
+        """How many Locks it opens."""
+        with unittest.mock.patch.object(ours, "Lock", wraps=ours.Lock) as made:
+            function()
+        return made.call_count
+
+    def use(self, kind: str, path: str, times: int = 100) -> None:
+        for _ in range(times):
+            with getattr(ours, kind)(path):
+                pass
+
+    def test_objects_made_and_dropped_again_and_again_find_the_lock_open(self) -> None:
+        for kind in ("FileLock", "SoftFileLock"):
+            with self.subTest(kind), self.patient():
+                self.assertLess(self.opened(lambda: self.use(kind, self.path)), 10)
+                self.assertEqual(self.opened(lambda: in_thread(lambda: self.use(kind, self.path, 1))), 1)
+                self.assertTrue(self.is_free())
+
+    def test_an_open_lock_is_closed_after_a_moment(self) -> None:
+        def open_now() -> int:
+            files = os.scandir("/proc/self/fd")
+            return sum(os.path.realpath(file.path).startswith(self.path) for file in files)
+
+        with self.patient():
+            self.use("FileLock", self.path)
+            self.assertEqual(open_now(), 1)
+        self.assertEqual(open_now(), 0, "flush() closes it")
+        self.use("FileLock", self.path)
+        eventually(lambda: open_now() == 0)
+        in_thread(lambda: self.use("FileLock", self.path))
+        eventually(lambda: open_now() == 0)
+
+    def test_a_lock_is_that_of_the_file_to_which_its_path_leads_now(self) -> None:
+        places = [os.path.join(self.directory, name) for name in ("one", "two")]
+        current = os.path.join(self.directory, "current")
+        path = os.path.join(current, "the.lock")
+        for place in places:
+            os.mkdir(place)
+        for kind in ("FileLock", "SoftFileLock"):
+            kept = getattr(ours, kind)(path)
+            objects = {"kept": lambda: kept, "new": lambda: getattr(ours, kind)(path)}
+            for which, make in objects.items():
+                with self.subTest(kind=kind, object=which), self.patient():
+                    for place in places:
+                        os.symlink(place, current + "-")
+                        os.replace(current + "-", current)
+                        time.sleep(0.05)  # the path is looked at once in a tick of the coarse clock
+                        for _ in range(20):
+                            with make():
+                                held = [self.is_held_at(os.path.join(at, "the.lock")) for at in places]
+                            self.assertEqual(held, [at == place for at in places])
+
+    def is_held_at(self, path: str) -> bool:
+        return os.path.exists(path) and lockbyfile.observe(path).holder is not None
+
+    def test_a_soft_lock_removes_the_file_that_it_locked_wherever_the_program_is_then(self) -> None:
+        places = [os.path.join(self.directory, name) for name in ("here", "there")]
+        self.addCleanup(os.chdir, os.getcwd())
+        for place in places:
+            os.mkdir(place)
+        for name, options in {"own": {}, "shared": {"thread_local": False}}.items():
+            for place in places:
+                with open(os.path.join(place, name), "w"):
+                    pass
+            os.chdir(places[0])
+            with ours.SoftFileLock(name, **options):
+                os.chdir(places[1])
+            there = [os.path.exists(os.path.join(place, name)) for place in places]
+            self.assertEqual(there, [False, True], name)
+
+    def test_a_held_soft_lock_that_another_thread_drops_is_released_and_its_file_removed(self) -> None:
+        for options in ({}, {"thread_local": False}):
+            kept = [ours.SoftFileLock(self.path, **options)]
+            kept[0].acquire()
+            in_thread(kept.clear)
+            eventually(lambda: not os.path.exists(self.path))
+
+    def test_a_soft_locks_file_is_removed_at_once_where_no_thread_can_be_started(self) -> None:
+        lock = ours.SoftFileLock(self.path)
+        with self.patient(), unittest.mock.patch.object(
+            threading.Thread, "start", side_effect=RuntimeError("the interpreter ends")
+        ):
+            for _ in range(10):
+                with lock:
+                    pass
+                self.assertFalse(os.path.exists(self.path))
+            with unittest.mock.patch.object(ours._idle, "released"):
+                self.assertGreater(self.opened(lambda: self.use("FileLock", self.path, 20)), 15)
+
     def test_an_idle_soft_locks_file_goes_after_a_moment(self) -> None:
         lock = ours.SoftFileLock(self.path)
         for _ in range(3):

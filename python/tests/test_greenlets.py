@@ -343,8 +343,13 @@ class AViewOfDjangoUnderGunicorn(unittest.TestCase):
         )
         self.addCleanup(server.communicate)
         self.addCleanup(server.kill)
-        eventually(lambda: os.path.exists(path) or server.poll() is not None)
-        self.assertIsNone(server.poll())
+
+        def listens() -> bool:
+            self.assertIsNone(server.poll())
+            with socket.socket(socket.AF_UNIX) as probe:
+                return probe.connect_ex(path) == 0  # the file is there before that
+
+        eventually(listens)
         clients: List[socket.socket] = []
         for _ in range(8):
             client = socket.socket(socket.AF_UNIX)
