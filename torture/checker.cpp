@@ -246,6 +246,14 @@ class judge {
                                [&](const deed* b) { return b->begin <= by && may_hit(*b, g); });
   }
 
+  /// Whether a session that had the file open before `m`, and has not looked since, may have taken
+  /// the news to the lockfile of now (src/file/session.hpp, S8).
+  [[nodiscard]] bool may_be_told_late(const deed& m, const grant_record& before, instant by) const {
+    return std::ranges::any_of(name_.acquires, [&](const deed* a) {
+      return a->looked != 0 && a->looked <= time_.end_of(m) && time_.meets(*a, before.begin(), by);
+    });
+  }
+
   void judge_kind(const grant_record* before, const grant_record& g) {
     if (is_parted(g, g.end())) return;                           // it may be the first of its file
     if (before != nullptr && before->begin() > g.end()) return;  // of scribbled bytes, if allowed
@@ -271,7 +279,8 @@ class judge {
                 ? std::ranges::any_of(name_.breaks, [&](const deed* b) { return b->begin <= by; })
                 : may_be_broken(*before, by);
         const bool was_deleted = std::ranges::any_of(mischiefs_, [&](const misfortune& m) {
-          return m.what->begin <= by && (before == nullptr || m.blind_until >= before->begin());
+          return m.what->begin <= by && (before == nullptr || m.blind_until >= before->begin() ||
+                                         may_be_told_late(*m.what, *before, by));
         });
         if (!was_broken && !was_deleted) violation("broken, though nobody had broken it", g);
         break;

@@ -205,6 +205,24 @@ TEST_F(Checker, RejectsBrokenThoughTheBreakHitAnotherGrant) {
   expect_rejected("broken, though nobody had broken it");
 }
 
+TEST_F(Checker, AcceptsThatADeletionIsToldLateByOneWhoHadNotLookedSince) {
+  acquire(1, 0, 10, 1);
+  mischief(mischief_kind::replaced, 20, 30);
+  acquire(2, 60'000, 60'010, 60'000);
+  release(2, 60'020);
+  acquire(3, 60'030, 60'040, 60'100, grant_kind::broken).looked = at(15);
+  expect_clean();
+}
+
+TEST_F(Checker, RejectsThatADeletionIsToldLateIfAllHaveLookedSince) {
+  acquire(1, 0, 10, 1);
+  mischief(mischief_kind::replaced, 20, 30);
+  acquire(2, 60'000, 60'010, 60'000);
+  release(2, 60'020);
+  acquire(3, 60'030, 60'040, 60'100, grant_kind::broken).looked = at(50'000);
+  expect_rejected("broken, though nobody had broken it");
+}
+
 TEST_F(Checker, RejectsASuccessorAfterABreakOfAnotherGrant) {
   acquire(1, 0, 10, 7);
   broken(20, 30, 5);

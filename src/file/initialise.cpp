@@ -48,6 +48,7 @@ void write_state(header& h, std::uint32_t capacity, word first) noexcept {
   h.laziest.store(0, std::memory_order_relaxed);
   h.front.store(0, std::memory_order_relaxed);
   h.first_counter.store(first.counter(), std::memory_order_relaxed);
+  h.deletion_told.store(0, std::memory_order_relaxed);
   h.slot_hint.store(0, std::memory_order_relaxed);
   h.capacity.store(capacity, std::memory_order_relaxed);
   h.word.store(first.bits());

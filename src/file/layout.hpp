@@ -20,6 +20,7 @@
 //   capacity                      grows, or is reset, under the maintenance lock
 //   slot_hint                     anyone; only speeds up the search for a free slot
 //   first_counter                 whoever initialises, resets or revives the file, alone
+//   deletion_told                 a session that leaves a deleted file
 //   broken_..., run_...           see records.hpp; only shown, and to find out why a grant was lost
 //   a slot                        the session that holds its lifeline, but for
 //                                 `wake` (anyone adds to it), `ticket` (a finder
@@ -120,7 +121,9 @@ struct header {
   shared<std::uint64_t> run_exit_code;
   shared<std::uint64_t> run_check;
 
-  shared<std::uint64_t> reserved[80];
+  shared<std::uint64_t> deletion_told;  // not 0: once is enough (session.hpp, S8)
+
+  shared<std::uint64_t> reserved[79];
 };
 static_assert(sizeof(header) == 1024);
 static_assert(offsetof(header, format) == 64);

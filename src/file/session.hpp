@@ -44,9 +44,14 @@
 //        the old file had a holder. A session that leaves the old file knows whether it had, by the
 //        old word: held by a live holder in time, or already marked as broken, by an operator or by
 //        a holder whose release found the path gone. It marks the new word by compare-exchange,
-//        only while that has had no grant (first_counter). Nobody knows it if no session had the
-//        old file open, if a newcomer has been granted the new one before, or if the holder
-//        released without having noticed; then the grant is *free*.
+//        only while that has had no grant (first_counter). A deletion is told once: the first
+//        session that leaves sets deletion_told. Without it a session that leaves much later, when
+//        the next file has come and gone, would mark the third one. The grant is *free* all the
+//        same if no session had the old file open, if a newcomer was granted the new one before, if
+//        the holder released without having noticed, if the session that tells dies on the way, or
+//        if the file was moved back to its path and is deleted a second time. A later file is
+//        marked if the session that tells is stopped on the way, or if only newcomers used the
+//        next one.
 //
 //   (S9) Our grant is named by our slot and its token, not by a word: any thread may renew it, and
 //        each renewal writes another word. The word names our slot and the slot has our token
@@ -120,7 +125,7 @@ class file_session final : public session {
   [[nodiscard]] bool holds() const noexcept;
   [[nodiscard]] bool owns_slot() const noexcept;
   [[nodiscard]] bool is_ours(word seen) const noexcept;
-  [[nodiscard]] std::optional<break_info> broken_by_deletion() const;
+  [[nodiscard]] std::optional<break_info> broken_by_deletion();
   void begin_above(const std::optional<break_info>& deletion) noexcept;
   [[nodiscard]] bool is_in_time() const noexcept;
   [[nodiscard]] bool path_is_current(instant coarse_now) const noexcept;

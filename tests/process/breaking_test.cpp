@@ -216,6 +216,27 @@ TEST_F(Breaking, AGrantInTheNextFileIsNotHiddenByWhatHappenedToTheOld) {
   EXPECT_EQ(late.acquire(0ns).granted.how, grant_kind::free) << "the second grant of that file";
 }
 
+TEST_F(Breaking, ADeletionIsToldOfTheNextFileOnlyAlsoByOneWhoSleptThroughThat) {
+  for (const bool has_released : {false, true}) {
+    SCOPED_TRACE(has_released);
+    lock_process holder(name());
+    lock_process late(name());
+    lock_process first_of_new(name());
+    ASSERT_TRUE(holder.acquire(0ns));
+    std::filesystem::remove(name());
+    std::this_thread::sleep_for(15ms);
+    ASSERT_EQ(first_of_new.acquire(0ns).granted.how, grant_kind::broken);
+    ASSERT_EQ(first_of_new.release(), std::error_code());
+    if (has_released) {
+      ASSERT_EQ(holder.release(), errc::lease_lost);
+    }
+    remove(name());
+    std::this_thread::sleep_for(15ms);
+    EXPECT_EQ(late.acquire(0ns).granted.how, grant_kind::free) << "the first grant of the third";
+    ASSERT_EQ(late.release(), std::error_code());
+  }
+}
+
 TEST_F(Breaking, IsNotPossibleTwice) {
   const outcome held = holder_.acquire(0ns);
   EXPECT_EQ(break_with(held.granted.token), std::error_code());

@@ -56,7 +56,8 @@ places header_fields() {
           FIELD(header, broken_by_user), FIELD(header, broken_by_command),
           FIELD(header, broken_check),   FIELD(header, run_token),
           FIELD(header, run_ended),      FIELD(header, run_duration),
-          FIELD(header, run_exit_code),  FIELD(header, run_check)};
+          FIELD(header, run_exit_code),  FIELD(header, run_check),
+          FIELD(header, deletion_told)};
 }
 
 places slot_fields() {
@@ -117,7 +118,8 @@ TEST(Layout, OffsetsAreThoseOfFormat1) {
                                      {"broken_by_user", {284, 4}}, {"broken_by_command", {288, 48}},
                                      {"broken_check", {336, 8}},   {"run_token", {344, 8}},
                                      {"run_ended", {352, 8}},      {"run_duration", {360, 8}},
-                                     {"run_exit_code", {368, 8}},  {"run_check", {376, 8}}}));
+                                     {"run_exit_code", {368, 8}},  {"run_check", {376, 8}},
+                                     {"deletion_told", {384, 8}}}));
   EXPECT_EQ(slot_fields(), (places{{"lease_deadline", {0, 8}},
                                    {"token", {8, 8}},
                                    {"since", {16, 8}},
