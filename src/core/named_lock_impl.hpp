@@ -20,12 +20,13 @@
 
 #include "core/engine.hpp"
 #include "core/failures.hpp"
+#include "core/hidden.hpp"
 #include "core/turns.hpp"
 #include "linux/process_epoch.hpp"
 
 namespace lockbyfile {
 
-class named_lock::impl {
+class LOCKBYFILE_HIDDEN named_lock::impl {
  public:
   impl(std::unique_ptr<lockbyfile::session> s, const lock_options& options)
       : session(std::move(s)), patience(options.patience), gives_up_(options.gives_up) {}

@@ -28,6 +28,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/hidden.hpp"
 #include "core/name.hpp"
 
 namespace lockbyfile {
@@ -92,7 +93,7 @@ double since_1970() { return seconds(std::chrono::system_clock::now().time_since
 
 }  // namespace
 
-class FLock::impl {
+class LOCKBYFILE_HIDDEN FLock::impl {
  public:
   explicit impl(const std::string& name) : name_(name), path_(path_of(name)) {}
 

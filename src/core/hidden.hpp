@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LOCKBYFILE_HIDDEN keeps a class that is declared inside of an exported one out of the binary
+// interface.
+#pragma once
+
+#define LOCKBYFILE_HIDDEN __attribute__((visibility("hidden")))
