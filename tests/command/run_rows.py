@@ -34,7 +34,7 @@ class Rows(RunTest):
 
     def test_a_terminal_that_goes_takes_the_command_along(self) -> None:
         terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", "sh", "-c", "echo ready; exec sleep 600")
-        self.assertTrue(terminal.read_until(b"ready"))
+        self.assertTrue(terminal.read_line(b"ready"))
         terminal.hang_up()
         self.assertIn(terminal.status(), (-signal.SIGHUP, 128 + signal.SIGHUP))
 
@@ -95,7 +95,7 @@ class Rows(RunTest):
         if shutil.which("timeout") is None:
             self.skipTest("there is no timeout(1)")
         terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", "timeout", "600", "sh", "-c", "echo ready; exec sleep 600")
-        self.assertTrue(terminal.read_until(b"ready"))
+        self.assertTrue(terminal.read_line(b"ready"))
         terminal.type(b"\x03")
         self.assertIn(terminal.status(), (-signal.SIGINT, 128 + signal.SIGINT))
 

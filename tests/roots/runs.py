@@ -188,8 +188,10 @@ class Terminal:
         self.text = b""
         test.addCleanup(self.close)
 
-    def read_until(self, text: bytes) -> bool:
-        while text not in self.text:
+    def read_line(self, end: bytes) -> bool:
+        """Reads until a line ends with `end`. Its writer has written it whole: one that still writes is told EIO
+        when the terminal goes."""
+        while end + b"\r\n" not in self.text:
             ready, _, _ = select.select([self.master], [], [], STUCK)
             if not ready:
                 return False

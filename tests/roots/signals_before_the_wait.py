@@ -127,7 +127,7 @@ class AtATerminal(RunTest):
         for key, number in ((b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT)):
             with self.subTest(number.name):
                 shell = Terminal(self, "sh", "-c", f"ulimit -c 0; exec {LOCKBYFILE} run x -- '{sys.executable}' -c \"{self.OWN_GROUP}\"")
-                self.assertTrue(shell.read_until(b"ready"))
+                self.assertTrue(shell.read_line(b"ready"))
                 shell.type(key)
                 self.assertIn(shell.status(), (-number, 128 + number))
 
@@ -138,9 +138,9 @@ class AtATerminal(RunTest):
             "while n == 0: time.sleep(0.01)\ntime.sleep(0.3)\nprint('came', n, 'times', flush=True)\n"
         )
         terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", sys.executable, "-c", count)
-        self.assertTrue(terminal.read_until(b"ready"))
+        self.assertTrue(terminal.read_line(b"ready"))
         terminal.type(b"\x03")
-        self.assertTrue(terminal.read_until(b"times"))
+        self.assertTrue(terminal.read_line(b"times"))
         self.assertIn(b"came 1 times", terminal.text)
 
     def test_a_signal_to_run_alone_after_a_key_reaches_the_command_once_more(self) -> None:
@@ -162,7 +162,7 @@ class AtATerminal(RunTest):
             with self.subTest(before or "in our group"):
                 code = f"import os, time; {before}\nprint('rea' + 'dy', flush=True); time.sleep(600)"
                 terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", sys.executable, "-c", code)
-                self.assertTrue(terminal.read_until(b"ready"))
+                self.assertTrue(terminal.read_line(b"ready"))
                 terminal.hang_up()
                 self.assertIn(terminal.status(), (-signal.SIGHUP, 128 + signal.SIGHUP))
                 self.assertIn("x is free", self.answer("status", "x"))
@@ -174,7 +174,7 @@ class AtATerminal(RunTest):
             "while n == 0: time.sleep(0.01)\ntime.sleep(0.3)\nopen('times', 'w').write(str(n))\n"
         )
         terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", sys.executable, "-c", count)
-        self.assertTrue(terminal.read_until(b"ready"))
+        self.assertTrue(terminal.read_line(b"ready"))
         terminal.hang_up()
         self.assertEqual(terminal.status(), 0)
         self.assertEqual(self.content("times"), "1")
@@ -182,7 +182,7 @@ class AtATerminal(RunTest):
     def test_what_nohup_starts_outlives_the_terminal(self) -> None:
         code = "import time; print('rea' + 'dy', flush=True)\nwhile True: open('beat', 'w').write(str(time.time())); time.sleep(0.01)"
         terminal = Terminal(self, "sh", "-c", f"trap '' HUP; exec {LOCKBYFILE} run x -- '{sys.executable}' -c \"{code}\"")
-        self.assertTrue(terminal.read_until(b"ready\r\n"))
+        self.assertTrue(terminal.read_line(b"ready"))
         terminal.hang_up()
         before = self.content("beat")
         self.until(lambda: self.content("beat") not in ("", before), "it goes on")
