@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the binding with the project's own CMake, so that its sources are listed once."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -15,6 +16,7 @@ class BuildByCMake(build_ext):
     def build_extension(self, ext: Extension) -> None:
         build = pathlib.Path(self.build_temp).resolve()
         target = pathlib.Path(self.get_ext_fullpath(ext.name)).resolve()
+        jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(len(os.sched_getaffinity(0)))
         subprocess.run(
             [
                 "cmake",
@@ -29,7 +31,8 @@ class BuildByCMake(build_ext):
             check=True,
         )
         subprocess.run(
-            ["cmake", "--build", str(build), "--target", "lockbyfile_python", "--parallel"],
+            # A bare --parallel starts a compiler for every source at once with make.
+            ["cmake", "--build", str(build), "--target", "lockbyfile_python", "--parallel", jobs],
             check=True,
         )
         target.parent.mkdir(parents=True, exist_ok=True)
