@@ -93,7 +93,7 @@ class AsyncLock:
 
     No call keeps the loop. If opening takes longer than a moment, because a server does not answer
     or another process was stopped while it set up the file, the constructor returns, and the first
-    acquire() waits for it and raises its errors.
+    acquire() waits for it and raises its errors. After an error the next acquire() opens it anew.
     """
 
     @refuse_borrowed_names
@@ -134,14 +134,13 @@ class AsyncLock:
             )
 
         self._made_with = mode, group, description, any_filesystem
+        self._open_probe = open_probe
         self._opening: Optional[_Helper] = None
         if _is_in_a_loop():
-            self._opening = _Helper(open_probe)
-            self._opening.wait(_A_MOMENT)
-            if self._opening.is_done:
-                self._finish_opening()
-            else:
-                weakref.finalize(self, self._opening.let_go)
+            opening = self._begin_opening()
+            opening.wait(_A_MOMENT)
+            if opening.is_done:
+                self._finish_opening(opening)
         else:
             self._take(open_probe())
         self._closed = False
@@ -258,7 +257,7 @@ class AsyncLock:
             self._process, self._waiting = _process, 0
             self._holdings.clear()
             self._entered.clear()
-            self._probe = None
+            self._probe = self._opening = None
         self._forbid_deadlock()
         start = asyncio.get_running_loop().time()
         seconds = (
@@ -287,28 +286,33 @@ class AsyncLock:
 
     async def _opened(self) -> _Options:
         if self._options is None:
-            opening = self._opening
-            if opening is not None:
-                await opening.result_in_loop()
+            # Anew if the last attempt failed. Tasks that wait for one attempt share its error.
+            opening = self._opening or self._begin_opening()
+            await opening.result_in_loop()
             if self._options is None:  # no other task has been here meanwhile
-                self._finish_opening()
+                self._finish_opening(opening)
         assert self._options is not None
         return self._options
+
+    def _begin_opening(self) -> _Helper:
+        self._opening = _Helper(self._open_probe)
+        self._abandon = weakref.finalize(self, self._opening.let_go)
+        return self._opening
 
     def _take(self, probe: Lock) -> None:
         self._options = _Options(probe.path, probe.lease, *self._made_with)
         self._probe = probe
 
-    def _finish_opening(self) -> None:
-        opening = self._opening
-        assert opening is not None
+    def _finish_opening(self, opening: _Helper) -> None:
+        if self._opening is opening:
+            self._opening = None
+            self._abandon.detach()
         try:
             self._take(opening.value())
             assert self._probe is not None
             self._probe._adopt()
         finally:
             opening.end()
-        self._opening = None
 
     def _forbid_deadlock(self) -> None:
         mine = self._one_of(self._holdings)

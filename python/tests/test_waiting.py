@@ -180,6 +180,26 @@ class WhileAServerDoesNotAnswer(unittest.TestCase):
 
         self.assert_the_loop_runs(ask, True)
 
+    def test_a_lock_that_could_not_be_opened_opens_when_the_server_is_back(self) -> None:
+        async def is_granted(lock: AsyncLock) -> bool:
+            try:
+                await lock.acquire(1)
+            except LockError as error:
+                self.assertEqual(error.reason, "unreachable")
+                return False
+            return True
+
+        async def main() -> None:
+            self.server.stop()
+            lock = AsyncLock(self.name, patience=1)
+            self.assertFalse(any(await asyncio.gather(*(is_granted(lock) for _ in range(3)))))
+            self.server.go_on()
+            end = time.monotonic() + 60
+            while not await is_granted(lock):
+                self.assertLess(time.monotonic(), end, "the error of the first attempt stays")
+
+        asyncio.run(main())
+
 
 if __name__ == "__main__":
     unittest.main()
