@@ -50,6 +50,7 @@
 // A word is a counter and a holder: a slot, or
 #define FREE 254
 #define TOMBSTONE 253
+#define BROKEN 252  // free, and the last grant was broken
 
 #define NOBODY 255
 #define NOWHERE 255
@@ -63,6 +64,9 @@ typedef file_t {
   byte counter;
   byte holder = TOMBSTONE;
   byte maintenance = NOBODY;
+#ifdef BREAK_MARKED_BESIDE_THE_WORD
+  byte break_mark;  // the counter that the last break wrote
+#endif
   slot_t slots[SLOTS]
 }
 file_t file[FILES];
@@ -74,6 +78,7 @@ byte deaths;
 byte valid = NOBODY;    // whose grant is unexpired, unreleased and unbroken
 byte last_token;        // of all grants
 byte grantee = NOBODY;  // the living process that holds the lock by the word
+bool cut_off;           // the last grant was broken
 
 #define ME (1 << me)
 #define SLOT file[f].slots
@@ -221,7 +226,7 @@ acquire:
   atomic { mortal();
     seen = file[f].counter; i = file[f].holder;
     if
-    :: i == FREE -> goto take
+    :: i == FREE || i == BROKEN -> goto take
     :: i == TOMBSTONE -> assert(valid != me); let_go(); goto open
     :: else
     fi
@@ -265,6 +270,12 @@ take:
        current = file[f].counter;
        assert(valid == NOBODY);       // P1, P3
        assert(current > last_token);  // P2
+#ifdef BREAK_MARKED_BESIDE_THE_WORD
+       assert(cut_off == (file[f].break_mark == seen));
+#elif !defined(TWO_STEP_TAKEOVER)  // which is to fail for the second holder that it makes
+       assert(cut_off == (i == BROKEN));  // P5, W4: told as broken if it was, and only then
+#endif
+       cut_off = false;
        last_token = current;
        grantee = me;
 #ifdef DEADLINE_AFTER_WORD
@@ -317,7 +328,7 @@ break_lock:
   atomic { mortal();
     seen = file[f].counter; i = file[f].holder;
     if
-    :: i == FREE || i == TOMBSTONE -> goto open
+    :: i >= SLOTS -> goto open
     :: else -> current = last_token  // which it means to break
     fi
   }
@@ -327,13 +338,24 @@ break_lock:
     :: !IS(seen)
 #endif
     :: else ->
+#ifdef BREAK_MARKED_BESIDE_THE_WORD
        TRANSITION(FREE);
+#else
+       TRANSITION(BROKEN);
+#endif
        assert(current == last_token);  // P3: no other grant is broken
        valid = NOBODY;
-       grantee = NOBODY
+       grantee = NOBODY;
+       cut_off = true
     fi;
+#ifdef BREAK_MARKED_BESIDE_THE_WORD
+    seen = file[f].counter
+  }
+  atomic { mortal(); file[f].break_mark = seen; goto open }
+#else
     goto open
   }
+#endif
 
 remove:
   atomic { file[f].maintenance == NOBODY -> file[f].maintenance = me }
@@ -341,7 +363,7 @@ remove:
     seen = file[f].counter; i = file[f].holder;
     if
     :: path != f -> goto removed
-    :: path == f && i == FREE -> goto entomb
+    :: path == f && (i == FREE || i == BROKEN) -> goto entomb
     :: path == f && i == TOMBSTONE -> goto unlink
     :: else
     fi
@@ -360,7 +382,8 @@ entomb:
     :: else ->
        TRANSITION(TOMBSTONE);
        assert(valid == NOBODY);  // P3
-       grantee = NOBODY
+       grantee = NOBODY;
+       cut_off = false  // of the next file nobody knows
     fi
   }
 #endif
