@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // lockbyfile held, and run --once, which rests on it.
+#include <chrono>
+#include <lockbyfile/named_lock.hpp>
+#include <string>
+
 #include "command/shell.hpp"
 
 namespace {
@@ -50,6 +54,27 @@ TEST_F(Held, IsOneOnceTheGrantWasBrokenOrItsFileDeleted) {
                   "echo $?' $lockbyfile")
                 .out,
             "1\n");
+}
+
+TEST_F(Held, IsOneOnceTheLeaseHasEnded) {  // as that of a program which set these variables itself
+  child holder([this](talk& t) {
+    lockbyfile::named_lock lock(directory_.path() + "/x.lockfile",
+                                {.lease = std::chrono::milliseconds(1)});
+    lock.lock();
+    t.say(std::to_string(lock.token().value()));
+    (void)t.hear();
+  });
+  const std::string grant =
+      "LOCKBYFILE_TOKEN=" + holder.hear() + " LOCKBYFILE_FILE=$PWD/x.lockfile ";
+  until(grant + "$lockbyfile held; test $? = 1");
+}
+
+TEST_F(Held, IsZeroForTheSameFileByAPathThatNoLinkTells) {
+  if (shell("unshare --mount true").code != 0) GTEST_SKIP() << "nothing can be mounted here";
+  const auto r = shell(
+      "mkdir d e; unshare --mount sh -c 'mount --bind d e && cd d && $0 run x -- sh -c \"$0 held "
+      "--dir ../e x && $0 run -n --once --dir ../e x echo once\"' $lockbyfile");
+  EXPECT_EQ(r.out, "once\n") << r.err;
 }
 
 TEST_F(Held, KnowsTheGrantsOfRunsWithinRuns) {

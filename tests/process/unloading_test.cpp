@@ -58,20 +58,5 @@ TEST_F(Unloading, APluginLeavesASentSignalToTheProgramsHandler) {
             their_handlers_exit);
 }
 
-TEST_F(Unloading, APluginLeavesForkAsItWas) {
-  EXPECT_EQ(run_in_child([&] {
-              use_and_unload();
-              EXPECT_EQ(run_in_child([] {}), 0);
-            }),
-            0);
-}
-
-TEST_F(Unloading, APluginCanBeLoadedAgain) {
-  EXPECT_EQ(run_in_child([&] {
-              for (int i = 0; i < 3; ++i) use_and_unload();
-            }),
-            0);
-}
-
 }  // namespace
 }  // namespace lockbyfile
