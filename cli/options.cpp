@@ -97,7 +97,7 @@ void add_directory(CLI::App& verb, std::string& target) {
 }
 
 std::string default_directory() {
-  const char* variable = std::getenv("LOCKBYFILE_DIR");
+  const char* variable = ::secure_getenv("LOCKBYFILE_DIR");  // as the library has it
   return variable != nullptr && *variable != '\0' ? variable : ".";
 }
 

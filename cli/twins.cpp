@@ -43,7 +43,7 @@ std::vector<std::string> twins_of(const std::string& name, const std::string& pa
   if (name.find('/') == std::string::npos) {
     const std::string file = path.substr(path.rfind('/') + 1);
     candidates.push_back("./" + file);
-    const char* variable = std::getenv("LOCKBYFILE_DIR");
+    const char* variable = ::secure_getenv("LOCKBYFILE_DIR");
     if (variable != nullptr && *variable != '\0') {
       candidates.push_back(std::string(variable) + '/' + file);
     }
