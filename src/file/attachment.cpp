@@ -25,6 +25,7 @@ constinit thread_local bool thread_is_prepared = false;
 struct attachment::record {
   std::atomic<void*> base{nullptr};  // null: not in use
   std::atomic<int> fd{-1};
+  std::atomic<int> closing{-1};  // what `fd` was, while it is closed
   std::atomic<bool> guarded{false};
   std::atomic<fault> found{fault::none};
   std::atomic<std::uint64_t> device{0};  // of the file
@@ -135,8 +136,10 @@ void after_fork_in_parent() {
 void after_fork_in_child() {
   after_fork_in_parent();
   for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
-    const int fd = r->fd.exchange(-1);
-    if (r->is_open_as(fd)) sys.close(fd);
+    for (std::atomic<int>* const known : {&r->fd, &r->closing}) {
+      const int fd = known->exchange(-1);
+      if (r->is_open_as(fd)) sys.close(fd);
+    }
   }
 }
 
@@ -239,25 +242,38 @@ hold_off_fork::hold_off_fork() {
   this_thread_holds_off_fork = true;
 }
 
-void hold_off_fork::end() noexcept {
-  if (!is_held_) return;
-  is_held_ = false;
+hold_off_fork::~hold_off_fork() {
   this_thread_holds_off_fork = false;
   fork_mutex.unlock();
+}
+
+lock_error cannot_map(int error, const std::string& path) {
+  std::string what = "cannot map " + path;
+  switch (error) {
+    case EAGAIN:
+      what +=
+          " (after mlockall(MCL_FUTURE) each lock counts 512 KiB against RLIMIT_MEMLOCK, ulimit "
+          "-l, which is too small)";
+      break;
+    case ENOMEM:
+      what +=
+          " (memory is used up, or vm.max_map_count, or what address space the limits of the "
+          "process allow)";
+      break;
+    case ENODEV:
+    case EINVAL: what += " (its filesystem has no shared mappings)"; break;
+    case EPERM:
+    case EACCES: what += " (a security module or the mount forbids it)"; break;
+    default: break;
+  }
+  return {{error, std::system_category()}, what, path};
 }
 
 attachment::attachment(const std::string& path, truncation_guard guard)
     : is_guarded_(guard == truncation_guard::install) {
   install_handlers(guard);
   void* range = map_zeros(nullptr, 0);
-  if (range == MAP_FAILED) {
-    const std::error_code why(errno, std::system_category());
-    throw lock_error(why,
-                     "cannot map " + path +
-                         " (a process can have vm.max_map_count mappings, and as much address "
-                         "space as its limits allow)",
-                     path);
-  }
+  if (range == MAP_FAILED) throw cannot_map(errno, path);
   image_.store(static_cast<image*>(range), std::memory_order_relaxed);
   record_ = take_record(range);
   record_->guarded.store(is_guarded_);
@@ -302,12 +318,7 @@ bool attachment::map_nothing() noexcept {
 
 bool attachment::attach(int fd, int mapped, access how, const struct stat& identity) noexcept {
   how_ = how;
-  if (!map(mapped)) {
-    const int error = errno;
-    sys.close(fd);
-    errno = error;
-    return false;
-  }
+  if (!map(mapped)) return false;
   forget_in_others(fd, record_);
   record_->found.store(fault::none);
   record_->device.store(identity.st_dev, std::memory_order_relaxed);
@@ -327,11 +338,15 @@ void attachment::detach() noexcept {
   if (is_mapped_) map_nothing();
 }
 
+/// A child that is forked at any point of this knows the descriptor by one of the two.
 void attachment::close_descriptor() noexcept {
   const uncancelled us;
-  const hold_off_fork guard;
-  const int fd = record_->fd.exchange(-1);
+  int fd = record_->fd.load();
+  if (fd < 0) return;
+  record_->closing.store(fd);
+  if (!record_->fd.compare_exchange_strong(fd, -1)) return;  // another thread closes it
   if (record_->is_open_as(fd)) sys.close(fd);
+  record_->closing.store(-1);
 }
 
 int attachment::fd() const noexcept { return record_->fd.load(std::memory_order_relaxed); }

@@ -8,7 +8,9 @@
 //               the lifeline: a surviving child would keep a dead parent's lock
 //               alive. So the child closes it before fork() returns there. (A child
 //               made by a raw clone() closes it when it first uses the lock.) fork waits
-//               while a descriptor is open that no record knows yet: hold_off_fork().
+//               while a descriptor becomes known to a record: hold_off_fork. That takes
+//               microseconds, and no call is made meanwhile that may hang, such as open
+//               or close on a frozen filesystem.
 //               A mapping is a reference to its open file as well, and cannot be
 //               closed in the child: so what is mapped is opened a second time (A3).
 //   SIGBUS      Touching a mapped page raises it if the file has become shorter, or if the
@@ -35,6 +37,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <lockbyfile/error.hpp>
 #include <lockbyfile/options.hpp>
 #include <string>
 
@@ -59,26 +62,25 @@ enum class fault : std::uint8_t {
 #endif
 extern constinit thread_local bool thread_is_prepared;
 
-/// Between open() and attach() or close(): no thread of this process forks while this is
-/// held, so that no child inherits a lock on a byte by a descriptor that it does not know.
-/// Blocks for as long as another thread does so. A signal handler that forks meanwhile in
-/// this very thread is let through.
+/// No thread of this process forks while this is held. Around the last look at forks_seen() and
+/// attach(), so that no child inherits the lifeline by a descriptor that no record knows. Blocks
+/// for as long as another thread does so. A signal handler that forks meanwhile in this very
+/// thread is let through.
 class hold_off_fork {
  public:
   hold_off_fork();
-  ~hold_off_fork() { end(); }
+  ~hold_off_fork();
   hold_off_fork(const hold_off_fork&) = delete;
   hold_off_fork& operator=(const hold_off_fork&) = delete;
-  void end() noexcept;
-
- private:
-  bool is_held_ = true;
 };
 
 /// Changes when a thread of this process begins a fork and when it ends one. What was opened while
 /// it stayed the same, and is attached under hold_off_fork, is in no child. So a call that may
 /// hang needs no hold_off_fork, which would hang all forks with it.
 [[nodiscard]] std::uint64_t forks_seen() noexcept;
+
+/// The error of a mapping that failed, with what may be done about it.
+[[nodiscard]] lock_error cannot_map(int error, const std::string& path);
 
 class attachment {
  public:
@@ -89,8 +91,8 @@ class attachment {
   attachment& operator=(const attachment&) = delete;
 
   /// Takes `fd` over and maps `mapped`, the same file, in place of nothing: detach() comes
-  /// first. Leaves `mapped` open. On failure returns false with errno, `fd` closed, and zeros
-  /// mapped.
+  /// first. Leaves `mapped` open. On failure returns false with errno, `fd` still the caller's,
+  /// and zeros mapped.
   bool attach(int fd, int mapped, access how, const struct stat& identity) noexcept;
 
   /// Closes the descriptor, if it is still ours, and maps zeros. Harmless twice.

@@ -14,6 +14,7 @@
 #include "file/point.hpp"
 #include "file/records.hpp"
 #include "file/tokens.hpp"
+#include "linux/apart.hpp"
 #include "linux/clock_identity.hpp"
 #include "linux/filesystem.hpp"
 #include "linux/uncancelled.hpp"
@@ -53,22 +54,6 @@ lock_error cannot_lock(int error, const std::string& path) {
     what += " (the system is out of memory for locks on files)";
   }
   return {{error, std::system_category()}, what, path};
-}
-
-/// What may be done about a mapping that fails.
-const char* cannot_map(int error) noexcept {
-  switch (error) {
-    case EAGAIN:
-    case ENOMEM:
-      return "cannot map (after mlockall(MCL_FUTURE) a mapping counts against RLIMIT_MEMLOCK, "
-             "ulimit -l, which may be too small; or memory, address space or vm.max_map_count "
-             "is used up)";
-    case ENODEV:
-    case EINVAL: return "cannot map (the filesystem has no shared mappings)";
-    case EPERM:
-    case EACCES: return "cannot map (a security module or the mount forbids it)";
-    default: return "cannot map";
-  }
 }
 
 }  // namespace
@@ -118,8 +103,12 @@ void lockfile::attach() {
     require_true_clock();
     const instant deadline = after(now(), patience_with_others);
     bool is_last_try = false;  // after the deadline, since we may have been stopped
-    while (!attach_without_slot(access::read_write) || examine() != condition::ready ||
-           claim() == settled::try_again) {
+    const auto is_done = [&] {
+      if (!attach_without_slot(access::read_write)) return false;
+      require_thawed();
+      return examine() == condition::ready && claim() == settled::yes;
+    };
+    while (!is_done()) {
       if (is_last_try) throw lock_error(errc::stuck, path_ + " has been changing for 2 s", path_);
       is_last_try = now() >= deadline;
       if (fd() < 0) {
@@ -184,41 +173,41 @@ void lockfile::wait_for_lease(instant deadline) const {
   pause(std::min(deadline, now() + milliseconds(5)));
 }
 
+/// Before the first store. Patience of less than a second is one, since the child has to get to
+/// run.
+void lockfile::require_thawed() const {
+  constexpr std::chrono::nanoseconds least_patience = std::chrono::seconds(1);
+  if (patience_ == forever || !shows_dirty_pages_ || sys.dirty_pages(fd(), first_size) != 0) return;
+  if (write_comes_back(fd(), std::max(patience_, least_patience))) return;
+  throw lock_error(errc::timed_out,
+                   path_ + " cannot be written: its filesystem is frozen (fsfreeze)", path_);
+}
+
+lockfile::closing::~closing() {
+  if (fd >= 0) sys.close(fd);
+}
+
 lockfile::opened lockfile::open_and_map(access how) {
-  // fork is not held off while we open, which may hang; what a fork has seen is opened again.
+  // fork is not held off while we open or close, which may hang; what a fork has seen is opened
+  // again.
   const std::uint64_t forks = forks_seen();
-  const int fd = open_existing(how);
-  if (fd < 0 && errno == ENOENT) return opened::nothing;
-  if (fd < 0 && errno == EWOULDBLOCK) return opened::leased;
-  if (fd < 0) fail(errno, "cannot open the lockfile");
+  closing lifeline(open_existing(how));
+  if (lifeline.fd < 0 && errno == ENOENT) return opened::nothing;
+  if (lifeline.fd < 0 && errno == EWOULDBLOCK) return opened::leased;
+  if (lifeline.fd < 0) fail(errno, "cannot open the lockfile");
   if (how == access::read_only) {
     const hold_off_fork guard_of_fd;
-    if (forks != forks_seen()) {
-      sys.close(fd);
-      return opened::replaced;
-    }
-    take(fd, fd, how);
-    return opened::file;
+    if (forks != forks_seen()) return opened::replaced;
+    return take(lifeline, lifeline.fd, how);
   }
   // The lifeline is another open file than the mapping (attachment.hpp, A3).
-  const int mapped = open_existing(how);
-  if (mapped < 0) {
-    const int error = errno;
-    sys.close(fd);
-    if (error == ENOENT) return opened::replaced;
-    if (error == EWOULDBLOCK) return opened::leased;
-    fail(error, "cannot open the lockfile");
-  }
-  struct closing {
-    int fd;
-    ~closing() { sys.close(fd); }
-  } guard{mapped};
+  const closing mapped(open_existing(how));
+  if (mapped.fd < 0 && errno == ENOENT) return opened::replaced;
+  if (mapped.fd < 0 && errno == EWOULDBLOCK) return opened::leased;
+  if (mapped.fd < 0) fail(errno, "cannot open the lockfile");
   const hold_off_fork guard_of_fd;
-  if (forks != forks_seen()) {
-    sys.close(fd);
-    return opened::replaced;
-  }
-  return take(fd, mapped, how);
+  if (forks != forks_seen()) return opened::replaced;
+  return take(lifeline, mapped.fd, how);
 }
 
 int lockfile::open_existing(access how) const noexcept {
@@ -228,29 +217,22 @@ int lockfile::open_existing(access how) const noexcept {
   });
 }
 
-lockfile::opened lockfile::take(int fd, int mapped, access how) {
+lockfile::opened lockfile::take(closing& lifeline, int mapped, access how) {
   struct stat s {};
   struct stat other {};
-  if (sys.fstat(fd, &s) != 0 || sys.fstat(mapped, &other) != 0) {
-    const int error = errno;
-    sys.close(fd);
-    fail(error, "cannot examine");
+  if (sys.fstat(lifeline.fd, &s) != 0 || sys.fstat(mapped, &other) != 0) {
+    fail(errno, "cannot examine");
   }
-  if (s.st_dev != other.st_dev || s.st_ino != other.st_ino) {
-    sys.close(fd);
-    return opened::replaced;
-  }
+  if (s.st_dev != other.st_dev || s.st_ino != other.st_ino) return opened::replaced;
   if (!S_ISREG(s.st_mode)) {
-    sys.close(fd);
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
   }
-  const filesystem_type type = filesystem_of(fd);
+  const filesystem_type type = filesystem_of(lifeline.fd);
+  shows_dirty_pages_ = type.shows_dirty_pages;
   // A look does no harm where hosts should not share a lock.
   const bool may_be_unknown = any_filesystem_ || how == access::read_only;
   if (type.where != locality::local && (type.where != locality::unknown || !may_be_unknown)) {
-    const int error = errno;
-    sys.close(fd);
-    if (type.where == locality::untold) fail(error, "cannot tell the filesystem of");
+    if (type.where == locality::untold) fail(errno, "cannot tell the filesystem of");
     throw lock_error(errc::network_filesystem,
                      type.where == locality::network
                          ? path_ + " is on " + type.name + ", which other hosts may share"
@@ -259,7 +241,8 @@ lockfile::opened lockfile::take(int fd, int mapped, access how) {
                                "--any-filesystem takes it for a local one)",
                      path_);
   }
-  if (!attachment_.attach(fd, mapped, how, s)) fail(errno, cannot_map(errno));
+  if (!attachment_.attach(lifeline.fd, mapped, how, s)) throw cannot_map(errno, path_);
+  lifeline.fd = -1;
   return opened::file;
 }
 
@@ -305,7 +288,7 @@ bool lockfile::has_other_root() const noexcept {
 int lockfile::cure() noexcept {
   if (!is_unusable() || !is_at_path()) return 0;
   const uncancelled us;
-  const hold_off_fork guard_of_fd;
+  // No lock is ever held by this descriptor, so a child may have it, and fork is not held off.
   const int fd = open_existing(attachment_.how());
   if (fd < 0) return errno;
   int error = probe(fd);
@@ -343,13 +326,17 @@ void lockfile::throw_if_unusable() {
 bool lockfile::names_us(std::uint64_t token) const noexcept {
   const std::uint32_t own = own_slot();
   if (own >= slot_limit || !attachment_.is_ours()) return false;
+  bool is_untold = false;
   const auto read = [&](std::size_t offset) {
     std::uint64_t n = 0;
     const ssize_t got = sys.pread(fd(), &n, sizeof n, static_cast<off_t>(offset));
+    if (got < 0) is_untold = true;
     return got == sizeof n ? n : 0;
   };
-  return word(read(offsetof(header, word))).is_held_by(own) &&
-         read(offsetof(image, slots) + own * sizeof(slot) + offsetof(slot, token)) == token;
+  const bool is_held = word(read(offsetof(header, word))).is_held_by(own);
+  const std::uint64_t found =
+      read(offsetof(image, slots) + own * sizeof(slot) + offsetof(slot, token));
+  return (is_held && found == token) || is_untold;
 }
 
 std::uint32_t lockfile::capacity() const noexcept {
@@ -393,7 +380,8 @@ bool lockfile::create_nameless() {
     }
     fail(errno, "cannot create the lockfile");
   }
-  take(fd, fd, access::read_write);
+  closing lifeline(fd);
+  take(lifeline, fd, access::read_write);
   set_permissions();
   allocate(first_size, "cannot allocate room for");
   // Entombed: by the time it has its name, others may have used and deleted a lockfile of
@@ -431,7 +419,8 @@ void lockfile::create_in_place() {
     if (errno == EEXIST) return;
     fail(errno, "cannot create the lockfile");
   }
-  take(fd, fd, access::read_write);
+  closing lifeline(fd);
+  take(lifeline, fd, access::read_write);
   set_permissions();
   reach(point::file_made);
 }
@@ -555,16 +544,20 @@ std::uint64_t lockfile::first_token() const {
 
 /// A number for this file at this path: of its inode, its directory and its name. 0 if that is not
 /// to be told. Neither device numbers nor the whole path: others may see it under another one.
+/// With the inode's birth, since a new file often gets the number of a deleted one.
 std::uint64_t lockfile::home() const noexcept {
   struct stat file {};
   struct stat directory {};
   const std::size_t name = path_.rfind('/') + 1;
   if (sys.fstat(fd(), &file) != 0) return 0;
   if (sys.lstat((path_.substr(0, name) + ".").c_str(), &directory) != 0) return 0;
+  std::uint64_t birth = 0;
+  if (sys.birth(fd(), &birth) != 0) birth = 0;
   std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
   const auto add = [&hash](unsigned char byte) { hash = (hash ^ byte) * 0x100000001b3; };
-  for (const ino_t inode : {file.st_ino, directory.st_ino}) {
-    for (unsigned i = 0; i < 64; i += 8) add(static_cast<unsigned char>(inode >> i));
+  for (const std::uint64_t number :
+       {std::uint64_t{file.st_ino}, std::uint64_t{directory.st_ino}, birth}) {
+    for (unsigned i = 0; i < 64; i += 8) add(static_cast<unsigned char>(number >> i));
   }
   for (std::size_t i = name; i < path_.size(); ++i) add(static_cast<unsigned char>(path_[i]));
   return hash | 1;

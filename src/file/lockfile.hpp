@@ -55,8 +55,12 @@
 // no child can be made, or it may not read the file, the file is opened as before.
 //
 // Frozen filesystems (fsfreeze). Opening and looking go on; the first store to a page that was
-// written back waits for the thaw, in the kernel, where no patience reaches. So attach() and
-// acquire() may block there. observe() stores nothing, and fork() of other threads goes on.
+// written back waits for the thaw, in the kernel, where no patience reaches. A page that waits to
+// be written back cannot be on a frozen filesystem: of all others attach() has a child ask before
+// its first store, if there is an end to its patience (require_thawed). Not covered: a kernel
+// before Linux 6.5, which does not tell; filesystems on top of others; a file that has to be made;
+// and a session that was open before, whose stores ask nobody. observe() stores nothing, and fork()
+// of other threads goes on.
 #pragma once
 
 #include <chrono>
@@ -142,7 +146,8 @@ class lockfile {
   int cure() noexcept;
   /// Throws that error, with the file given up, if there is one.
   void throw_if_unusable();
-  /// Whether the file says, past an unusable mapping, that our slot holds the lock by `token`.
+  /// Whether the file says, past an unusable mapping, that our slot holds the lock by `token`; or
+  /// cannot be read: then nobody can take the lock either.
   [[nodiscard]] bool names_us(std::uint64_t token) const noexcept;
 
   /// Above what a new session's tokens have to be, by the path: 0, or more than other files that
@@ -178,6 +183,14 @@ class lockfile {
   [[nodiscard]] std::uint32_t capacity() const noexcept;
 
  private:
+  /// A descriptor that is closed unless somebody takes it over.
+  struct closing {
+    explicit closing(int opened) noexcept : fd(opened) {}
+    ~closing();
+    closing(const closing&) = delete;
+    closing& operator=(const closing&) = delete;
+    int fd;
+  };
   enum class settled { yes, try_again };
   enum class opened { nothing, replaced, leased, file };
 
@@ -190,6 +203,7 @@ class lockfile {
   void allocate(std::size_t size, const char* what) const;
   bool fill(std::uint64_t from, std::uint64_t to) const noexcept;
   void wait_for_lease(instant deadline) const;
+  void require_thawed() const;
   [[nodiscard]] bool has_our_clock() const;
   [[nodiscard]] bool is_proven(const clock_identity& recorded) const noexcept;
   bool learn_kernel();
@@ -198,7 +212,7 @@ class lockfile {
   [[nodiscard]] bool has_other_root() const noexcept;
   [[nodiscard]] int open_existing(access how) const noexcept;
   opened open_and_map(access how);
-  opened take(int fd, int mapped, access how);
+  opened take(closing& lifeline, int mapped, access how);
   [[nodiscard]] std::uint64_t size_now() const;
   [[nodiscard]] bool is_at_path(std::uint64_t least_size) const noexcept;
   [[nodiscard]] bool has_room(std::uint64_t size) const noexcept;
@@ -213,6 +227,7 @@ class lockfile {
   std::optional<unsigned> group_;
   bool any_filesystem_;
   bool has_been_attached_ = false;
+  bool shows_dirty_pages_ = false;
   std::chrono::nanoseconds patience_;
   std::function<bool()> gives_up_;
   std::optional<clock_identity> proven_;  // a recorded clock that is of this kernel (F3)

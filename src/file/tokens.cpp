@@ -9,10 +9,12 @@
 #include <optional>
 
 #include "core/instant.hpp"
-#include "file/attachment.hpp"
+#include "core/name.hpp"
 #include "file/lifeline.hpp"
 #include "file/point.hpp"
 #include "file/word.hpp"
+#include "linux/apart.hpp"
+#include "linux/system_calls.hpp"
 #include "linux/uncancelled.hpp"
 
 namespace lockbyfile::file {
@@ -38,6 +40,13 @@ std::string mark_path(const std::string& path) { return path + std::string(suffi
 int open_mark(const std::string& path, int flags) noexcept {
   return sys.open(mark_path(path).c_str(),
                   flags | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+}
+
+/// fork goes on while a mark is open, since its calls may hang, on a frozen filesystem for
+/// instance. So a child may have the descriptor, but no share in a lock by it.
+void close_mark(int fd) noexcept {
+  let_go(fd, guard_byte);
+  sys.close(fd);
 }
 
 struct mark_content {
@@ -142,13 +151,12 @@ raised raise_mark_in(const std::string& path, int fd, std::uint64_t token,
 
 raised try_to_raise(const std::string& path, int lockfile, std::uint64_t token,
                     std::uint64_t& mark) noexcept {
-  const hold_off_fork guard_of_fd;
   int fd = open_mark(path, 0);
   if (fd < 0 && errno == ENOENT) fd = create_mark(path, lockfile);
   if (fd < 0) return errno == EEXIST ? raised::busy : raised::failed;
   const raised done = raise_mark_in(path, fd, token, mark);
   const int error = errno;
-  sys.close(fd);
+  close_mark(fd);
   errno = error;
   return done;
 }
@@ -227,14 +235,18 @@ std::uint64_t raise_ceiling(const std::string& path, int lockfile, std::uint64_t
 
 void remove_passed_mark(const std::string& path) noexcept {
   const uncancelled us;
-  const hold_off_fork guard_of_fd;
   const int fd = open_mark(path, 0);
   if (fd < 0) return;
   if (try_hold(fd, guard_byte) == try_result::taken && leads_to(path, fd)) {
     const std::uint64_t mark = read_mark(fd).value_or(mark_content{}).largest;
     if (mark != 0 && mark < wall_clock_us()) sys.unlink(mark_path(path).c_str());
   }
-  sys.close(fd);
+  close_mark(fd);
+}
+
+static int remove_passed_mark_at(void* path) {
+  remove_passed_mark(static_cast<const char*>(path));
+  return 0;
 }
 
 void remove_passed_marks(const std::string& directory) noexcept {
@@ -245,7 +257,11 @@ void remove_passed_marks(const std::string& directory) noexcept {
     if (!path.ends_with(suffix)) continue;
     path.resize(path.size() - suffix.size());
     struct stat s {};
-    if (sys.lstat(path.c_str(), &s) != 0 && errno == ENOENT) remove_passed_mark(path);
+    if (sys.lstat(path.c_str(), &s) == 0 || errno != ENOENT) continue;
+    // The program's own locks on a file of another kind are not to be lost by our look at it.
+    if (path.ends_with(lockfile_suffix) || run_apart(remove_passed_mark_at, path.data()) < 0) {
+      remove_passed_mark(path);
+    }
   }
 }
 

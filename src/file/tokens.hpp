@@ -15,17 +15,18 @@
 //   (T3) A new file starts above both.
 //   (T4) A file that comes from elsewhere is as a new one to this path: moved here from another
 //        name or directory, unpacked or copied from a backup, or moved aside and back. It says in
-//        its header which inode, directory and name it is of (`home`), and a session whose path
-//        leads to another one raises the counter, or its own floor if the lock is held there.
-//        A session that finds that its path has left its file wipes that.
+//        its header which inode (number and birth), directory and name it is of (`home`), and a
+//        session whose path leads to another one raises the counter, or its own floor if the
+//        lock is held there. A session that finds that its path has left its file wipes that.
 //   (T5) A directory remembers when a file was last removed from it. If that is later than the
 //        wall clock, the clock was set back after the removal, and a new file starts above it.
 //
 // What that does not see: other bytes written into the same inode by name (cp over it) while no
-// session has it open; a file moved aside and back with no session in between; and, if the wall
-// clock is set back after a removal by hand, any file but the first that is made in the directory
-// since. Nor does anything outlast a reboot on a filesystem in memory but the clock. The clock is
-// refused past 2112, where counters end.
+// session has it open; a file moved aside and back with no session in between; a filesystem that
+// goes back as a whole, to a snapshot for instance; and, if the wall clock is set back after a
+// removal by hand, any file but the first that is made in the directory since. Nor does anything
+// outlast a reboot on a filesystem in memory but the clock. The clock is refused past 2112, where
+// counters end.
 //
 // A session knows a ceiling that satisfies (T1) and compares each token with it; only
 // a token above it comes here. The mark is raised by a reserve that lasts for several
@@ -35,7 +36,8 @@
 // raised by appending a line, which no other process can spoil or hold up: there is no
 // lock between those who raise. They reserve its first byte against removal; whoever
 // removes it holds that byte. Either looks, once it has it, whether the path still leads to
-// the file. A remover that is stopped there can keep others from raising.
+// the file. A remover that is stopped there can keep others from raising. So can a child that was
+// forked there, if the remover was killed there as well.
 //
 // If the mark cannot be written the grant waits until the clock has caught up, which
 // is a microsecond for each grant; if that would take longer than a second, acquire

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The numbers are those of linux/magic.h, except where a source is named: a directory of the
-// kernel's sources, or a project outside of it.
+// The numbers are those of linux/magic.h, except where a source is named: a file of the kernel's
+// sources, or a project outside of it; "coreutils" is its list in src/stat.c.
 #include "linux/filesystem.hpp"
 
 #include <cstdint>
@@ -23,19 +23,19 @@ const char* network_name(std::uint32_t type) noexcept {
     case 0x65735546: return "FUSE";  // virtiofs as well (fs/fuse)
     case 0x01021997: return "9P";
     case 0x00C36400: return "Ceph";
-    case 0x0BD00BD0: return "Lustre";
-    case 0x47504653: return "GPFS";
+    case 0x0BD00BD0: return "Lustre";  // lustre_user.h
+    case 0x47504653: return "GPFS";    // coreutils
     case 0x7461636F: return "OCFS2";
-    case 0x01161970: return "GFS2";
+    case 0x01161970: return "GFS2";  // include/uapi/linux/gfs2_ondisk.h
     case 0x5346414F:
     case 0x6B414653: return "AFS";
     case 0x73757245: return "Coda";
-    case 0x20030528: return "OrangeFS";
-    case 0x19830326: return "BeeGFS";
-    case 0xAAD7AAEA: return "PanFS";
-    case 0x786F4256: return "vboxsf";
-    case 0xBACBACBC: return "vmhgfs";
-    case 0x00C0FFEE: return "hostfs";  // of User-mode Linux: its host has the same files
+    case 0x20030528: return "OrangeFS";  // fs/orangefs/protocol.h
+    case 0x19830326: return "BeeGFS";    // coreutils, as FhGFS
+    case 0xAAD7AAEA: return "PanFS";     // coreutils
+    case 0x786F4256: return "vboxsf";    // fs/vboxsf/super.c
+    case 0xBACBACBC: return "vmhgfs";    // coreutils
+    case 0x00C0FFEE: return "hostfs";    // of User-mode Linux: its host has the same files
     default: return nullptr;
   }
 }
@@ -52,7 +52,7 @@ bool is_known_to_be_local(std::uint32_t type) noexcept {
     case 0x9123683E:  // Btrfs
     case 0xF2F52010:  // F2FS
     case 0xCA451A4E:  // bcachefs (fs/bcachefs/bcachefs_format.h)
-    case 0x2FC12FC1:  // ZFS (OpenZFS, include/sys/zfs_vfsops_os.h)
+    case 0x2FC12FC1:  // ZFS (OpenZFS, include/sys/fs/zfs.h)
     case 0x3434:      // NILFS2
     case 0x3153464A:  // JFS (fs/jfs/jfs_superblock.h)
     case 0x52654973:  // ReiserFS
@@ -93,6 +93,17 @@ bool is_known_to_be_local(std::uint32_t type) noexcept {
   }
 }
 
+bool shows_dirty_pages(std::uint32_t type) noexcept {
+  switch (type) {
+    case 0xEF53:      // ext2, ext3, ext4
+    case 0x58465342:  // XFS
+    case 0x9123683E:  // Btrfs
+    case 0xF2F52010:  // F2FS
+      return true;
+    default: return false;
+  }
+}
+
 }  // namespace
 
 filesystem_type filesystem_of(int fd) {
@@ -102,7 +113,7 @@ filesystem_type filesystem_of(int fd) {
   }
   const auto type = static_cast<std::uint32_t>(s.f_type);
   if (const char* name = network_name(type)) return {locality::network, name};
-  if (is_known_to_be_local(type)) return {locality::local};
+  if (is_known_to_be_local(type)) return {locality::local, {}, shows_dirty_pages(type)};
   char number[16];
   std::snprintf(number, sizeof number, "%#x", type);
   return {locality::unknown, number};

@@ -18,6 +18,7 @@ enum class locality { local, network, unknown, untold };
 struct filesystem_type {
   locality where = locality::untold;  // untold: the system did not answer; errno
   std::string name = {};              // of a network filesystem; or the number of an unknown one
+  bool shows_dirty_pages = false;     // what waits to be written back; not on top of others
 };
 
 /// Of the filesystem that holds the file. Where the system has no fstatfs all are local.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "linux/system_calls.hpp"
 
+#include <linux/fs.h>
 #include <linux/futex.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,6 +25,32 @@ int real_open(const char* path, int flags, mode_t mode) {
   ::close(fd);
   errno = error;
   return moved;
+}
+
+/// Both are asked: the time may be of a tick in which the number was given twice, and the
+/// generation is not known to all filesystems.
+int real_birth(int fd, std::uint64_t* result) {
+  std::uint64_t time = 0;
+#ifdef STATX_BTIME
+  struct statx s {};
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &s) == 0 && (s.stx_mask & STATX_BTIME) != 0) {
+    time = static_cast<std::uint64_t>(s.stx_btime.tv_sec) * 1'000'000'000 + s.stx_btime.tv_nsec;
+  }
+#endif
+  long generation = 0;  // filesystems write an int
+  if (::ioctl(fd, FS_IOC_GETVERSION, &generation) != 0) generation = 0;
+  *result = time + (static_cast<std::uint64_t>(static_cast<std::uint32_t>(generation)) << 32);
+  if (*result != 0) return 0;
+  errno = ENODATA;
+  return -1;
+}
+
+long real_dirty_pages(int fd, std::size_t size) {
+  constexpr long cachestat = 451;  // on all architectures
+  const std::uint64_t range[2] = {0, size};
+  std::uint64_t counts[5] = {};  // cached, dirty, in writeback, evicted, evicted of late
+  if (::syscall(cachestat, fd, range, counts, 0) != 0) return -1;
+  return static_cast<long>(counts[1]);
 }
 
 int real_fcntl_lock(int fd, int command, struct flock* lock) { return ::fcntl(fd, command, lock); }
@@ -54,7 +82,9 @@ constinit system_calls sys{
     .close = ::close,
     .fstat = ::fstat,
     .lstat = ::lstat,
+    .birth = real_birth,
     .fstatfs = ::fstatfs,
+    .dirty_pages = real_dirty_pages,
     .fcntl_lock = real_fcntl_lock,
     .fallocate = real_fallocate,
     .fchmod = ::fchmod,

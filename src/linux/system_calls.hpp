@@ -14,7 +14,8 @@
 //                               stand-in where they fail
 //   madvise                     of file/lockfile.cpp: advice, nothing rests on it
 //   access                      of file/maintain.cpp: whether prune could remove from a directory
-//   clone, waitpid, signal mask of apart.cpp: where they fail, the file is looked at as it always was
+//   clone, waitpid, signal mask of apart.cpp: where they fail, the file is looked at as always;
+//   and what its child calls    nobody waits for that child without a bound
 //   directories, by             finding lockfiles, for list and prune, and resolving a name:
 //   std::filesystem             before there is a lock to be held
 //   access, open, read, write,  of load_engine.cpp: finding and copying a module, before there
@@ -40,7 +41,10 @@ struct system_calls {
   int (*close)(int fd);
   int (*fstat)(int fd, struct stat* result);
   int (*lstat)(const char* path, struct stat* result);
+  int (*birth)(int fd, std::uint64_t* result);  // of the inode: its time by statx, and its
+                                                // generation by ioctl; ENODATA if it has neither
   int (*fstatfs)(int fd, struct statfs* result);
+  long (*dirty_pages)(int fd, std::size_t size);  // of its start, by cachestat (Linux 6.5)
   int (*fcntl_lock)(int fd, int command, struct flock* lock);  // F_OFD_SETLK, F_OFD_GETLK
   int (*fallocate)(int fd, off_t offset, off_t length);
   int (*fchmod)(int fd, mode_t mode);

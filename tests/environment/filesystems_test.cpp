@@ -30,7 +30,8 @@ namespace fs = std::filesystem;
 class Filesystem : public FilesystemTest {};
 
 INSTANTIATE_TEST_SUITE_P(On, Filesystem,
-                         ::testing::Values(tmpfs, ramfs, ext2, ext3, ext4, xfs, btrfs, overlayfs, bind_mount),
+                         ::testing::Values(tmpfs, ramfs, ext2, ext3, ext4, xfs, btrfs, overlayfs,
+                                           bind_mount),
                          [](const auto& p) { return p.param.name; });
 
 TEST_P(Filesystem, ProcessesExcludeEachOther) {  // P1
@@ -139,6 +140,24 @@ TEST_P(Filesystem, TokensGrowOverTheDeletionOfAFileThatWasAheadOfTheClock) {  //
     EXPECT_GT(last.value(), ahead);
     fs::remove(name());
     EXPECT_GT(named_lock(name()).acquire(0ns).token, last);
+  });
+}
+
+/// As `tar x` and `cp` do it, after which the file often has the inode's number that it had.
+TEST_P(Filesystem, TokensGrowOverABackupThatIsUnpackedWhileNobodyHasTheFileOpen) {  // P2
+  in_it([&] {
+    { const named_lock made(name()); }
+    const std::string backup = content_of(name());
+    fencing_token last;
+    for (int i = 0; i < 10; ++i) {
+      for (int grants = 0; grants < 3; ++grants) {
+        const fencing_token next = named_lock(name()).acquire(0ns).token;
+        EXPECT_GT(next, last) << "after " << i << " backups and " << grants << " grants";
+        last = next;
+      }
+      fs::remove(name());
+      write_file(name(), backup);
+    }
   });
 }
 

@@ -51,6 +51,7 @@ const struct {
     {"close", {}, {EDQUOT, EINTR, EIO, ENOSPC}},  // it has closed nevertheless
     {"fstat", {EACCES, EIO, ENOMEM, ENOSYS, ESTALE}},
     {"lstat", {EACCES, EIO, ENOMEM, ENOSYS, ESTALE}},
+    {"birth", {}, {EACCES, EIO, ENODATA, ENOSYS, EPERM}},  // then the inode's number must do
     {"fstatfs", {EIO, ENOMEM, ESTALE}, {EINTR, ENOSYS}},
     {"fcntl_lock", {EACCES, EAGAIN, EIO, ENOLCK, ENOMEM, ENOSYS, ESTALE}, {EINTR}},
     {"fallocate", {EDQUOT, EIO, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM}, {EINTR}},
@@ -66,7 +67,8 @@ const struct {
     {"futex_wake", {}, {EINVAL, ENOSYS}},  // who is not woken looks by itself (line.hpp, L4)
 };
 // Left out: clock_gettime, which reads memory (vDSO) and fails only for clocks that do not
-// exist; and munmap of what is a mapping of our own, whose failure could not be mended.
+// exist; munmap of what is a mapping of our own, whose failure could not be mended; and dirty_pages,
+// which is asked on some filesystems, for some patience (environment/frozen_test.cpp).
 
 struct fault {
   std::string_view call;

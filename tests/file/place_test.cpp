@@ -4,27 +4,35 @@
 // that no other program keeps for itself. Each has a way round, or an error that says what it is.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <initializer_list>
 #include <lockbyfile/lockbyfile.hpp>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "file/layout.hpp"
+#include "linux/filesystem.hpp"
 #include "support/child.hpp"
 #include "support/files.hpp"
 #include "support/in_child.hpp"
 #include "support/lock_test.hpp"
+#include "support/sanitizers.hpp"
 #include "support/seam.hpp"
 
 namespace lockbyfile {
@@ -140,6 +148,29 @@ TEST_F(Place, ThatOtherHostsShareIsRefusedWhateverTheUserInsistsOn) {
   }
 }
 
+TEST_F(Place, IsKnownByTheNumbersOfTheKernelsHeader) {
+  const int any_fd = 0;
+  for (const std::int64_t type : std::initializer_list<std::int64_t>{
+           ADFS_SUPER_MAGIC,     AFFS_SUPER_MAGIC,   CRAMFS_MAGIC,          CRAMFS_MAGIC_WEND,
+           ECRYPTFS_SUPER_MAGIC, EXT2_SUPER_MAGIC,   EXT3_SUPER_MAGIC,      EXT4_SUPER_MAGIC,
+           HUGETLBFS_MAGIC,      ISOFS_SUPER_MAGIC,  JFFS2_SUPER_MAGIC,     MINIX_SUPER_MAGIC,
+           MINIX_SUPER_MAGIC2,   MINIX2_SUPER_MAGIC, MINIX2_SUPER_MAGIC2,   MINIX3_SUPER_MAGIC,
+           MSDOS_SUPER_MAGIC,    NILFS_SUPER_MAGIC,  OVERLAYFS_SUPER_MAGIC, RAMFS_MAGIC,
+           REISERFS_SUPER_MAGIC, SQUASHFS_MAGIC,     TMPFS_MAGIC,           UDF_SUPER_MAGIC,
+           XFS_SUPER_MAGIC,      ZONEFS_MAGIC,       BTRFS_SUPER_MAGIC,     EROFS_SUPER_MAGIC_V1,
+           EXFAT_SUPER_MAGIC,    F2FS_SUPER_MAGIC,   HPFS_SUPER_MAGIC}) {
+    const filesystem_type_is here(static_cast<long>(type));
+    EXPECT_EQ(filesystem_of(any_fd).where, locality::local) << std::hex << type;
+  }
+  for (const std::int64_t type : std::initializer_list<std::int64_t>{
+           AFS_SUPER_MAGIC, AFS_FS_MAGIC, CEPH_SUPER_MAGIC, CODA_SUPER_MAGIC, FUSE_SUPER_MAGIC,
+           HOSTFS_SUPER_MAGIC, NCP_SUPER_MAGIC, NFS_SUPER_MAGIC, OCFS2_SUPER_MAGIC, SMB_SUPER_MAGIC,
+           CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC, V9FS_MAGIC}) {
+    const filesystem_type_is here(static_cast<long>(type));
+    EXPECT_EQ(filesystem_of(any_fd).where, locality::network) << std::hex << type;
+  }
+}
+
 TEST_F(Place, WhereNoFileMayBeLongIsAnErrorThatNamesTheLimitAndNoSignal) {
   EXPECT_TRUE(passes_in_child([&] {
     const struct rlimit nothing { 0, RLIM_INFINITY };
@@ -168,6 +199,146 @@ TEST_F(Place, WhereAFileMayNotGrowKeepsTheSessionsThatItHas) {
     EXPECT_EQ(ec, system_error_of(EFBIG));
     EXPECT_TRUE(sessions.front().try_lock());
     EXPECT_FALSE(sessions.back().try_lock());
+  }));
+}
+
+// --- what a place does not have is told by its name (B30) -----------------------------------
+
+/// The sentence with which opening fails.
+std::string why_not(const std::string& name, int error) {
+  try {
+    const named_lock lock(name);
+    ADD_FAILURE() << "it opens";
+  } catch (const lock_error& told) {
+    EXPECT_EQ(told.code(), system_error_of(error)) << told.what();
+    EXPECT_EQ(told.path(), name);
+    EXPECT_NE(std::string(told.what()).find(name), std::string::npos) << told.what();
+    return told.what();
+  }
+  return {};
+}
+
+TEST_F(Place, WithoutLocksOfOpenFilesSaysThatTheyAreMissing) {
+  const struct {
+    int error;
+    std::string_view told;
+  } ways[] = {{EINVAL, "open file description locks"},
+              {ENOSYS, "open file description locks"},
+              {ENOLCK, "out of memory for locks"},
+              {ENOMEM, "out of memory for locks"}};
+  for (const bool is_there : {false, true}) {
+    if (is_there) const named_lock made(name());
+    for (const auto& [error, told] : ways) {
+      SCOPED_TRACE(std::strerror(error));
+      const seam without([&](std::string_view call) { return call == "fcntl_lock" ? error : 0; });
+      EXPECT_NE(why_not(name(), error).find(told), std::string::npos);
+    }
+    fs::remove(name());
+  }
+}
+
+TEST_F(Place, WhereNothingCanBeMappedSaysWhatMayBeDone) {
+  const struct {
+    int error;
+    std::string_view told;
+  } ways[] = {{EAGAIN, "ulimit -l"},
+              {ENOMEM, "max_map_count"},
+              {ENODEV, "no shared mappings"},
+              {EPERM, "a security module"},
+              {EACCES, "a security module"}};
+  for (const int fatal : {1, 2}) {  // the room for a mapping, and that of the file
+    for (const auto& [error, told] : ways) {
+      SCOPED_TRACE(std::strerror(error));
+      int calls = 0;
+      const seam full(
+          [&](std::string_view call) { return call == "mmap" && ++calls == fatal ? error : 0; });
+      EXPECT_NE(why_not(name(), error).find(told), std::string::npos);
+    }
+  }
+}
+
+// --- what the holder does to its place (C10) ------------------------------------------------
+
+TEST_F(Place, ThatItsHolderLeavesByChrootKeepsItsLock) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can change its root directory";
+  fs::create_directories(directory() + "/root" + directory());
+  lock_process other(name());
+  EXPECT_TRUE(passes_in_child([&] {
+    named_lock lock(name(), {.lease = 1h});
+    named_lock waiter(name());
+    lock.lock();
+    ASSERT_EQ(::chroot((directory() + "/root").c_str()), 0);
+    ASSERT_EQ(::chdir("/"), 0);
+    for (const bool has_another_file : {false, true}) {
+      if (has_another_file) const named_lock there(name());  // under the same path in the new root
+      outlive_the_last_look_at_the_path();
+      EXPECT_TRUE(lock.is_held());
+      std::error_code ec;
+      lock.renew(ec);
+      EXPECT_FALSE(ec) << ec.message();
+      EXPECT_FALSE(waiter.try_lock());
+    }
+    EXPECT_EQ(other.acquire(0ns).error, errc::timed_out);
+    std::error_code ec;
+    lock.release(ec);
+    EXPECT_FALSE(ec) << ec.message();
+    EXPECT_EQ(other.acquire(1min).granted.how, grant_kind::free);
+    EXPECT_FALSE(lock.try_lock()) << "it is the same lock";
+    EXPECT_EQ(other.release(), std::error_code());
+    EXPECT_TRUE(lock.try_lock_for(1min)) << "and it can be taken again from there";
+  }));
+}
+
+/// A line of /proc/self/status, in KiB.
+std::uint64_t kibibytes_of(const std::string& what) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(what + ":")) return std::stoull(line.substr(what.size() + 1));
+  }
+  return 0;
+}
+
+TEST_F(Place, WhereAllMemoryIsLockedCounts512KiBALockAndTakesAPageOrTwo) {
+  if (under_sanitizer) GTEST_SKIP() << "sanitizers have mlockall do nothing";
+  EXPECT_TRUE(passes_in_child([&] {
+    if (::mlockall(MCL_FUTURE) != 0) return;  // not permitted
+    constexpr std::uint64_t count = 20;
+    std::vector<named_lock> locks;
+    locks.reserve(count + 1);
+    locks.emplace_back(name());  // what is allocated once is allocated
+    const std::uint64_t locked = kibibytes_of("VmLck");
+    const std::uint64_t resident = kibibytes_of("VmRSS");
+    for (std::uint64_t i = 0; i < count; ++i) locks.emplace_back(name() + std::to_string(i));
+    const std::uint64_t each = (kibibytes_of("VmLck") - locked) / count;
+    EXPECT_GE(each, 512U);
+    EXPECT_LT(each, 512U + 32U) << "the figure of docs/guarantees.md";
+    EXPECT_LT(kibibytes_of("VmRSS") - resident, count * 64);
+  }));
+}
+
+TEST_F(Place, WhereTooLittleMemoryMayBeLockedIsAnErrorThatNamesTheLimit) {
+  if (under_sanitizer) GTEST_SKIP() << "sanitizers have mlockall do nothing";
+  if (!can_become_nobody()) GTEST_SKIP() << "root may lock any memory";
+  fs::permissions(directory(), fs::perms(0777));
+  EXPECT_TRUE(passes_in_child([&] {
+    const struct rlimit two_mebibytes { 2 << 20, 2 << 20 };
+    ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &two_mebibytes), 0);
+    become_nobody();
+    ASSERT_EQ(::mlockall(MCL_FUTURE), 0);
+    std::vector<named_lock> locks;
+    std::string told;
+    for (int i = 0; i < 4 && told.empty(); ++i) {
+      try {
+        locks.emplace_back(name() + std::to_string(i));
+      } catch (const lock_error& error) {
+        EXPECT_EQ(error.code(), system_error_of(EAGAIN));
+        told = error.what();
+      }
+    }
+    EXPECT_NE(told.find("RLIMIT_MEMLOCK"), std::string::npos) << told;
+    if (!locks.empty()) {
+      EXPECT_TRUE(locks.front().try_lock()) << "what was open works on";
+    }
   }));
 }
 

@@ -5,14 +5,19 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/fs.h>
+#include <linux/loop.h>
+#include <linux/major.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <lockbyfile/lockbyfile.hpp>
 #include <string>
 
@@ -160,6 +165,71 @@ TEST_P(Unusable, ByAnEmergencyRemountTheHolderKeepsItsLockAndOthersAreToldWhy) {
     EXPECT_TRUE(holder.is_held());
     holder.release(ec);
     EXPECT_FALSE(ec) << ec.message();
+  });
+}
+
+/// A disk whose last blocks cannot be read for a while: those of the lockfile.
+class UnreadableDisk : public Unusable {
+ protected:
+  /// The loop device ends before the lockfile's first page, or with its image.
+  bool end_device(bool before_the_file) const {
+    struct stat s {};
+    if (::stat(name().c_str(), &s) != 0) return false;
+    const int file = ::open(name().c_str(), O_RDONLY | O_CLOEXEC);
+    const int loop =
+        ::open(("/dev/loop" + std::to_string(minor(s.st_dev))).c_str(), O_RDWR | O_CLOEXEC);
+    int block = 0;
+    int block_size = 0;
+    struct loop_info64 info {};
+    const bool is_known = major(s.st_dev) == LOOP_MAJOR && loop >= 0 &&
+                          ::ioctl(file, FIBMAP, &block) == 0 &&
+                          ::ioctl(file, FIGETBSZ, &block_size) == 0 && block > 0 &&
+                          ::ioctl(loop, LOOP_GET_STATUS64, &info) == 0;
+    const auto start = static_cast<std::uint64_t>(block) * static_cast<unsigned>(block_size);
+    info.lo_sizelimit = before_the_file ? start : 0;
+    const bool done = is_known && ::ioctl(loop, LOOP_SET_STATUS64, &info) == 0;
+    ::close(file);
+    ::close(loop);
+    return done;
+  }
+
+  /// So that the next look at a page reads the disk.
+  void forget_pages() const {
+    std::ifstream maps("/proc/self/maps");
+    for (std::string line; std::getline(maps, line);) {
+      if (!line.ends_with(name())) continue;
+      const auto begin = std::stoull(line, nullptr, 16);
+      const auto end = std::stoull(line.substr(line.find('-') + 1), nullptr, 16);
+      ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+    }
+    const int fd = ::open(name().c_str(), O_RDONLY | O_CLOEXEC);
+    ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    ::close(fd);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(On, UnreadableDisk, ::testing::Values(ext2),
+                         [](const auto& p) { return p.param.name; });
+
+TEST_P(UnreadableDisk, LeavesTheHolderItsLockAndAllAreToldWhy) {
+  in_it([&] {
+    write_file(directory() + "/first", std::string(100'000, 'x'));  // so the lockfile is behind
+    { const named_lock made(name()); }
+    ::sync();
+    if (!end_device(true)) return;  // no loop device that obeys
+    ASSERT_TRUE(end_device(false));
+    const auto begin = [&] {
+      ASSERT_TRUE(end_device(true));
+      forget_pages();
+      char byte = 0;
+      const int fd = ::open(name().c_str(), O_RDONLY | O_CLOEXEC);
+      ASSERT_EQ(::pread(fd, &byte, 1, 0), -1) << "no test at all";
+      ASSERT_EQ(errno, EIO);
+      ::close(fd);
+    };
+    const auto end = [&] { ASSERT_TRUE(end_device(false)); };
+    holder_keeps_its_lock(std::errc::io_error, begin, end);
+    release_opens_the_lock(begin, end);
   });
 }
 

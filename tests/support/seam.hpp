@@ -34,6 +34,8 @@ class seam {
     put<&calls::close>("close");
     put<&calls::fstat>("fstat");
     put<&calls::lstat>("lstat");
+    put<&calls::birth>("birth");
+    put<&calls::dirty_pages>("dirty_pages");
     put<&calls::fstatfs>("fstatfs");
     put<&calls::fcntl_lock>("fcntl_lock");
     put<&calls::fallocate>("fallocate");
