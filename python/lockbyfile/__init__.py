@@ -63,6 +63,7 @@ __all__ = [
     "list_locks",
     "observe",
     "print_Ramdisk_Manual",
+    "prunable",
     "prune",
     "remove",
     "testFLocks",
@@ -147,6 +148,11 @@ def remove(name: Path, directory: Optional[Path] = None) -> None:
 def list_locks(directory: Optional[Path] = None) -> List[str]:
     """The paths of all lockfiles in a directory: by default in $LOCKBYFILE_DIR, or the current one."""
     return _lockbyfile.list_locks(_where(directory))
+
+
+def prunable(directory: Optional[Path] = None) -> List[str]:
+    """The paths that prune() would remove now. Removes nothing."""
+    return _lockbyfile.prunable(_where(directory))
 
 
 def prune(directory: Optional[Path] = None) -> List[str]:

@@ -666,7 +666,26 @@ int lock_init(PyObject* self, PyObject* args, PyObject* kwargs) {
   return 0;
 }
 
+/// What a keep_alive calls may refer to the lock, and ends with it (P5).
+int lock_traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  for (const auto& weak : of(self)->everyone) {
+    const auto one = weak.lock();
+    if (one && one->keeper_tells) Py_VISIT(one->keeper_tells->on_lost);
+  }
+  return 0;
+}
+
+int lock_clear(PyObject* self) {
+  for (const auto& weak : of(self)->everyone) {
+    const auto one = weak.lock();
+    if (one && one->keeper_tells) Py_CLEAR(one->keeper_tells->on_lost);
+  }
+  return 0;
+}
+
 void lock_dealloc(PyObject* self) {
+  PyObject_GC_UnTrack(self);
   lock_object* const lock = of(self);
   PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
   PyErr_Fetch(&type, &value, &traceback);
@@ -1025,6 +1044,8 @@ PyType_Slot lock_slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(lock_new)},
     {Py_tp_init, reinterpret_cast<void*>(lock_init)},
     {Py_tp_dealloc, reinterpret_cast<void*>(lock_dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(lock_traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(lock_clear)},
     {Py_tp_doc, const_cast<char*>(lock_doc)},
     {Py_tp_methods, lock_methods},
     {Py_tp_getset, lock_attributes},
@@ -1032,7 +1053,7 @@ PyType_Slot lock_slots[] = {
 };
 
 PyType_Spec lock_spec = {"lockbyfile._lockbyfile._Lock", sizeof(lock_object), 0,
-                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, lock_slots};
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, lock_slots};
 
 PyStructSequence_Field grant_fields[] = {
     {"token", "a number larger than that of every earlier grant of the name"},

@@ -163,6 +163,7 @@ PyMethodDef functions[] = {
     {"break_lock", python_break, METH_VARARGS, "lockbyfile.break_lock(name, token, directory)"},
     {"remove", python_remove, METH_VARARGS, "lockbyfile.remove(name, directory)"},
     {"list_locks", paths_in<list>, METH_O, "list_locks($module, directory, /)\n--\n\n"},
+    {"prunable", paths_in<prunable>, METH_O, "prunable($module, directory, /)\n--\n\n"},
     {"prune", paths_in<prune>, METH_O, "prune($module, directory, /)\n--\n\n"},
     {"_duration", duration_in_seconds, METH_VARARGS, nullptr},
     {"_forks", python_forks, METH_NOARGS, nullptr},

@@ -382,6 +382,32 @@ class AnError(InADirectory):
         self.assertIsNone(caught.exception.cause)
 
 
+class ACycle(Scripts):
+    def test_of_an_owner_whose_kept_lock_calls_it_is_collected_in_any_thread(self) -> None:
+        self.assert_it_ends_well("""
+import gc
+class Owner:
+    def __init__(self, kind):
+        self.lock = kind(sys.argv[1], lease=60)
+        self.lock.acquire()
+        self.kept = self.lock.keep_alive(self.lost)
+    def lost(self, error): pass
+def in_a_thread():
+    thread = threading.Thread(target=gc.collect)
+    thread.start()
+    thread.join()
+class Mine(lockbyfile.Lock): pass
+for kind in lockbyfile.Lock, Mine:
+    for collect in gc.collect, in_a_thread:
+        owner = Owner(kind)
+        gc.collect()
+        assert owner.lock.held
+        del owner
+        collect()
+        assert lockbyfile.observe(sys.argv[1]).holder is None, (kind, collect)
+""")
+
+
 class AGrant(InADirectory):
     def test_after_a_break_says_so_and_the_lock_remembers_it(self) -> None:
         lock = Lock(self.name, description="the first")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import datetime
 import errno
+import fcntl
 import gc
 import logging
 import math
@@ -24,7 +25,7 @@ from typing import Any
 from unittest import mock
 
 import lockbyfile
-from lockbyfile import LeaseLost, Lock, LockError, LockTimeout, observe
+from lockbyfile import AsyncLock, LeaseLost, Lock, LockError, LockTimeout, filelock, observe
 from support import eventually
 
 
@@ -423,15 +424,90 @@ class Maintenance(InADirectory):
                     lockbyfile.break_lock(self.name, other)  # type: ignore[arg-type]
 
     def test_list_prune_and_remove(self) -> None:
-        with Lock(self.name), self.assertRaises(LockError):
+        held = Lock(self.name)
+        held.acquire()
+        with self.assertRaises(LockError):
             lockbyfile.remove(self.name)
         Lock("other", directory=self.directory).close()
         other = os.path.join(self.directory, "other.lockfile")
         self.assertEqual(lockbyfile.list_locks(self.directory), [self.name, other])
         with mock.patch.dict(os.environ, LOCKBYFILE_DIR=self.directory):
             self.assertEqual(lockbyfile.list_locks(), [self.name, other])
-            self.assertIn(other, lockbyfile.prune())
+            self.assertEqual(lockbyfile.prunable(), [other])
+            self.assertEqual(lockbyfile.prunable(self.directory), [other])
+            self.assertIn(other, lockbyfile.list_locks())
+            self.assertEqual(lockbyfile.prune(), [other])
+            self.assertEqual(lockbyfile.prunable(), [])
         self.assertNotIn(other, lockbyfile.list_locks(self.directory))
+
+
+class PosixLocksOfTheProgram(InADirectory):
+    """A process loses those that it has on a file when it closes any descriptor of that file."""
+
+    TRY = """
+import fcntl, sys
+for path in sys.stdin:
+    with open(path.rstrip("\\n"), "r+b") as file:
+        try: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError: print("kept", flush=True)
+        else: print("lost", flush=True)
+"""
+    NAMES = ("db.sqlite3", "db", "db.lockfile~", "db.lockfile.old", "db.LOCKFILE", "lockfile", ".db")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = [os.path.join(self.directory, name) for name in self.NAMES]
+        for path in self.files:
+            file = open(path, "wb")
+            self.addCleanup(file.close)
+            file.write(b"SQLite format 3\0" + bytes(5000))
+            file.flush()
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        self.prober = self.run_python(self.TRY)
+
+    def assert_kept(self, path: str) -> None:
+        assert self.prober.stdin is not None and self.prober.stdout is not None
+        self.prober.stdin.write(path + "\n")
+        self.prober.stdin.flush()
+        self.assertEqual(self.prober.stdout.readline(), "kept\n", path)
+
+    def test_stay_where_the_locks_of_their_directory_are_listed_and_pruned(self) -> None:
+        calls = lockbyfile.list_locks, lockbyfile.prunable, lockbyfile.prune
+        for call in calls:
+            Lock(self.name).close()
+            self.assertEqual(call(self.directory), [self.name])
+            with mock.patch.dict(os.environ, LOCKBYFILE_DIR=self.directory):
+                call()
+            for path in self.files:
+                with self.subTest(call=call.__name__, file=path):
+                    self.assert_kept(path)
+
+    def test_stay_where_an_empty_file_is_observed(self) -> None:
+        empty = os.path.join(self.directory, "new.sqlite3")
+        with open(empty, "wb") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            with self.assertRaises(LockError) as caught:
+                observe(empty)
+            self.assertEqual(caught.exception.reason, "not_found")
+            self.assert_kept(empty)
+
+    def test_stay_where_their_file_is_named_outright(self) -> None:
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.directory)
+        calls = [Lock, observe, lockbyfile.break_lock, lockbyfile.remove, AsyncLock]
+        for path in self.files:
+            for name in (path, "./" + os.path.basename(path)):
+                for call in calls:
+                    with self.assertRaises(LockError) as caught:
+                        call(name)
+                    self.assertEqual(caught.exception.reason, "wrong_engine")
+                    with self.subTest(call=call.__name__, name=name):
+                        self.assert_kept(path)
+                with self.assertRaises(LockError):
+                    filelock.FileLock(name).acquire(timeout=0)
+                lockbyfile.FLock(name).locking()  # appends .lockfile
+                with self.subTest(name=name):
+                    self.assert_kept(path)
 
 
 if __name__ == "__main__":
