@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <string_view>
 
@@ -68,12 +69,38 @@ std::optional<lifeline_process> process_with(pid_t pid) {
   return lifeline_process{*facts, *identity, arguments_of(pid), -1};
 }
 
-/// What follows the servers in "etcd://HOST,HOST/NAME".
-std::string_view name_in(std::string_view url) {
+/// With the bytes that its %XX stand for.
+std::string decoded(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned char byte = 0;
+    const char* const hex = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(hex, hex + 2, byte, 16).ptr == hex + 2) {
+      out += static_cast<char>(byte);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+/// "/NAME" of "etcd://HOST,HOST/NAME?OPTIONS".
+std::string name_in(std::string_view url) {
   const auto scheme_end = url.find("://");
   if (scheme_end == std::string_view::npos) return {};
   const auto slash = url.find('/', scheme_end + 3);
-  return slash == std::string_view::npos ? std::string_view{} : url.substr(slash);
+  if (slash == std::string_view::npos) return {};
+  return decoded(url.substr(slash, url.find('?') - slash));
+}
+
+/// Whether `word` of a command line names the lock `url`: as a URL, or by what is in the directory
+/// (LOCKBYFILE_DIR, --dir) that is on servers.
+bool names(const std::string& word, std::string_view url) {
+  const std::string name = name_in(url);
+  if (word.find('/') == std::string::npos) return !word.empty() && name.ends_with('/' + word);
+  return !name.empty() && name_in(word) == name;
 }
 
 /// Whether the process with the recorded pid can be the holder: of its user, older than its
@@ -86,9 +113,8 @@ bool is_plausible(const lifeline_process& process, const lock_state& state) {
   if (process.identity.user != holder.who.user) return false;
   if (!process.facts.age || *process.facts.age + slack < held_for) return false;
   if (is_run(process)) {
-    return std::any_of(process.arguments.begin(), process.arguments.end(), [&](const auto& word) {
-      return !name_in(word).empty() && name_in(word) == name_in(state.path);
-    });
+    return std::any_of(process.arguments.begin(), process.arguments.end(),
+                       [&](const auto& word) { return names(word, state.path); });
   }
   std::string comm = content_of("/proc/" + std::to_string(process.facts.pid) + "/comm");
   if (comm.ends_with('\n')) comm.pop_back();

@@ -50,7 +50,7 @@ void supervisor::has_started(pid_t command) noexcept {
 }
 
 command_end supervisor::stay() {
-  if (plan_.renew_every) renew_at_ = from_now(*plan_.renew_every);
+  begin_to_renew();
   for (;;) {
     reap();
     if (was_killed_by_signal_for_us()) end_command(end_reason::passed_signal);
@@ -126,9 +126,22 @@ void supervisor::heed_silence(clock::time_point now) {
                    ": the servers that keep it do not answer");
 }
 
+void supervisor::begin_to_renew() {
+  if (!plan_.renew_every) return;
+  if (lock_.native_handle() >= 0) {
+    renew_at_ = from_now(*plan_.renew_every);
+    return;
+  }
+  try {
+    renewer_.emplace(lock_);
+  } catch (const std::system_error&) {
+    // It is lost already, which shows in is_held.
+  }
+}
+
 /// Also when late: a lease that has run out can be renewed if nobody took the lock.
 void supervisor::renew_if_due() {
-  if (!plan_.renew_every || clock::now() < renew_at_) return;
+  if (clock::now() < renew_at_) return;
   std::error_code ec;
   lock_.renew(ec);  // a loss shows in is_held
   renew_at_ = from_now(*plan_.renew_every);

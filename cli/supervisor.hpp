@@ -9,7 +9,8 @@
 //   the command ends                 done at once; daemons that it left are left alone
 //   a signal for us                  passed on to the command, unless it has got it
 //                                    already (see below)
-//   a third of the lease (--renew)   renew
+//   a third of the lease (--renew)   renew; a lock on servers, in a thread of its own, since
+//                                    they may be silent
 //   every 100 ms                     look whether the grant is still ours
 //   the grant is lost                end the command: SIGTERM, --kill-after, SIGKILL
 //   the lease comes to its end       the same, in time (lease_plan.hpp)
@@ -37,6 +38,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <lockbyfile/keep_alive.hpp>
 #include <lockbyfile/named_lock.hpp>
 #include <optional>
 #include <string>
@@ -87,6 +89,7 @@ class supervisor {
   [[nodiscard]] bool is_over() const;
   void keep_grant();
   void heed_silence(clock::time_point now);
+  void begin_to_renew();
   void renew_if_due();
   void end_command(end_reason reason);
   void say_what_is_done(const std::string& why) const;
@@ -111,6 +114,7 @@ class supervisor {
   clock::time_point renew_at_ = clock::time_point::max();
   clock::time_point watch_witness_until_ = clock::time_point::min();
   std::chrono::nanoseconds most_certain_{0};
+  std::optional<keep_alive> renewer_;  // of a lock on servers
 };
 
 }  // namespace lockbyfile::cli

@@ -19,7 +19,8 @@
 //      one that we saw, that one died, and its etcd lease is gone; or else its key was deleted.
 //
 // Servers that do not answer are asked again for as long as the place can be ours: until the
-// etcd lease has ended by our clock. With no place yet, for a TTL, and never beyond the deadline.
+// etcd lease has ended by our clock. With no place yet, for 30 s, or the TTL if that is longer; and
+// never beyond the deadline.
 // If that comes after a silence of less than a second, patience has run out: it says nothing about
 // servers.
 #include <algorithm>
@@ -81,8 +82,8 @@ class etcd_session::waiting {
   grant granted();
   void tell_how(grant& result) const;
   /// Whether to ask again, having asked since then; else a failure is told.
-  [[nodiscard]] bool has_time(instant since) const {
-    return !is_cancelled() && now() < std::min(deadline_, since + seconds(s_.where_.ttl));
+  [[nodiscard]] bool has_time(instant since, instant longest) const {
+    return !is_cancelled() && now() < std::min(deadline_, since + longest);
   }
   [[noreturn]] void fail(const grpc::Status& status, instant since) const {
     if (is_transient(status)) tell_if_short(since);
@@ -253,7 +254,7 @@ void etcd_session::waiting::join() {
       lease_ = s_.lease_for(asked_, limit);
     } catch (const lock_error& e) {
       if (e.code() != errc::unreachable) throw;
-      if (!has_time(since)) {
+      if (!has_time(since, s_.silence_at_start())) {
         tell_if_short(since);
         throw;
       }
@@ -275,7 +276,7 @@ void etcd_session::waiting::join() {
       s_.give_up_lease(std::exchange(lease_, 0));
       continue;
     }
-    if (!is_transient(status) || !has_time(since)) fail(status, since);
+    if (!is_transient(status) || !has_time(since, s_.silence_at_start())) fail(status, since);
     rest_between_tries();
   }
 }
@@ -293,7 +294,7 @@ void etcd_session::waiting::look() {
       found_.created = 0;
       return;
     }
-    if (!is_transient(status) || !has_time(since)) fail(status, since);
+    if (!is_transient(status) || !has_time(since, seconds(s_.where_.ttl))) fail(status, since);
     rest_between_tries();
   }
 }
@@ -436,6 +437,7 @@ void etcd_session::take(const standing& found, std::int64_t lease, std::chrono::
     }
   }
   lost_ = {};
+  leaving_since_ = 0;
   token_ = static_cast<std::uint64_t>(found.revision);
   grant_.what.token = token_;
   const instant next = grant_.is_shown ? before_watching : before_showing;

@@ -39,9 +39,10 @@ grpc::ChannelArguments channel_arguments() {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  // Also the limit of a try. A server to which hundreds connect at once answers late; were they
-  // to give up and connect anew, it would never be done.
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
+  // Also the limit of a try. A machine on which hundreds connect at once is late; were they to give
+  // up and connect anew, it would never be done. Longer, and a server that is back after a silence
+  // of the network would be noticed late.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);  // a dead machine says nothing
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
@@ -53,27 +54,19 @@ constexpr instant between_questions = milliseconds(100);
 thread_local const std::function<bool()>* should_end_call = nullptr;
 thread_local bool is_call_ended = false;
 
-/// Waits for the answer; gives the call up when it should end.
-void complete(grpc::CompletionQueue& queue, grpc::ClientContext& context) {
+/// Waits for the one operation in flight; gives the call up when it should end.
+bool completes(grpc::CompletionQueue& queue, grpc::ClientContext& context) {
   void* tag = nullptr;
   bool ok = false;
-  if (should_end_call == nullptr) {
-    queue.Next(&tag, &ok);
-    return;
-  }
-  while (queue.AsyncNext(&tag, &ok, as_timespec(now() + between_questions)) ==
-         grpc::CompletionQueue::TIMEOUT) {
+  if (should_end_call == nullptr) return queue.Next(&tag, &ok) && ok;
+  for (;;) {
+    const auto next = queue.AsyncNext(&tag, &ok, as_timespec(now() + between_questions));
+    if (next != grpc::CompletionQueue::TIMEOUT)
+      return next == grpc::CompletionQueue::GOT_EVENT && ok;
     if (is_call_ended || !(*should_end_call)()) continue;
     is_call_ended = true;
     context.TryCancel();
   }
-}
-
-/// Waits for the one operation in flight.
-bool completes(grpc::CompletionQueue& queue) {
-  void* tag = nullptr;
-  bool ok = false;
-  return queue.Next(&tag, &ok) && ok;
 }
 
 void drain(grpc::CompletionQueue& queue) {
@@ -137,7 +130,7 @@ grpc::Status client::try_once(std::size_t endpoint, const char* method, const st
   grpc::ByteBuffer answer;
   grpc::Status status;
   pending->Finish(&answer, &status, nullptr);
-  complete(queue, context);
+  completes(queue, context);
   drain(queue);
   if (status.ok()) reply = bytes_of(answer);
   return status;
@@ -227,7 +220,7 @@ grpc::Status client::keep_alive(std::int64_t lease, std::int64_t& ttl, instant d
   request.set_id(lease);
   const grpc::ByteBuffer asked = buffer_of(request.SerializeAsString());
   grpc::Status status;
-  for (std::size_t i = 0; i < channels_.size() && now() < deadline; ++i) {
+  for (std::size_t i = 0; i < channels_.size() && now() < deadline && !is_call_ended; ++i) {
     const no_signals guard;
     grpc::ClientContext context;
     context.set_deadline(as_timespec(share_of(deadline)));
@@ -238,20 +231,20 @@ grpc::Status client::keep_alive(std::int64_t lease, std::int64_t& ttl, instant d
     const auto stream = stub.PrepareCall(&context, "/etcdserverpb.Lease/LeaseKeepAlive", &queue);
     stream->StartCall(nullptr);
     grpc::ByteBuffer reply;
-    bool answered = completes(queue);
+    bool answered = completes(queue, context);
     if (answered) {
       stream->Write(asked, nullptr);
-      answered = completes(queue);
+      answered = completes(queue, context);
     }
     if (answered) {
       stream->Read(&reply, nullptr);
-      answered = completes(queue);
+      answered = completes(queue, context);
     }
     if (answered) {
       context.TryCancel();
     }
     stream->Finish(&status, nullptr);
-    completes(queue);
+    completes(queue, context);
     drain(queue);
     wire::LeaseKeepAliveResponse answer;
     if (answered) {

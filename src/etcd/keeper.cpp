@@ -32,6 +32,11 @@ void etcd_session::start_keeper() {
 }
 
 void etcd_session::keep() {
+  const std::function<bool()> ends = [this] {
+    const std::lock_guard guard(mutex_);
+    return is_ending_;
+  };
+  const client::interruptible calls(ends);  // closing does not wait for a silent server
   std::unique_lock guard(mutex_);
   while (!is_ending_) {
     const instant t = now();

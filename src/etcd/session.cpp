@@ -38,7 +38,7 @@ etcd_session::etcd_session(const address& where, const lock_options& options)
       asked_lease_(options.lease) {
   // Not longer than its user has patience, but long enough for an answer.
   const instant patience = after(0, std::max(options.patience, std::chrono::nanoseconds(0)));
-  open(now() + std::clamp(patience, seconds(1), std::max(longest_call, seconds(where_.ttl))));
+  open(now() + std::clamp(patience, seconds(1), silence_at_start()));
 }
 
 /// Of several members one may have died just now, and the others be about to elect a leader: that
@@ -59,10 +59,17 @@ void etcd_session::open(instant deadline) {
   }
 }
 
+instant etcd_session::silence_at_start() const {
+  return std::max(telling_silence_at_start, seconds(where_.ttl));
+}
+
 etcd_session::~etcd_session() {
-  const instant begun = now();
   std::error_code ignored;
+  const instant begun = now();
   release(ignored);
+  const instant limit = leaving_since_ == 0
+                            ? begun + to_end
+                            : std::max(leaving_since_ + to_end, now() + to_end_after_release);
   {
     const std::lock_guard guard(mutex_);
     is_ending_ = true;
@@ -72,7 +79,7 @@ etcd_session::~etcd_session() {
   grant_watch_.reset();
   ended_watches_.clear();
   if (lease_.id != 0) revocations_.push_back({lease_.id});
-  revoke_now(begun + to_end);
+  revoke_now(limit);
 }
 
 /// No keeper, no process may be there later to do it: what is left keeps its place for a TTL.
@@ -188,11 +195,15 @@ void etcd_session::end_grant(std::error_code& ec) {
     return;
   }
   bool done = false;
-  const instant limit = now() + seconds(2);
+  const instant begun = now();
+  const instant limit = begun + seconds(2);
   const grpc::Status status =
       repeated(limit, [&] { return line_.end(h.lease, h.created, r, done, limit); });
   if (!status.ok()) {
     give_up_lease(h.lease);
+    guard.lock();
+    leaving_since_ = begun;
+    guard.unlock();
     ec = error_of(status, "cannot release", where_).code();
   }
   if (!was_good || (status.ok() && !done)) {

@@ -106,6 +106,7 @@ class etcd_session final : public session {
   class waiting;
 
   void open(instant deadline);
+  [[nodiscard]] instant silence_at_start() const;
 
   // acquire.cpp
   void clear_old_grant();
@@ -176,6 +177,7 @@ class etcd_session final : public session {
   bool is_acquiring_ = false;
   bool was_free_ = false;  // the lock, at our last grant (A5)
   bool is_ending_ = false;
+  instant leaving_since_ = 0;  // a release that got no answer began then
   std::vector<revocation> revocations_;
   std::vector<std::unique_ptr<watch>> ended_watches_;
   std::unique_ptr<watch> grant_watch_;
@@ -194,8 +196,15 @@ inline void rest_between_tries() {
   std::this_thread::sleep_for(between(0, some_of(between_tries)));
 }
 
-/// How long a session that ends tries to leave nothing in etcd.
+/// How long a session that ends tries to leave nothing in etcd. A release that got no answer counts
+/// towards it, except for `to_end_after_release`.
 inline constexpr instant to_end = seconds(3);
+inline constexpr instant to_end_after_release = seconds(1);
+
+/// How long servers may be silent before they are said to be unreachable, where we have no place
+/// yet and patience lasts. 500 processes that start at once on two processors need longer than
+/// a TTL until the last is connected (docs/performance.md).
+inline constexpr instant telling_silence_at_start = seconds(30);
 
 /// The instant at which a call for something that ends at `deadline` is given up.
 inline instant call_limit(instant deadline) {

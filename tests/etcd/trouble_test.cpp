@@ -84,6 +84,31 @@ TEST_F(EtcdTrouble, AServerThatStopsWhileWeWaitDoesNotOutlastPatienceTiming) {
   server.go_on();
 }
 
+TEST_F(EtcdTrouble, AReleaseThatGotNoAnswerLeavesNoPlaceWhenTheServerIsBack) {
+  etcd_server server;
+  named_lock lock(server.url("x?ttl=600"));
+  lock.acquire();
+  server.kill();
+  std::error_code ec;
+  lock.release(ec);
+  EXPECT_EQ(ec, errc::unreachable);
+  server.start();
+  const auto begun = steady_now();
+  EXPECT_TRUE(eventually([&] { return server.ctl("get --prefix --keys-only x:lock/").empty(); }))
+      << "it would stay for the ttl, which a server that starts begins anew";
+  std::printf("gone after %.1f s\n", std::chrono::duration<double>(steady_now() - begun).count());
+}
+
+TEST_F(EtcdTrouble, AnOpeningOutlastsASilenceThatIsLongerThanTheTtl) {
+  etcd_server server;
+  server.stop();
+  lock_process late(lock_process::not_yet_open, server.url("x?ttl=2"));
+  late.begin_open();
+  std::this_thread::sleep_for(5s);  // the silence that it has to outlast
+  server.go_on();
+  EXPECT_NO_THROW(late.end_open());
+}
+
 TEST_F(EtcdTrouble, AHolderWhoseServersAreGoneIsToldBeforeItsLeaseCanEnd) {
   etcd_server server;
   named_lock lock(server.url("x?ttl=2"));
