@@ -18,6 +18,7 @@
 #include "file/fault_deeds.hpp"
 #include "support/child.hpp"
 #include "support/lock_test.hpp"
+#include "support/sanitizers.hpp"
 #include "support/seam.hpp"
 
 namespace lockbyfile {
@@ -81,6 +82,7 @@ class ForkBesideACallThatHangs : public LockTest,
 };
 
 TEST_P(ForkBesideACallThatHangs, GoesOn) {
+  if (under_thread_sanitizer) GTEST_SKIP() << "it does not fork beside other threads";
   unsigned hung = 0;
   for (const deed& d : faults::all) {
     bool is_more = true;
