@@ -174,8 +174,8 @@ void lockfile::wait_for_lease(instant deadline) const {
   pause(std::min(deadline, now() + milliseconds(5)));
 }
 
-/// Before the first store. Patience of less than a second is one, since the child has to get to
-/// run.
+/// Before the first store. Patience of less than a second is one: a busy machine may stop the child
+/// just before it asks.
 void lockfile::require_thawed() const {
   constexpr std::chrono::nanoseconds least_patience = std::chrono::seconds(1);
   if (patience_ == forever || !shows_dirty_pages_ || sys.dirty_pages(fd(), first_size) != 0) return;

@@ -17,9 +17,9 @@ namespace lockbyfile {
 /// its waits do not see that child. `call` must not throw.
 int run_apart(int (*call)(void*), void* argument) noexcept;
 
-/// Whether a write of no bytes to the file comes back in time, which on a frozen filesystem it does
-/// not. A child that waits has no other descriptor, and ends after the thaw. True as well if there
-/// can be no child.
+/// Whether a write of no bytes to the file comes back `in_time` after it has begun, which on a
+/// frozen filesystem it does not. A child that waits has no other descriptor, and ends after the
+/// thaw. True as well if there can be no child.
 bool write_comes_back(int fd, std::chrono::nanoseconds in_time) noexcept;
 
 }  // namespace lockbyfile
