@@ -241,6 +241,7 @@ TEST_F(Verbs, RmAndBreakSayWhatTheyDid) {
 TEST_F(Verbs, AWrongVerbIsTakenForTheOneThatWasMeant) {
   for (const auto& [typed, meant] : {std::pair{"stauts", "status"},
                                      {"lst", "list"},
+                                     {"rnu", "run"},
                                      {"sto", "stop"},
                                      {"hold", "held"},
                                      {"remove", ""},

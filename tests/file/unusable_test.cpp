@@ -309,12 +309,14 @@ class FailedRemapping : public LockTest {
  protected:
   static inline void* (*real)(void*, std::size_t, int, int, int, off_t) = nullptr;
   static inline int failures = 0;
+  static inline bool is_of_files_only = false;  // mappings of zeros succeed
   static inline void* hole = nullptr;
   static inline bool is_left_open = false;  // when the next file is mapped
 
   static void* failing(void* where, std::size_t size, int protection, int flags, int fd,
                        off_t offset) {
-    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0 && failures > 0) {
+    const bool is_fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
+    if (is_fixed && failures > 0 && (fd >= 0 || !is_of_files_only)) {
       --failures;
       ::munmap(where, size);
       hole = where;
@@ -329,6 +331,7 @@ class FailedRemapping : public LockTest {
     real = std::exchange(sys.mmap, failing);
     hole = nullptr;
     is_left_open = false;
+    is_of_files_only = false;
   }
   void TearDown() override {
     sys.mmap = real;
@@ -342,17 +345,22 @@ class FailedRemapping : public LockTest {
 };
 
 TEST_F(FailedRemapping, LeavesNoHoleInTheAddressSpace) {
-  named_lock lock(name());
-  lock.lock();
-  lock.unlock();
-  fs::remove(name());  // so that it has to open the next file
-  outlive_the_last_look_at_the_path();
-  failures = 1;
-  std::error_code ec;
-  EXPECT_TRUE(lock.acquire(0ns, {}, ec) || ec == std::errc::not_enough_memory) << ec.message();
-  ASSERT_NE(hole, nullptr) << "no test at all";
-  EXPECT_TRUE(is_mapped(hole) && !is_left_open) << "another mapping may come to be there";
-  EXPECT_TRUE(lock.is_held() || lock.try_lock_for(1min));
+  for (const bool is_of_file : {false, true}) {
+    SCOPED_TRACE(is_of_file);
+    is_of_files_only = is_of_file;
+    hole = nullptr;
+    named_lock lock(name());
+    lock.lock();
+    lock.unlock();
+    fs::remove(name());  // so that it has to open the next file
+    outlive_the_last_look_at_the_path();
+    failures = 1;
+    std::error_code ec;
+    EXPECT_TRUE(lock.acquire(0ns, {}, ec) || ec == std::errc::not_enough_memory) << ec.message();
+    ASSERT_NE(hole, nullptr) << "no test at all";
+    EXPECT_TRUE(is_mapped(hole) && !is_left_open) << "another mapping may come to be there";
+    EXPECT_TRUE(lock.is_held() || lock.try_lock_for(1min));
+  }
 }
 
 TEST_F(FailedRemapping, ThatLeavesAHoleLeavesAloneWhatComesToBeThere) {

@@ -257,6 +257,7 @@ TEST_F(CallersThread, ThatIsCancelledWhileItWaitsEndsAfterTheWait) {
     std::jthread cancel([&] {
       wait_for_line_of(1);
       ::pthread_cancel(thread);
+      std::filesystem::remove(name());  // so that it opens files, which are cancellation points
       holder.release();
     });
     void* const how = run(1 << 20, [&] {
