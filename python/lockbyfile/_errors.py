@@ -271,6 +271,8 @@ def lost_quietly(error: LockError) -> None:
 
 
 def tell_of_loss(on_lost: Optional[Callable[[LockError], None]], error: LockError) -> None:
+    if error.reason == "unreachable":
+        error.cause = "unreachable"
     log.warning("%s", error)
     if on_lost is not None:
         on_lost(error)

@@ -200,6 +200,24 @@ class WhileAServerDoesNotAnswer(unittest.TestCase):
 
         asyncio.run(main())
 
+    def test_the_cause_of_a_loss_is_the_clock_that_ran_out_first(self) -> None:
+        lock = Lock(self.name + "?ttl=2", lease=3)
+        grant_ends = time.monotonic() + 3.1
+        told = threading.Event()
+        causes = []
+
+        def on_lost(error: LockError) -> None:
+            causes.append(error.cause)
+            told.set()
+
+        with self.assertRaises(lockbyfile.LeaseLost) as caught:
+            with lock, lock.keep_alive(on_lost):
+                self.server.stop()
+                self.assertTrue(told.wait(60))
+                while time.monotonic() < grant_ends:
+                    time.sleep(0.05)
+        self.assertEqual(causes + [caught.exception.cause], ["unreachable"] * 2)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -220,11 +220,13 @@ record etcd_session::record_of(const holding& h, ending end) const {
   return r;
 }
 
-/// Under mutex_. Why the grant was no longer good at that time, if nothing else happened to it.
+/// Under mutex_. Why the grant was no longer good at that time, if nothing else happened to it: the
+/// clock that ran out first.
 lost_cause etcd_session::cause_by_clocks(const holding& h, instant at) const {
   if (h.created == 0) return lost_cause::none;
-  if (at >= h.deadline) return lost_cause::expired;
   const bool is_kept = h.lease == lease_.id && at < lease_.good_until;
+  const bool is_unheard_first = h.lease == lease_.id && lease_.good_until < h.deadline;
+  if (at >= h.deadline && !is_unheard_first) return lost_cause::expired;
   return is_kept ? lost_cause::none : lost_cause::unreachable;
 }
 
