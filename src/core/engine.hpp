@@ -49,8 +49,10 @@ class session {
   /// Waits until `deadline`, an instant; 0 tries once and does not wait.
   virtual std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
                                        std::error_code& ec) = 0;
-  virtual void renew(std::error_code& ec) = 0;
-  virtual void release(std::error_code& ec) noexcept = 0;
+  /// Of the grant `of`. A later one, which another thread may have been given meanwhile, is not
+  /// touched: lease_lost.
+  virtual void renew(fencing_token of, std::error_code& ec) = 0;
+  virtual void release(fencing_token of, std::error_code& ec) noexcept = 0;
   virtual void set_lease(std::chrono::nanoseconds lease) noexcept = 0;
 
   /// The fast way of acquire, for an engine that has one: the token of a grant that is `free`, or
@@ -58,9 +60,9 @@ class session {
   /// has not been given back.
   virtual fencing_token acquire_at_once() noexcept { return {}; }
   /// release, for who does not want to know whether the lease lasted.
-  virtual void release_quietly() noexcept {
+  virtual void release_quietly(fencing_token of) noexcept {
     std::error_code ignored;
-    release(ignored);
+    release(of, ignored);
   }
 
   /// Has `tell` called whenever a grant is lost, by a thread of the engine that must not be kept;

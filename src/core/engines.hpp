@@ -29,7 +29,7 @@
 
 namespace lockbyfile {
 
-inline constexpr const char* engine_version = "lockbyfile engine 1, C++ by " __VERSION__;
+inline constexpr const char* engine_version = "lockbyfile engine 2, C++ by " __VERSION__;
 
 /// What a module can do.
 struct engine_table {

@@ -26,13 +26,13 @@ std::optional<grant> module_session::acquire(instant deadline, const std::stop_t
   return inner_->acquire(deadline, stop, ec);
 }
 
-void module_session::renew(std::error_code& ec) {
-  if (is_ours()) return inner_->renew(ec);
+void module_session::renew(fencing_token of, std::error_code& ec) {
+  if (is_ours()) return inner_->renew(of, ec);
   ec = errc::not_holder;
 }
 
-void module_session::release(std::error_code& ec) noexcept {
-  if (is_ours()) return inner_->release(ec);
+void module_session::release(fencing_token of, std::error_code& ec) noexcept {
+  if (is_ours()) return inner_->release(of, ec);
   ec = errc::not_holder;
 }
 

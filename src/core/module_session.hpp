@@ -22,8 +22,8 @@ class module_session final : public session {
 
   std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
                                std::error_code& ec) override;
-  void renew(std::error_code& ec) override;
-  void release(std::error_code& ec) noexcept override;
+  void renew(fencing_token of, std::error_code& ec) override;
+  void release(fencing_token of, std::error_code& ec) noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
   void when_lost(std::function<void()> tell) override;
   void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;

@@ -124,9 +124,10 @@ bool named_lock::impl::is_asked_by_another() const noexcept {
 }
 
 void named_lock::impl::renew(std::error_code& ec, lost_cause& known) noexcept {
+  const fencing_token of = owned();  // (O2)
   turns* const t = mine();
   if (t == nullptr) {
-    session->renew(ec);
+    session->renew(of, ec);
     return wake_others();
   }
   const thread_mark me = this_thread();
@@ -135,7 +136,7 @@ void named_lock::impl::renew(std::error_code& ec, lost_cause& known) noexcept {
     ec = owner() == 0 && !t->is_superseded(me) ? errc::not_holder : errc::lease_lost;
     known = t->cause_of(0, me);
   } else {
-    session->renew(ec);
+    session->renew(session->token(), ec);
   }
 }
 
@@ -147,15 +148,16 @@ void named_lock::impl::renew_for(fencing_token token, std::error_code& ec) noexc
   } else if (is_of_this_process(asking_.load()) && !session->is_held()) {
     ec = is_asked_by_another() && owner() != 0 ? errc::lease_lost : errc::not_holder;
   } else {
-    session->renew(ec);
+    session->renew(token, ec);
   }
 }
 
 void named_lock::impl::release(std::error_code& ec, lost_cause& known) noexcept {
+  const fencing_token of = owned();  // (O2)
   turns* const t = mine();
   if (t == nullptr) {
     owner_.store(0, std::memory_order_relaxed);
-    session->release(ec);
+    session->release(of, ec);
     return wake_others();
   }
   {
@@ -172,7 +174,7 @@ void named_lock::impl::release(std::error_code& ec, lost_cause& known) noexcept 
     if (is_asked_by_another()) {  // the session is not ours to be used, and the grant is over
       ec = holder == 0 ? errc::not_holder : errc::lease_lost;
     } else {
-      session->release(ec);
+      session->release(session->token(), ec);
     }
   }
   t->have_changed();

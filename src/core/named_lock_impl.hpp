@@ -11,6 +11,11 @@
 // in this order; they are read in the other one. So a thread that reads the token of the current
 // grant reads the thread that acquired it, and not one that had the grant before (O1). Only that
 // thread deadlocks when it acquires again.
+//
+// Where there are no turns, a thread reads the token of its grant first, then looks for turns, and
+// then releases or renews that very grant. If another thread is granted the lock in between,
+// however long that takes, its grant has another token (O2). Who reads the other one's token sees
+// turns.
 #pragma once
 
 #include <atomic>
@@ -50,9 +55,10 @@ class LOCKBYFILE_HIDDEN named_lock::impl {
     return true;
   }
   void release_quietly() noexcept {
+    const fencing_token of = owned();  // (O2)
     if (has_no_turns()) {
       owner_.store(0, std::memory_order_relaxed);
-      session->release_quietly();
+      session->release_quietly(of);
       if (turns_.load() == nullptr) return;  // (T1)
       return wake_others();
     }
@@ -106,6 +112,10 @@ class LOCKBYFILE_HIDDEN named_lock::impl {
     const std::uint64_t owned = owned_.load(std::memory_order_acquire);
     const thread_mark who = owner_.load(std::memory_order_acquire);
     return owned != 0 && session->token().value() == owned ? who : 0;
+  }
+
+  [[nodiscard]] fencing_token owned() const noexcept {
+    return fencing_token(owned_.load(std::memory_order_acquire));
   }
 
   [[nodiscard]] bool has_no_turns() const noexcept {

@@ -14,8 +14,10 @@
 //        Nothing tells that, so who waits for it looks every `watch`, as a keep_alive does.
 //   (T3) Who acquires while another thread has not given back a grant that was lost supersedes that
 //        thread. Its late release or renewal is not of the new grant: it says lease_lost and
-//        changes nothing (P4). A release that began before there were turns does not know; so who
-//        makes them for that purpose waits for `grace` first.
+//        changes nothing (P4). One that began before there were turns names its grant by the token,
+//        so it changes nothing either (named_lock_impl.hpp, O2). But it may forget whose the new
+//        grant is, which costs that thread would_deadlock; so who makes turns for that purpose
+//        waits for `grace` first.
 //   (T4) fork: the child's copy may be locked for ever. It belongs to the process that made it, and
 //        is not touched in another.
 #pragma once

@@ -164,7 +164,7 @@ void etcd_session::clear_old_grant() {
   std::unique_lock guard(mutex_);
   if (!grant_.is_lost && now() < lease_.good_until) {
     guard.unlock();
-    return release_quietly();
+    return release_quietly(token());
   }
   const holding h = forget_grant();
   guard.unlock();

@@ -66,7 +66,7 @@ instant etcd_session::silence_at_start() const {
 etcd_session::~etcd_session() {
   std::error_code ignored;
   const instant begun = now();
-  release(ignored);
+  release(token(), ignored);
   const instant limit = leaving_since_ == 0
                             ? begun + to_end
                             : std::max(leaving_since_ + to_end, now() + to_end_after_release);
@@ -103,7 +103,7 @@ void etcd_session::revoke_now(instant limit) {
   }
 }
 
-void etcd_session::renew(std::error_code& ec) {
+void etcd_session::renew(fencing_token of, std::error_code& ec) {
   ec.clear();
   const std::lock_guard turn(turn_);
   std::unique_lock guard(mutex_);
@@ -111,7 +111,7 @@ void etcd_session::renew(std::error_code& ec) {
     ec = errc::not_holder;
     return;
   }
-  if (grant_.is_lost) {
+  if (grant_.is_lost || token_ != of.value()) {
     ec = errc::lease_lost;
     return;
   }
@@ -158,10 +158,10 @@ void etcd_session::renew(std::error_code& ec) {
   }
 }
 
-void etcd_session::release(std::error_code& ec) noexcept {
+void etcd_session::release(fencing_token of, std::error_code& ec) noexcept {
   ec.clear();
   try {
-    end_grant(ec);
+    end_grant(of, ec);
   } catch (const std::system_error& e) {
     ec = e.code();
   } catch (...) {
@@ -177,11 +177,15 @@ etcd_session::holding etcd_session::forget_grant() {
   return std::exchange(grant_, {});
 }
 
-void etcd_session::end_grant(std::error_code& ec) {
+void etcd_session::end_grant(fencing_token of, std::error_code& ec) {
   const std::lock_guard turn(turn_);
   std::unique_lock guard(mutex_);
   if (grant_.created == 0) {
     ec = errc::not_holder;
+    return;
+  }
+  if (token_ != of.value()) {
+    ec = errc::lease_lost;
     return;
   }
   const lost_cause by_clocks = cause_by_clocks(grant_, now());

@@ -62,8 +62,8 @@ class etcd_session final : public session {
 
   std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
                                std::error_code& ec) override;
-  void renew(std::error_code& ec) override;
-  void release(std::error_code& ec) noexcept override;
+  void renew(fencing_token of, std::error_code& ec) override;
+  void release(fencing_token of, std::error_code& ec) noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
   void when_lost(std::function<void()> tell) override;
   void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;
@@ -140,7 +140,7 @@ class etcd_session final : public session {
   holding forget_grant();
 
   [[nodiscard]] bool is_good(instant at) const;
-  void end_grant(std::error_code& ec);
+  void end_grant(fencing_token of, std::error_code& ec);
 
   /// Tried until etcd says that the lease is gone: servers that start anew begin its TTL anew, so
   /// no clock of ours tells when it has ended by itself.

@@ -28,6 +28,7 @@ namespace lockbyfile::file {
   X(word_granted)     /* the session does not know yet */                             \
   X(deadline_renewed) /* in the own slot; the word is as it was */                    \
   X(word_renewed)     /* the session does not know yet */                             \
+  X(release_begun)    /* nothing has changed yet */                                   \
   X(release_decided)  /* the session has forgotten; the word is as it was */          \
   X(word_freed)       /* nobody has been woken */                                     \
   /* the line (line.cpp) */                                                           \

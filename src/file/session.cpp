@@ -41,7 +41,7 @@ file_session::file_session(const std::string& path, const lock_options& options)
 
 file_session::~file_session() {
   std::error_code ignored;
-  release(ignored);
+  release(token(), ignored);
   // Whoever was given a share of the lifeline need not keep the slot from now on. Not in a
   // child, whose share is the parent's.
   if (epoch_.load(std::memory_order_relaxed) == process_epoch()) file_.give_up_slot();
@@ -240,7 +240,7 @@ bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease
 
   deadline_.store(deadline, std::memory_order_relaxed);
   token_.store(token, std::memory_order_relaxed);
-  current_.store(granted.bits(), std::memory_order_relaxed);
+  current_.store(granted.bits(), std::memory_order_release);  // after the token (S11)
   lost_by_.store(lost_by::none, std::memory_order_relaxed);
   highest_seen_ = token;
   own.last_grant.store(grant_mark(token, static_cast<std::uint64_t>(how)),
@@ -248,7 +248,7 @@ bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease
   return true;
 }
 
-void file_session::renew(std::error_code& ec) {
+void file_session::renew(fencing_token of, std::error_code& ec) {
   ec.clear();
   file_.prepare_thread();
   if (!holds()) {
@@ -265,6 +265,10 @@ void file_session::renew(std::error_code& ec) {
     const auto soon = to_timespec(now() + 20'000);
     sys.futex_wait(&nobody_wakes, 0, &soon);
     us.emplace(acquiring_, process);
+  }
+  if (token_.load() != of.value()) {  // (S11)
+    ec = errc::lease_lost;
+    return;
   }
   int error = 0;
   for (unsigned tries = 0; tries < most_cures; ++tries) {  // (S10)
@@ -312,7 +316,7 @@ void file_session::lose(lost_by how, std::error_code& ec) noexcept {
   lost_by_.store(how, std::memory_order_relaxed);
 }
 
-void file_session::release(std::error_code& ec) noexcept {
+void file_session::release(fencing_token of, std::error_code& ec) noexcept {
   ec.clear();
   file_.prepare_thread();
   if (!holds()) {
@@ -323,32 +327,49 @@ void file_session::release(std::error_code& ec) noexcept {
   const bool at_path = path_is_current(now_coarse());
   const bool is_deleted = !at_path && file_.was_replaced();
   const bool is_there = is_named();
-  const bool freed = free_and_wake(is_deleted ? ending::broken : ending::released) && is_there;
+  const bool freed =
+      free_and_wake(of.value(), is_deleted ? ending::broken : ending::released) && is_there;
   if (is_deleted) file_.note_departure();
   if (freed && at_path && in_time) return;
   ec = errc::lease_lost;
+  if (token_.load() != of.value()) return;  // (S11)
   lost_by_.store(!freed    ? lost_by::word
                  : at_path ? lost_by::time
                            : lost_by::path,
                  std::memory_order_relaxed);
 }
 
-[[gnu::flatten]] void file_session::release_quietly() noexcept {
-  if (holds()) free_and_wake(ending::released);
+[[gnu::flatten]] void file_session::release_quietly(fencing_token of) noexcept {
+  if (holds()) free_and_wake(of.value(), ending::released);
 }
 
-bool file_session::free_and_wake(ending how) noexcept {
-  word held(current_.load(std::memory_order_relaxed));
+/// Forgets the grant `token`, of which `held` is a word. False if it is another one by now (S11).
+/// Nothing is atomic where there is no second thread, as in acquire.
+bool file_session::forget(std::uint64_t token, std::uint64_t& held) noexcept {
+  if (is_single_threaded()) {
+    current_.store(0, std::memory_order_relaxed);
+    return true;
+  }
+  do {
+    if (held == 0 || token_.load(std::memory_order_relaxed) != token) return false;
+  } while (!current_.compare_exchange_weak(held, 0));
+  return true;
+}
+
+bool file_session::free_and_wake(std::uint64_t token, ending how) noexcept {
+  std::uint64_t known = current_.load(std::memory_order_acquire);
   header& h = file_.get().header;
   // Not by an old holder: it would hide since when its successor's lock is free.
-  if (h.last_to_join.load(std::memory_order_relaxed) != 0) note_release(held);
-  current_.store(0, std::memory_order_relaxed);
+  if (h.last_to_join.load(std::memory_order_relaxed) != 0) note_release(word(known));
+  reach(point::release_begun);
+  if (!forget(token, known)) return false;
+  word held(known);
   reach(point::release_decided);
   const auto freed = [&] { return how == ending::broken ? held.broken() : held.freed(); };
   std::uint64_t expected = held.bits();
   while (!h.word.compare_exchange_strong(expected, freed().bits())) {
     held = word(expected);
-    if (!is_ours(held)) return release_unusable();  // else another thread has renewed it (S9)
+    if (!is_ours(held, token)) return release_unusable(token);  // else it was renewed (S9)
   }
   reach(point::word_freed);
   if (how == ending::broken) note_deletion();  // (S8)
@@ -360,19 +381,19 @@ bool file_session::free_and_wake(ending how) noexcept {
 
 /// (S10) A release that failed, once more if its mapping had become unusable and is not any more.
 /// Else by the lifeline.
-[[gnu::noinline]] bool file_session::release_unusable() noexcept {
-  if (!file_.is_unusable()) return false;
+[[gnu::noinline]] bool file_session::release_unusable(std::uint64_t token) noexcept {
+  if (!file_.is_unusable() || token_.load() != token) return false;
   for (unsigned tries = 0; tries < most_cures && file_.cure() == 0; ++tries) {
     shared<std::uint64_t>& held = file_.get().header.word;
     std::uint64_t seen = held.load();
-    while (is_ours(word(seen))) {
+    while (is_ours(word(seen), token)) {
       if (!held.compare_exchange_strong(seen, word(seen).freed().bits())) continue;
       line_.wake_head();
       return true;
     }
     if (!file_.is_unusable()) return false;
   }
-  const bool was_ours = file_.names_us(token_.load()) && file_.is_current();
+  const bool was_ours = file_.names_us(token) && file_.is_current();
   file_.give_up_slot();
   file_.detach();
   return was_ours;
@@ -412,11 +433,10 @@ bool file_session::is_in_time() const noexcept {
   return deadline == never || now_coarse() + longest_lag < deadline || now() < deadline;
 }
 
-/// Whether a word is that of our grant (S9).
-bool file_session::is_ours(word seen) const noexcept {
+/// Whether a word is that of our grant `token` (S9).
+bool file_session::is_ours(word seen, std::uint64_t token) const noexcept {
   return seen.is_held() && seen.is_held_by(file_.own_slot()) &&
-         file_.own().token.load(std::memory_order_relaxed) ==
-             token_.load(std::memory_order_relaxed);
+         file_.own().token.load(std::memory_order_relaxed) == token;
 }
 
 bool file_session::is_held() const noexcept {

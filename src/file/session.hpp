@@ -66,6 +66,11 @@
 //         what the system says. A release that cannot write gives up the lifeline instead of
 //         the word, which makes the lock abandoned. Whoever waits is told the system's error.
 //
+//   (S11) Renew and release act on one grant, which they are told by its token. A thread may be
+//         kept from running in either of them while its grant is lost and another thread of the
+//         same object is granted the lock. So `current_` is taken by compare-exchange, and the
+//         word is ours to be freed only while our slot has that token (S9).
+//
 // fork: the child's copy carries the parent's epoch. It holds nothing, its lifeline
 // was closed, and acquire attaches anew.
 #pragma once
@@ -89,10 +94,10 @@ class file_session final : public session {
 
   std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
                                std::error_code& ec) override;
-  void renew(std::error_code& ec) override;
-  void release(std::error_code& ec) noexcept override;
+  void renew(fencing_token of, std::error_code& ec) override;
+  void release(fencing_token of, std::error_code& ec) noexcept override;
   fencing_token acquire_at_once() noexcept override;
-  void release_quietly() noexcept override;
+  void release_quietly(fencing_token of) noexcept override;
   void set_lease(std::chrono::nanoseconds lease) noexcept override;
   void note_run(std::chrono::nanoseconds duration, int exit_code) noexcept override;
   [[nodiscard]] loss why_lost() const override;
@@ -124,7 +129,10 @@ class file_session final : public session {
   [[nodiscard]] bool is_named() const noexcept;
   [[nodiscard]] bool holds() const noexcept;
   [[nodiscard]] bool owns_slot() const noexcept;
-  [[nodiscard]] bool is_ours(word seen) const noexcept;
+  [[nodiscard]] bool is_ours(word seen) const noexcept {
+    return is_ours(seen, token_.load(std::memory_order_relaxed));
+  }
+  [[nodiscard]] bool is_ours(word seen, std::uint64_t token) const noexcept;
   [[nodiscard]] std::optional<break_info> broken_by_deletion();
   void begin_above(const std::optional<break_info>& deletion) noexcept;
   [[nodiscard]] bool is_in_time() const noexcept;
@@ -148,10 +156,11 @@ class file_session final : public session {
   bool take(word seen, instant start, std::chrono::nanoseconds lease, grant_kind how) noexcept;
   void note_release(word held) noexcept;
   enum class ending { released, broken };
-  bool free_and_wake(ending how) noexcept;
+  bool free_and_wake(std::uint64_t token, ending how) noexcept;
+  bool forget(std::uint64_t token, std::uint64_t& held) noexcept;
   void note_deletion() noexcept;
   void lose(lost_by how, std::error_code& ec) noexcept;
-  bool release_unusable() noexcept;
+  bool release_unusable(std::uint64_t token) noexcept;
 
   lockfile file_;
   line line_;

@@ -181,9 +181,9 @@ TYPED_TEST(Engine, TellsTheRestOfTheLeaseToTheHolder) {
   EXPECT_LE(s->lease_remaining(), 1h);
   s->set_lease(no_lease);
   EXPECT_LE(s->lease_remaining(), 1h) << "from the next grant or renewal on";
-  s->renew(ec);
+  s->renew(s->token(), ec);
   EXPECT_EQ(s->lease_remaining(), no_lease);
-  s->release(ec);
+  s->release(s->token(), ec);
   EXPECT_EQ(s->lease_remaining(), 0ns);
 }
 
@@ -331,19 +331,35 @@ TYPED_TEST(Engine, KnowsNoHolderBeforeAGrantAndAfterRelease) {
   std::error_code ec;
   EXPECT_FALSE(s->is_held());
   EXPECT_EQ(s->token(), fencing_token());
-  s->renew(ec);
+  s->renew(s->token(), ec);
   EXPECT_EQ(ec, errc::not_holder);
-  s->release(ec);
+  s->release(s->token(), ec);
   EXPECT_EQ(ec, errc::not_holder);
   const auto granted = s->acquire(0, {}, ec);
   ASSERT_TRUE(granted);
   EXPECT_EQ(s->token(), granted->token);
-  s->release(ec);
+  s->release(s->token(), ec);
   EXPECT_EQ(ec, std::error_code());
   EXPECT_FALSE(s->is_held());
   EXPECT_EQ(s->token(), granted->token) << "of the last grant";
-  s->release(ec);
+  s->release(s->token(), ec);
   EXPECT_EQ(ec, errc::not_holder);
+}
+
+// A thread may have been kept from running since it looked which grant is its own.
+TYPED_TEST(Engine, LeavesAGrantAloneWhenAnotherIsRenewedOrReleased) {  // P4
+  const auto s = this->world.open();
+  std::error_code ec;
+  ASSERT_TRUE(s->acquire(0, {}, ec));
+  const fencing_token earlier(s->token().value() - 1);
+  s->renew(earlier, ec);
+  EXPECT_EQ(ec, errc::lease_lost);
+  s->release(earlier, ec);
+  EXPECT_EQ(ec, errc::lease_lost);
+  s->release_quietly(earlier);
+  EXPECT_TRUE(s->is_held());
+  s->release(s->token(), ec);
+  EXPECT_EQ(ec, std::error_code());
 }
 
 TYPED_TEST(Engine, ExcludesTheSessionsOfOneProcessToo) {  // TORTURE 40
@@ -353,7 +369,7 @@ TYPED_TEST(Engine, ExcludesTheSessionsOfOneProcessToo) {  // TORTURE 40
   ASSERT_TRUE(one->acquire(0, {}, ec));
   EXPECT_FALSE(other->acquire(0, {}, ec));
   EXPECT_EQ(ec, errc::timed_out);
-  one->release(ec);
+  one->release(one->token(), ec);
   EXPECT_TRUE(other->acquire(0, {}, ec));
 }
 

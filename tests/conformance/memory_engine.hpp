@@ -49,7 +49,7 @@ class memory_session final : public lockbyfile::session {
       : lock_(lock), lease_(options.lease), who_{id, 0, options.description} {}
   ~memory_session() override {
     std::error_code ignored;
-    release(ignored);
+    release(lockbyfile::fencing_token(token_), ignored);
   }
 
   /// As if its process had been killed.
@@ -89,17 +89,17 @@ class memory_session final : public lockbyfile::session {
     return result;
   }
 
-  void renew(std::error_code& ec) override {
+  void renew(lockbyfile::fencing_token of, std::error_code& ec) override {
     const std::lock_guard guard(lock_.mutex);
-    ec = says_about_our_grant();
+    ec = says_about_our_grant(of);
     if (!ec) lock_.deadline = lockbyfile::after(lock_.now, lease_);
     lock_.changed.notify_all();
   }
 
-  void release(std::error_code& ec) noexcept override {
+  void release(lockbyfile::fencing_token of, std::error_code& ec) noexcept override {
     const std::lock_guard guard(lock_.mutex);
-    ec = says_about_our_grant();
-    held_under_ = 0;
+    ec = says_about_our_grant(of);
+    if (held_under_ == of.value()) held_under_ = 0;
     if (ec) return;
     if (lock_.now >= lock_.deadline) ec = lockbyfile::errc::lease_lost;
     lock_.held_under = 0;
@@ -139,9 +139,10 @@ class memory_session final : public lockbyfile::session {
   [[nodiscard]] bool holds_in_time() const {
     return held_under_ != 0 && lock_.held_under == held_under_ && lock_.now < lock_.deadline;
   }
-  [[nodiscard]] std::error_code says_about_our_grant() const {
+  [[nodiscard]] std::error_code says_about_our_grant(lockbyfile::fencing_token of) const {
     if (held_under_ == 0) return lockbyfile::errc::not_holder;
-    if (lock_.held_under != held_under_) return lockbyfile::errc::lease_lost;
+    if (lock_.held_under != held_under_ || held_under_ != of.value())
+      return lockbyfile::errc::lease_lost;
     return {};
   }
 

@@ -48,12 +48,12 @@ class memory_world {
     }
     std::error_code release() {
       std::error_code ec;
-      session_->release(ec);
+      session_->release(session_->token(), ec);
       return ec;
     }
     std::error_code renew() {
       std::error_code ec;
-      session_->renew(ec);
+      session_->renew(session_->token(), ec);
       return ec;
     }
     void set_lease(std::chrono::nanoseconds lease) { session_->set_lease(lease); }

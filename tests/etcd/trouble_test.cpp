@@ -224,7 +224,7 @@ TEST_F(EtcdTrouble, ALostGrantHasItsCause) {
     EXPECT_EQ(s->why_lost().cause, lost_cause::none);
     what();
     EXPECT_TRUE(eventually([&] { return !s->is_held(); }));
-    s->release(ec);
+    s->release(s->token(), ec);
     EXPECT_EQ(ec, errc::lease_lost);
     return s->why_lost().cause;
   };

@@ -35,13 +35,13 @@ class WhyLost : public LockTest {
   }
   session::loss after_release() {
     std::error_code ec;
-    session_->release(ec);
+    session_->release(session_->token(), ec);
     EXPECT_EQ(ec, errc::lease_lost);
     return session_->why_lost();
   }
   session::loss after_renewal() {
     std::error_code ec;
-    session_->renew(ec);
+    session_->renew(session_->token(), ec);
     EXPECT_EQ(ec, errc::lease_lost);
     return session_->why_lost();
   }
@@ -51,7 +51,7 @@ class WhyLost : public LockTest {
 TEST_F(WhyLost, SaysNothingOfAGrantThatLasts) {
   EXPECT_EQ(hold(1h).why_lost().cause, lost_cause::none);
   std::error_code ec;
-  session_->release(ec);
+  session_->release(session_->token(), ec);
   ASSERT_FALSE(ec);
   EXPECT_EQ(session_->why_lost().cause, lost_cause::none);
 }

@@ -14,8 +14,10 @@
 #include <lockbyfile/lockbyfile.hpp>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -264,6 +266,41 @@ TEST_F(ScheduleOfRenewing, DoesNotBringBackWhatAnotherThreadReleasedMeanwhile) {
     EXPECT_FALSE(look().holder);
   }
 }
+
+enum class way { unlock, release };
+
+/// Where a release is stopped, and which one.
+using LateRelease = std::tuple<named_point, way>;
+class ScheduleOfThreads : public LockTest, public ::testing::WithParamInterface<LateRelease> {};
+
+TEST_P(ScheduleOfThreads, ALateReleaseSparesTheNextGrantOfTheObject) {  // P4, S11
+  const auto& [where, how] = GetParam();
+  named_lock lock(name());
+  std::error_code late;
+  stopped_thread first(where.value, [&, how = how] {
+    lock.lock();
+    break_lock(name(), {});
+    how == way::unlock ? lock.unlock() : lock.release(late);
+  });
+  const grant next = lock.acquire(10s);
+  first.go_on();
+  EXPECT_TRUE(lock.is_held()) << "another thread's old release has freed it";
+  EXPECT_EQ(look().holder.value().token, next.token);
+  EXPECT_EQ(late, how == way::release ? make_error_code(errc::lease_lost) : std::error_code());
+  std::error_code ec;
+  lock.release(ec);
+  EXPECT_EQ(ec, std::error_code());
+  EXPECT_FALSE(look().holder);
+}
+
+INSTANTIATE_TEST_SUITE_P(Points, ScheduleOfThreads,
+                         ::testing::Combine(::testing::Values(named(point::release_begun),
+                                                              named(point::release_decided)),
+                                            ::testing::Values(way::unlock, way::release)),
+                         [](const auto& p) {
+                           return std::string(std::get<0>(p.param).name) +
+                                  (std::get<1>(p.param) == way::unlock ? "_unlock" : "_release");
+                         });
 
 using ScheduleOfReleasing = LockTest;
 
