@@ -458,7 +458,7 @@ bool file_session::path_is_current(instant coarse_now) const noexcept {
 }
 
 void file_session::note_run(std::chrono::nanoseconds duration, int exit_code) noexcept {
-  if (!holds()) return;
+  if (!holds() || !file_.is_signed()) return;  // it may be other data by now (acquire.cpp, A5)
   write_run(file_.get().header, {token(), duration, exit_code, std::chrono::system_clock::now()});
 }
 

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <fstream>
 #include <lockbyfile/lockbyfile.hpp>
 #include <memory>
+#include <string>
 
 #include "file/records.hpp"
+#include "support/files.hpp"
 #include "support/lock_test.hpp"
 #include "support/mapped_lockfile.hpp"
 
@@ -49,6 +52,20 @@ TEST_F(NoteRun, OfALateHolderDoesNotReplaceThatOfItsSuccessor) {
   late.note_run(1s, 1);
   EXPECT_EQ(look().last_run.value().token, token);
   EXPECT_EQ(look().last_run.value().exit_code, 2);
+}
+
+// cp data NAME.lockfile, by the very command that runs under the lock.
+TEST_F(NoteRun, LeavesOtherDataThatWasCopiedOverTheFileAlone) {
+  named_lock lock(name());
+  (void)lock.acquire(0ns);
+  const std::string data(8192, 'd');
+  {
+    std::fstream file(name(), std::ios::in | std::ios::out | std::ios::binary);
+    file << data;
+  }
+  lock.note_run(3s, 0);
+  lock.unlock();
+  EXPECT_EQ(content_of(name()), data);
 }
 
 TEST_F(NoteRun, ARecordThatDoesNotFitIsNotShown) {
