@@ -70,6 +70,7 @@ int refused(int number, const char* why) noexcept {
 /// Runs `call`, which returns an error_code, and turns all that can go wrong into a number.
 template <class F>
 int guarded(F&& call) noexcept {
+  const lockbyfile::uncancelled us;
   try {
     const std::error_code code = call();
     return code ? failed(number_of(code), lockbyfile::last_failure().message.c_str()) : 0;

@@ -36,6 +36,7 @@
 #include <string_view>
 
 #include "core/instant.hpp"
+#include "linux/uncancelled.hpp"
 
 namespace lockbyfile {
 
@@ -61,6 +62,7 @@ class session {
   virtual fencing_token acquire_at_once() noexcept { return {}; }
   /// release, for who does not want to know whether the lease lasted.
   virtual void release_quietly(fencing_token of) noexcept {
+    const uncancelled us;
     std::error_code ignored;
     release(of, ignored);
   }

@@ -75,6 +75,7 @@ std::string text_of(const party& who) {
 
 failure failure_of(const session& s, std::error_code code, const char* tried,
                    lost_cause known) noexcept {
+  const uncancelled us;
   failure f;
   f.code = code;
   f.cause = known;
@@ -97,6 +98,7 @@ failure failure_of(const session& s, std::error_code code, const char* tried,
 }
 
 failure failure_of(const session& s, const refusal& how) noexcept {
+  const uncancelled us;
   failure f;
   f.code = how.code;
   const bool is_deadlock = how.code == errc::would_deadlock;

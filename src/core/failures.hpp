@@ -11,6 +11,7 @@
 
 #include "core/engine.hpp"
 #include "core/error_text.hpp"
+#include "linux/uncancelled.hpp"
 
 namespace lockbyfile {
 
@@ -39,9 +40,10 @@ struct refusal {
 /// remember() for an exception that is on its way to the user.
 void remember(const std::system_error& e) noexcept;
 
-/// Runs `call`, and remembers what it throws.
+/// Runs `call`, and remembers what it throws. pthread_cancel waits until it has returned.
 template <class F>
 auto told(F&& call) -> decltype(call()) {
+  const uncancelled us;
   try {
     return call();
   } catch (const std::system_error& e) {
@@ -53,6 +55,7 @@ auto told(F&& call) -> decltype(call()) {
 /// The error_code overloads are the throwing ones, turned round.
 template <class F>
 auto caught(std::error_code& ec, F&& call) -> decltype(call()) {
+  const uncancelled us;
   try {
     ec.clear();
     return call();

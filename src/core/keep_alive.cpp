@@ -78,6 +78,7 @@ keep_alive::keep_alive(named_lock& lock, std::function<void(std::error_code)> on
 keep_alive::~keep_alive() { stop(); }
 
 void keep_alive::stop() noexcept {
+  const uncancelled us;
   thread_.request_stop();
   if (!thread_.joinable()) return;
   if (thread_.get_id() == std::this_thread::get_id()) {

@@ -124,6 +124,7 @@ bool named_lock::impl::is_asked_by_another() const noexcept {
 }
 
 void named_lock::impl::renew(std::error_code& ec, lost_cause& known) noexcept {
+  const uncancelled us;
   const fencing_token of = owned();  // (O2)
   turns* const t = mine();
   if (t == nullptr) {
@@ -153,6 +154,7 @@ void named_lock::impl::renew_for(fencing_token token, std::error_code& ec) noexc
 }
 
 void named_lock::impl::release(std::error_code& ec, lost_cause& known) noexcept {
+  const uncancelled us;
   const fencing_token of = owned();  // (O2)
   turns* const t = mine();
   if (t == nullptr) {

@@ -64,6 +64,7 @@ instant etcd_session::silence_at_start() const {
 }
 
 etcd_session::~etcd_session() {
+  const uncancelled us;
   std::error_code ignored;
   const instant begun = now();
   release(token(), ignored);

@@ -3,11 +3,11 @@
  * The C API from C. Each function is a claim; `c_api_test CLAIM` runs one, in a directory of its
  * own, and ends with 0 if it holds.
  */
-#include <stdint.h>
-#include <pthread.h>
 #include <errno.h>
 #include <limits.h>
 #include <lockbyfile.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +180,22 @@ static void a_second_thread_waits_for_the_first(void) {
   EXPECT(lockbyfile_token(lock) > first);
   EXPECT(lockbyfile_is_held(lock) == 1);
   EXPECT(lockbyfile_acquire(lock, LOCKBYFILE_MILLISECOND, NULL) == LOCKBYFILE_TIMED_OUT);
+  lockbyfile_free(lock);
+}
+
+static void* is_cancelled_in_acquire(void* lock) {
+  pthread_cancel(pthread_self());
+  return acquires(lock);
+}
+
+static void a_thread_that_is_cancelled_ends_after_its_call(void) {
+  lockbyfile_lock* lock = opened("x");
+  EXPECT(lockbyfile_acquire(lock, 0, NULL) == 0);
+  pthread_t other;
+  EXPECT(pthread_create(&other, NULL, is_cancelled_in_acquire, lock) == 0);
+  EXPECT(lockbyfile_release(lock) == 0);
+  EXPECT(pthread_join(other, NULL) == 0);
+  EXPECT(lockbyfile_is_held(lock) == 1);
   lockbyfile_free(lock);
 }
 
@@ -365,6 +381,7 @@ static const struct {
     CLAIM(a_lost_grant_tells_why),
     CLAIM(a_failure_of_another_size_is_understood),
     CLAIM(a_second_thread_waits_for_the_first),
+    CLAIM(a_thread_that_is_cancelled_ends_after_its_call),
     CLAIM(a_dead_holder_is_noticed),
     CLAIM(a_child_of_fork_holds_nothing),
     CLAIM(observe_tells_who_holds),
