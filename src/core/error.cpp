@@ -51,12 +51,18 @@ class category final : public std::error_category {
   }
 };
 
+/// Never destroyed, since codes of ours may outlive it. Not a guarded static: a child that is
+/// forked while a thread makes it would wait for that thread forever.
+union immortal {
+  category instance;
+  constexpr immortal() noexcept : instance() {}
+  ~immortal() {}
+};
+constinit const immortal the_category;
+
 }  // namespace
 
-const std::error_category& v0::lock_category() noexcept {
-  static const category instance;
-  return instance;
-}
+const std::error_category& v0::lock_category() noexcept { return the_category.instance; }
 
 namespace {
 

@@ -17,8 +17,9 @@ using cell = std::atomic<std::uint64_t>;
 constinit cell last_epoch{0};  // copied by fork, so a child goes on counting
 constinit cell unwiped{0};     // stands in where the kernel cannot wipe
 
+constexpr std::size_t page = 4096;
+
 cell* make_cell() noexcept {
-  constexpr std::size_t page = 4096;
   void* p = ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return &unwiped;
   if (::madvise(p, page, MADV_WIPEONFORK) != 0) {
@@ -31,11 +32,18 @@ cell* make_cell() noexcept {
 }  // namespace
 
 std::uint64_t detail::begin_epoch() noexcept {
-  static cell* const c = [] {
+  // Not a guarded static: a child that is forked while a thread is in there would wait for that
+  // thread forever. Of threads that make a cell at once, the first to store it names it.
+  cell* c = epoch_cell.load(std::memory_order_acquire);
+  if (c == nullptr) {
     ::pthread_atfork(nullptr, nullptr, [] { unwiped.store(0, std::memory_order_relaxed); });
-    return make_cell();
-  }();
-  epoch_cell.store(c, std::memory_order_release);
+    cell* const made = make_cell();
+    if (epoch_cell.compare_exchange_strong(c, made)) {
+      c = made;
+    } else if (made != &unwiped) {
+      ::munmap(made, page);
+    }
+  }
 
   // Of threads that arrive here at once, the first to store names the process.
   std::uint64_t epoch = 0;

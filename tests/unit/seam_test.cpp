@@ -149,6 +149,23 @@ std::string plain(std::string symbol) {
   return symbol;
 }
 
+// A child that is forked while a thread makes a guarded static waits for that thread forever.
+TEST(Library, HasNoGuardedStatic) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> nm(::popen("nm -C '" LOCKBYFILE_LIBRARY "'", "r"),
+                                                 ::pclose);
+  ASSERT_TRUE(nm);
+  char line[4096];
+  int symbols = 0;
+  while (::fgets(line, sizeof line, nm.get()) != nullptr) {
+    ++symbols;
+    const std::string symbol(line);
+    // That of a thread alone is nobody else's.
+    if (symbol.find("failure_of_this_thread()") != std::string::npos) continue;
+    EXPECT_EQ(symbol.find("guard variable"), std::string::npos) << symbol;
+  }
+  if (symbols == 0) GTEST_SKIP() << "there is no nm to read " LOCKBYFILE_LIBRARY;
+}
+
 TEST(Seam, IsTheOnlyWayToTheSystem) {
   const std::unique_ptr<FILE, int (*)(FILE*)> nm(
       ::popen("nm --undefined-only --print-file-name '" LOCKBYFILE_LIBRARY "'", "r"), ::pclose);
