@@ -86,7 +86,9 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     bool granted = false;
     ~leaving() {
       if (!s.line_.is_in()) return;
-      if (!s.file_.is_signed()) {  // (A5)
+      // A child that leaves by an exception, from a fork in gives_up: the place is the parent's.
+      const bool is_ours = s.epoch_.load(std::memory_order_relaxed) == process_epoch();
+      if (!is_ours || !s.file_.is_signed()) {  // (A5)
         s.line_.forget();
         return;
       }

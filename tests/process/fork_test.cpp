@@ -224,6 +224,32 @@ TEST_F(Fork, AChildMayUseALockWithWhichAThreadOfTheParentWaits) {  // P9
   EXPECT_TRUE(lock.is_held());
 }
 
+// From a callback that forks; the child leaves the wait by an exception.
+TEST_F(Fork, AChildThatThrowsOutOfAWaitLeavesTheParentItsPlace) {  // P9
+  lock_process holder(name());
+  ASSERT_TRUE(holder.acquire(0ns));
+  struct in_child {};
+  int wrong = -1;
+  std::size_t waiters = 0;
+  named_lock lock(name(), {.gives_up = [&] {
+                    const pid_t child = ::fork();
+                    if (child == 0) throw in_child{};
+                    int status = -1;
+                    ::waitpid(child, &status, 0);
+                    wrong = status;
+                    waiters = look().waiters.size();
+                    return true;
+                  }});
+  std::error_code ec;
+  try {
+    EXPECT_FALSE(lock.acquire(forever, {}, ec));
+  } catch (const in_child&) {
+    ::_exit(0);
+  }
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(waiters, 1U) << "the child took the parent's place away";
+}
+
 // TORTURE 36, P5, P9
 
 TEST_F(Fork, AChildThatLivesOnDoesNotKeepItsDeadParentsLock) {
