@@ -110,7 +110,7 @@ std::vector<lifeline_process> open_lifelines::of(const std::string& path,
     const auto facts = facts_of(lock.pid);
     const auto identity = identity_of(lock.pid);
     if (is_known || !facts || !identity) continue;
-    result.push_back({*facts, *identity, arguments_of(lock.pid), lock.descriptor});
+    result.push_back({with_living_state(*facts), *identity, arguments_of(*facts), lock.descriptor});
   }
   std::stable_sort(result.begin(), result.end(),
                    [](const auto& a, const auto& b) { return a.facts.start < b.facts.start; });

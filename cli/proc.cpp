@@ -101,13 +101,18 @@ std::optional<process_facts> facts_of(pid_t pid) {
   return parse_stat(pid, content_of(folder_of(pid) + "/stat"));
 }
 
-std::vector<std::string> arguments_of(pid_t pid) {
-  const std::string all = content_of(folder_of(pid) + "/cmdline");
+std::vector<std::string> arguments_of(const process_facts& process) {
+  const std::string all = content_of(descriptors_of(process) + "/cmdline");
   std::vector<std::string> arguments;
   for (std::size_t i = 0; i < all.size(); i += arguments.back().size() + 1) {
     arguments.emplace_back(all.c_str() + i);
   }
   return arguments;
+}
+
+bool was_started_with(pid_t pid, const std::string& entry) {
+  const std::string all = '\0' + content_of(folder_of(pid) + "/environ");
+  return all.find('\0' + entry + '\0') != std::string::npos;
 }
 
 std::optional<process_identity> identity_of(pid_t pid) {
@@ -130,28 +135,64 @@ std::optional<process_identity> identity_of(pid_t pid) {
 
 std::string program_of(pid_t pid) { return link_target(folder_of(pid) + "/exe"); }
 
-std::string descriptors_of(const process_facts& process) {
-  const std::string folder = folder_of(process.pid);
-  if (process.state != 'Z') return folder;
+namespace {
+
+/// Of the threads of a process whose first one has ended, one that lives.
+struct living_thread {
+  std::string folder;
+  char state;
+};
+std::optional<living_thread> living_thread_of(pid_t pid) {
+  const std::string threads = folder_of(pid) + "/task";
   bool ok = false;
-  for (const int thread : numbers_in(folder + "/task", ok)) {
-    const std::string path = folder + "/task/" + std::to_string(thread);
-    const auto facts = parse_stat(thread, content_of(path + "/stat"));
-    if (facts && facts->state != 'Z' && facts->state != 'X') return path;
+  for (const int thread : numbers_in(threads, ok)) {
+    std::string folder = threads + '/' + std::to_string(thread);
+    const auto facts = parse_stat(thread, content_of(folder + "/stat"));
+    if (facts && facts->state != 'Z' && facts->state != 'X') {
+      return living_thread{std::move(folder), facts->state};
+    }
   }
-  return folder;
+  return {};
 }
 
-std::vector<process_facts> descendants_of(pid_t root) {
+std::vector<process_facts> all_facts() {
   std::vector<process_facts> all;
   for (const pid_t pid : all_pids()) {
     if (const auto facts = facts_of(pid)) all.push_back(*facts);
   }
+  return all;
+}
+
+}  // namespace
+
+std::string descriptors_of(const process_facts& process) {
+  if (process.state == 'Z') {
+    if (auto thread = living_thread_of(process.pid)) return std::move(thread->folder);
+  }
+  return folder_of(process.pid);
+}
+
+process_facts with_living_state(process_facts process) {
+  if (process.state == 'Z') {
+    if (const auto thread = living_thread_of(process.pid)) process.state = thread->state;
+  }
+  return process;
+}
+
+std::vector<process_facts> children_of(pid_t root) {
+  std::vector<process_facts> found = all_facts();
+  std::erase_if(found, [root](const process_facts& p) { return p.parent != root; });
+  return found;
+}
+
+std::vector<process_facts> descendants_of(pid_t root,
+                                          const std::function<bool(const process_facts&)>& spared) {
+  const std::vector<process_facts> all = all_facts();
   std::vector<process_facts> found;
   std::vector<pid_t> parents{root};
   for (std::size_t i = 0; i < parents.size(); ++i) {
     for (const process_facts& p : all) {
-      if (p.parent != parents[i]) continue;
+      if (p.parent != parents[i] || (p.parent == root && spared(p))) continue;
       parents.push_back(p.pid);
       if (p.state != 'X') found.push_back(p);
     }

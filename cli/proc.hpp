@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,8 +29,15 @@ struct process_facts {
 /// None if there is no such process.
 [[nodiscard]] std::optional<process_facts> facts_of(pid_t pid);
 
+/// The same, but if the first thread has ended and others live, the state is that of one of them:
+/// only the first one is a zombie then, and not the process.
+[[nodiscard]] process_facts with_living_state(process_facts process);
+
 /// The arguments, or none where they may not be read, or there are none (a kernel thread).
-[[nodiscard]] std::vector<std::string> arguments_of(pid_t pid);
+[[nodiscard]] std::vector<std::string> arguments_of(const process_facts& process);
+
+/// Whether the process was started with `entry` ("NAME=VALUE") in its environment.
+[[nodiscard]] bool was_started_with(pid_t pid, const std::string& entry);
 
 struct process_identity {
   unsigned user = 0;    // the real user
@@ -49,8 +57,12 @@ struct process_identity {
 /// The content of a small file; empty if it cannot be read.
 [[nodiscard]] std::string content_of(const std::string& path);
 
-/// All that `root` has started and that lives, from parents to children.
-[[nodiscard]] std::vector<process_facts> descendants_of(pid_t root);
+/// Processes that live, with all that `root` has started, from parents to children. Not those that
+/// `spared` says of a child of `root`, nor what they have started.
+[[nodiscard]] std::vector<process_facts> descendants_of(
+    pid_t root, const std::function<bool(const process_facts&)>& spared);
+/// The children of `root`.
+[[nodiscard]] std::vector<process_facts> children_of(pid_t root);
 
 /// "sleeping", "running", ...
 [[nodiscard]] const char* state_name(char state) noexcept;

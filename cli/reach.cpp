@@ -66,7 +66,7 @@ std::optional<lifeline_process> process_with(pid_t pid) {
   const auto facts = facts_of(pid);
   const auto identity = identity_of(pid);
   if (!facts || !identity) return {};
-  return lifeline_process{*facts, *identity, arguments_of(pid), -1};
+  return lifeline_process{with_living_state(*facts), *identity, arguments_of(*facts), -1};
 }
 
 /// With the bytes that its %XX stand for.

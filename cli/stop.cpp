@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <lockbyfile/maintain.hpp>
 #include <lockbyfile/observe.hpp>
 #include <memory>
@@ -66,7 +67,8 @@ class stopper {
   int ask(const std::vector<lifeline_process>& found);
   int kill(const std::vector<lifeline_process>& found);
   int send(const lifeline_process& process, int number);
-  void kill_what_it_started(pid_t root);
+  void kill_what_it_started(pid_t root) const;
+  [[nodiscard]] bool is_older_than_grant(const process_facts& process) const;
   int break_it();
 
   [[nodiscard]] const holder_info& holder() const { return *state_.holder; }
@@ -140,8 +142,33 @@ int stopper::ask(const std::vector<lifeline_process>& found) {
   return worst;
 }
 
-void stopper::kill_what_it_started(pid_t root) {
-  for (const process_facts& p : descendants_of(root)) {
+/// Surely. Processes have their begin on a clock that goes on while the machine sleeps.
+bool stopper::is_older_than_grant(const process_facts& process) const {
+  constexpr std::chrono::milliseconds tick{10};  // of that clock, as it is told
+  timespec with_sleep{};
+  timespec without{};
+  ::clock_gettime(CLOCK_BOOTTIME, &with_sleep);
+  ::clock_gettime(CLOCK_MONOTONIC, &without);
+  const auto slept = std::chrono::seconds(with_sleep.tv_sec - without.tv_sec) +
+                     std::chrono::nanoseconds(with_sleep.tv_nsec - without.tv_nsec);
+  const auto held_for = std::chrono::system_clock::now() - holder().since;
+  return process.age && *process.age - slept > held_for + tick;
+}
+
+void stopper::kill_what_it_started(pid_t root) const {
+  // The command tells by its environment, if it has it still. What came before it is not its own.
+  const std::string mark = "LOCKBYFILE_TOKEN=" + std::to_string(holder().token.value());
+  std::optional<process_facts> command;
+  const auto is_before = [](const process_facts& a, const process_facts& b) {
+    return a.start < b.start || (a.start == b.start && a.pid < b.pid);
+  };
+  for (const process_facts& p : children_of(root)) {
+    if ((!command || is_before(p, *command)) && was_started_with(p.pid, mark)) command = p;
+  }
+  const auto spared = [&](const process_facts& p) {
+    return (command && is_before(p, *command)) || is_older_than_grant(p);
+  };
+  for (const process_facts& p : descendants_of(root, spared)) {
     const process_handle handle(p.pid);
     const auto again = facts_of(p.pid);
     if (again && again->start == p.start && p.pid != ::getpid()) handle.signal(SIGKILL);

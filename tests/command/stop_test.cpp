@@ -3,10 +3,13 @@
 // lockbyfile stop.
 #include <fcntl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <lockbyfile/named_lock.hpp>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
 
 #include "command/shell.hpp"
 #include "support/child.hpp"
@@ -71,6 +74,22 @@ TEST_F(Stop, KillsACommandThatIgnoresTheRequestAndAllThatItStarted) {
   EXPECT_THROW(holder.hear(), gone) << "something of it runs on without the lock";
 }
 
+// Like `run` itself: what a shell has started before it became `run` is no part of the command.
+TEST_F(Stop, SparesWhatAShellStartedBeforeItBecameRun) {
+  // The second command does not tell by its environment which grant it has.
+  for (const char* command : {"sh -c", "env -i /bin/sh -c"}) {
+    auto holder =
+        start(std::string("sleep 60 & echo $!; sleep 0.1; exec $lockbyfile run -o job -- ") +
+              command + " 'trap \"\" TERM; sleep 60 & echo held; wait; sleep 60'");
+    const std::string before = holder.hear();
+    holder.expect("held");
+    EXPECT_EQ(shell("$lockbyfile stop -q --kill-after 100ms job").code, 0);
+    EXPECT_EQ(holder.wait(), 137);
+    EXPECT_EQ(shell("grep -q '^State:.S' /proc/" + before + "/status").code, 0) << command;
+    shell("kill -KILL " + before);
+  }
+}
+
 TEST_F(Stop, EndsTheCommandThatOutlivedItsRun) {
   auto holder = start("exec $lockbyfile run job -- sh -c 'echo held; sleep 60'");
   holder.expect("held");
@@ -92,6 +111,23 @@ TEST_F(Stop, EndsAProgramThatHoldsTheLock) {
   holder.expect("held");
   EXPECT_EQ(shell("$lockbyfile stop -q job").code, 0);
   EXPECT_EQ(shell("$lockbyfile run -n job true").code, 0);
+}
+
+TEST_F(Stop, AHolderWhoseFirstThreadHasEndedIsShownAsItLivesAndEnds) {
+  child holder([this](talk& t) {
+    lockbyfile::named_lock lock("job", here());
+    lock.lock();
+    std::thread([] { ::pause(); }).detach();
+    t.say(std::to_string(::getpid()));
+    ::syscall(SYS_exit, 0);  // of this thread alone
+  });
+  const std::string pid = holder.hear();
+  until("grep -q '^State:.Z' /proc/" + pid + "/status");
+  const json processes = status("job").at("holder").at("processes");
+  ASSERT_EQ(processes.size(), 1U);
+  EXPECT_EQ(processes[0].at("state"), "S");
+  EXPECT_FALSE(processes[0].at("command_line").empty());
+  EXPECT_EQ(shell("$lockbyfile stop -q job").code, 0);
 }
 
 TEST_F(Stop, WakesAStoppedHolderSoThatItCanEnd) {
