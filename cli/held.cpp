@@ -2,7 +2,6 @@
 #include "held.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <lockbyfile/observe.hpp>
 #include <memory>
 #include <optional>
@@ -33,11 +32,12 @@ std::optional<lock_state> look_at(const lock_address& address) {
 
 bool holds_inherited_grant(const lock_address& address) {
   std::vector<inherited_grant> grants = inherited_grants();
-  if (grants.empty()) return false;
-  if (address.name.empty()) {  // the innermost: that of LOCKBYFILE_FILE
-    if (std::getenv("LOCKBYFILE_FILE") == nullptr) return false;
-    grants.resize(1);
+  if (address.name.empty()) {
+    const auto innermost = innermost_grant();
+    if (!innermost) return false;
+    grants = {*innermost};
   }
+  if (grants.empty()) return false;
   const auto state = look_at(
       address.name.empty() ? lock_address{grants[0].path, {}, address.any_filesystem} : address);
   if (!state || state->is_open()) return false;

@@ -15,41 +15,67 @@ namespace lockbyfile::cli {
 
 namespace {
 
-constexpr int most_grants = 16;  // a script that starts itself again and again has no end of them
+constexpr std::size_t most_grants =
+    16;  // a script that starts itself again and again has no end of them
 
 std::string_view variable(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? "" : value;
 }
 
-/// TOKEN, a blank, FILE; a line each, the innermost first.
-std::string grants_around_us() {
-  const std::string_view file = variable("LOCKBYFILE_FILE");
-  const std::string_view token = variable("LOCKBYFILE_TOKEN");
-  std::string lines;
-  if (!file.empty() && !token.empty() && file.find('\n') == std::string_view::npos) {
-    lines.append(token).append(1, ' ').append(file);
+std::optional<fencing_token> token_in(std::string_view text) {
+  std::uint64_t token = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), token);
+  if (error != std::errc{} || end != text.data() + text.size() || token == 0) return {};
+  return fencing_token(token);
+}
+
+std::string on_one_line(std::string_view path) {
+  std::string line;
+  for (const char c : path) {
+    if (c == '\n') {
+      line += "\\n";
+    } else {
+      line.append(c == '\\' ? 2 : 1, c);
+    }
   }
-  const std::string_view outer = variable("LOCKBYFILE_OUTER");
-  if (!outer.empty()) lines.append(lines.empty() ? "" : "\n").append(outer);
-  return lines;
+  return line;
+}
+
+std::string path_on(std::string_view line) {
+  std::string path;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (line[i] != '\\' || i + 1 == line.size()) {
+      path += line[i];
+    } else {
+      ++i;
+      path += line[i] == 'n' ? '\n' : line[i];
+    }
+  }
+  return path;
 }
 
 }  // namespace
 
+std::optional<inherited_grant> innermost_grant() {
+  const std::string_view file = variable("LOCKBYFILE_FILE");
+  const auto token = token_in(variable("LOCKBYFILE_TOKEN"));
+  if (file.empty() || !token) return {};
+  return inherited_grant{std::string(file), *token};
+}
+
 std::vector<inherited_grant> inherited_grants() {
   std::vector<inherited_grant> grants;
-  const std::string all = grants_around_us();
-  std::string_view lines = all;
+  if (auto innermost = innermost_grant()) grants.push_back(*std::move(innermost));
+  std::string_view lines = variable("LOCKBYFILE_OUTER");
   while (!lines.empty()) {
     const std::string_view line = lines.substr(0, lines.find('\n'));
     lines.remove_prefix(std::min(line.size() + 1, lines.size()));
     const auto blank = line.find(' ');
     if (blank == std::string_view::npos) continue;
-    std::uint64_t token = 0;
-    const auto [end, error] = std::from_chars(line.data(), line.data() + blank, token);
-    if (error != std::errc{} || end != line.data() + blank || token == 0) continue;
-    grants.push_back({std::string(line.substr(blank + 1)), fencing_token(token)});
+    if (const auto token = token_in(line.substr(0, blank))) {
+      grants.push_back({path_on(line.substr(blank + 1)), *token});
+    }
   }
   return grants;
 }
@@ -71,10 +97,14 @@ bool is_held_for_us(const std::string& path) {
 }
 
 std::string outer_grants() {
-  std::string lines = grants_around_us();
-  std::size_t end = 0;
-  for (int i = 0; i < most_grants && end != std::string::npos; ++i) end = lines.find('\n', end + 1);
-  if (end != std::string::npos) lines.resize(end);
+  std::vector<inherited_grant> grants = inherited_grants();
+  if (grants.size() > most_grants) grants.resize(most_grants);
+  std::string lines;
+  for (const inherited_grant& grant : grants) {
+    if (!lines.empty()) lines += '\n';
+    lines.append(std::to_string(grant.token.value())).append(1, ' ');
+    lines.append(on_one_line(grant.path));
+  }
   return lines;
 }
 

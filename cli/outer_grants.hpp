@@ -4,12 +4,14 @@
 // one. They are in its environment:
 //
 //   LOCKBYFILE_FILE, LOCKBYFILE_TOKEN   the innermost
-//   LOCKBYFILE_OUTER                    the others, a line each: TOKEN, a blank, FILE
+//   LOCKBYFILE_OUTER                    the others, a line each: TOKEN, a blank, FILE. There \n
+//                                       is a newline of FILE, and two backslashes are one
 //
 // The environment outlives the grants, so each is compared with its lock.
 #pragma once
 
 #include <lockbyfile/grant.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +21,9 @@ struct inherited_grant {
   std::string path;
   fencing_token token;
 };
+
+/// That of LOCKBYFILE_FILE and LOCKBYFILE_TOKEN, current or not.
+[[nodiscard]] std::optional<inherited_grant> innermost_grant();
 
 /// All of them, the innermost first, current or not. What makes no sense is left out.
 [[nodiscard]] std::vector<inherited_grant> inherited_grants();

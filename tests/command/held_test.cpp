@@ -85,6 +85,27 @@ TEST_F(Held, KnowsTheGrantsOfRunsWithinRuns) {
             "under\n");
 }
 
+TEST_F(Held, KnowsGrantsWhosePathHasANewlineOrABackslash) {
+  for (const std::string name : {"two\nlines", "back\\nslash", "end\\", "a b"}) {
+    const std::string lock = "lock='" + name + "'; export lock; ";
+    EXPECT_EQ(shell(lock + "$lockbyfile run \"$lock\" -- sh -c '$0 held && $0 held \"$lock\"' "
+                           "$lockbyfile")
+                  .code,
+              0)
+        << name;
+    EXPECT_EQ(shell(lock + "$lockbyfile run \"$lock\" -- $lockbyfile run inner -- sh -c '$0 run -n "
+                           "--once \"$lock\" -- echo under' $lockbyfile")
+                  .out,
+              "under\n")
+        << name;
+    const auto within = shell(lock +
+                              "$lockbyfile run \"$lock\" -- $lockbyfile run inner -- timeout 60 "
+                              "$lockbyfile run \"$lock\" -- echo never");
+    EXPECT_EQ(within.code, 75) << name << ": " << within.err;
+    EXPECT_EQ(within.out, "") << name;
+  }
+}
+
 TEST_F(Held, IsNoOneWhereItCannotBeTold) {
   const auto token = "env LOCKBYFILE_TOKEN=5 LOCKBYFILE_FILE=$PWD/";
   shell("echo text >foreign.lockfile");
