@@ -96,11 +96,14 @@ void tell_of_no_grant(const named_lock& lock, const run_request& request, bool i
   const std::string patience = request.patience <= std::chrono::nanoseconds(0)
                                    ? "did not wait"
                                    : "gave up after " + duration_text(request.patience);
-  say_when_known([text = begin + patience, path = lock.path()] {
-    std::error_code ec;
-    const auto state = observe(path, {}, ec);
-    return text + (state ? ": " + holder_text(*state) : "");
-  });
+  const std::string text = begin + patience;
+  say_when_known(
+      [text, path = lock.path()] {
+        std::error_code ec;
+        const auto state = observe(path, {}, ec);
+        return text + (state ? ": " + holder_text(*state) : "");
+      },
+      text);
 }
 
 std::string how_text(grant_kind how, const std::string& who) {
@@ -119,7 +122,7 @@ void tell_of_grant(const grant& got, const std::string& path, const run_request&
   say("got " + in_quotes(request.lock.name) + " (" + printable(path) + ") after " +
       duration_text(got.waited) + ", token " + std::to_string(got.token.value()) +
       how_text(got.how, who));
-  say_when_known([name = request.lock.name, path] { return twins_text(twins_of(name, path)); });
+  say_when_known([name = request.lock.name, path] { return twins_text(twins_of(name, path)); }, "");
 }
 
 supervision supervision_of(const named_lock& lock, const run_request& request) {
@@ -192,10 +195,10 @@ int conclude(const run_request& request, const command_end& end, std::chrono::na
                                    duration_text(duration) + " with exit code " +
                                    std::to_string(code);
   if (lost && !was_ended_for_the_lock) {
-    say_when_known([text = "lost " + in_quotes(request.lock.name) + " by the time " +
-                           in_quotes(request.description) + " had ended (with " +
-                           std::to_string(code) + "): ",
-                    lost] { return text + lost(); });
+    const std::string text = "lost " + in_quotes(request.lock.name) + " by the time " +
+                             in_quotes(request.description) + " had ended (with " +
+                             std::to_string(code) + ")";
+    say_when_known([text, lost] { return text + ": " + lost(); }, text);
   }
   if (request.chatter == chattiness::verbose) {
     say((lost ? "" : "released " + in_quotes(request.lock.name) + ": ") + how_it_ended);

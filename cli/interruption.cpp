@@ -3,6 +3,8 @@
 
 #include <pthread.h>
 
+#include <system_error>
+
 #include "from_now.hpp"
 #include "say.hpp"
 
@@ -15,7 +17,12 @@ constexpr std::chrono::seconds to_leave{1};
 }  // namespace
 
 void interruption::watch() {
-  if (!watcher_) watcher_.emplace([this] { take_signals(); });
+  if (watcher_) return;
+  try {
+    watcher_.emplace([this] { take_signals(); });
+  } catch (const std::system_error& error) {
+    throw std::system_error(error.code(), "cannot start a thread for signals while waiting");
+  }
 }
 
 void interruption::stop_watching() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "say.hpp"
 
+#include <limits.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -61,7 +62,7 @@ class writer {
     texts_.push_back(std::move(text));
     if (is_writing_) return;
     is_writing_ = start_loose_thread([this] { write_what_there_is(); });
-    if (!is_writing_) forget();
+    if (!is_writing_) write_what_is_taken_now();
   }
 
   void wait_until_written(clock::duration at_most) {
@@ -103,7 +104,18 @@ class writer {
     is_writing_ = false;
     written_.notify_all();
   }
-  void forget() {
+  /// Without a thread, since no more are allowed. A write of so few bytes returns at once where
+  /// poll(2) sees room, unless another writer fills the pipe in between.
+  void write_what_is_taken_now() {
+    for (const std::string& text : texts_) {
+      std::string_view rest = text;
+      while (!rest.empty() && stderr_takes_something(0)) {
+        const auto written =
+            ::write(STDERR_FILENO, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
+        if (written <= 0) break;
+        rest.remove_prefix(static_cast<std::size_t>(written));
+      }
+    }
     texts_.clear();
     unwritten_ = 0;
   }
@@ -139,13 +151,15 @@ void say(std::string_view message) {
 
 void write_soon(std::string text) { the_writer().write_soon(std::move(text)); }
 
-void say_when_known(std::function<std::string()> find_out) {
+void say_when_known(std::function<std::string()> find_out, const std::string& otherwise) {
   the_writer().begin_to_find_out();
   const bool has_started = start_loose_thread([find_out = std::move(find_out)] {
     if (const std::string text = find_out(); !text.empty()) say(text);
     the_writer().has_found_out();
   });
-  if (!has_started) the_writer().has_found_out();
+  if (has_started) return;
+  the_writer().has_found_out();
+  if (!otherwise.empty()) say(otherwise);
 }
 
 void finish_saying() {

@@ -7,7 +7,7 @@
 // that hangs. What we do must not wait for that. So a thread that nobody joins writes, and what
 // it cannot write by the end is dropped. O_NONBLOCK is no way: the flag belongs to the open file,
 // which others share. Nor is poll(2) alone: another writer may fill the pipe between poll and
-// write.
+// write. It has to do where no thread can be started (ulimit -u, a container's limit of pids).
 #pragma once
 
 #include <functional>
@@ -30,8 +30,9 @@ void say(std::string_view message);
 /// Writes `text` to stderr as it is, some time soon. Never waits.
 void write_soon(std::string text);
 
-/// Says what `find_out` returns, if anything, from a thread of its own: for what takes long to find out.
-void say_when_known(std::function<std::string()> find_out);
+/// Says what `find_out` returns, if anything, from a thread of its own: for what takes long to find
+/// out. Where there can be no thread, it says `otherwise`, if that is anything.
+void say_when_known(std::function<std::string()> find_out, const std::string& otherwise);
 
 /// Before the process ends: returns when everything is said and written; at once if stderr takes
 /// nothing now, and after a second in any case.

@@ -102,12 +102,14 @@ void supervisor::keep_grant() {
   } else if (!lock_.is_held()) {
     end_command(end_reason::grant_lost);
     // The look at the lock may take long, and SIGKILL must not wait for it.
-    say_when_known([name = plan_.name, command = plan_.command, path = lock_.path(),
-                    token = lock_.token(), lease_left = lock_.lease_remaining(),
-                    kill_after = kill_at_ - now] {
-      return "lost " + in_quotes(name) + ": " + why_lost(path, token, lease_left) +
-             how_it_is_ended(command, kill_after);
-    });
+    const std::string lost = "lost " + in_quotes(plan_.name);
+    const std::string ending = how_it_is_ended(plan_.command, kill_at_ - now);
+    say_when_known(
+        [lost, ending, path = lock_.path(), token = lock_.token(),
+         lease_left = lock_.lease_remaining()] {
+          return lost + ": " + why_lost(path, token, lease_left) + ending;
+        },
+        lost + ending);
   } else {
     heed_silence(now);
   }

@@ -78,6 +78,7 @@ class user_names {
     if (found.is_known || asks_only_files_) return found.name;
     if (!found.is_asked) {
       found.is_asked = start_loose_thread([this, uid] { ask_getent(uid); });
+      if (!found.is_asked) return {};
       const auto begin = std::chrono::steady_clock::now();
       answered_.wait_for(lock, std::min<std::chrono::nanoseconds>(longest_wait, may_wait_),
                          [&found] { return found.is_known; });

@@ -38,6 +38,27 @@ TEST_F(CommandWithLittle, DescriptorsRunsOrSaysThatTheyRanOut) {
   EXPECT_GT(worked, 0);
 }
 
+// One process, without a thread beside it, of a user that has no other.
+TEST_F(CommandWithLittle, ProcessesSaysThatItCannotStartTheCommandNorWait) {
+  if (::geteuid() != 0) GTEST_SKIP() << "root alone can be another user";
+  shell("chmod 777 .");
+  const std::string alone = "prlimit --nproc=1 setpriv --reuid 54321 --regid 54321 --clear-groups ";
+  const auto started = shell(alone + "$lockbyfile run mine -- echo ran");
+  EXPECT_EQ(started.out, "");
+  EXPECT_EQ(started.code, 70);
+  EXPECT_EQ(started.err, "lockbyfile: cannot start 'echo': Resource temporarily unavailable\n");
+
+  auto holder = start("exec $lockbyfile run --mode 666 x -- sh -c 'echo held; exec sleep 60'");
+  holder.expect("held");
+  const auto tried = shell(alone + "$lockbyfile run -n x -- echo ran");
+  EXPECT_EQ(tried.code, 75);
+  EXPECT_EQ(tried.err, "lockbyfile: could not get 'x', did not wait\n");
+  const auto waited = shell(alone + "$lockbyfile run -w 60 x -- echo ran");
+  EXPECT_EQ(waited.code, 70);
+  EXPECT_NE(waited.err.find("cannot start a thread"), std::string::npos) << waited.err;
+  EXPECT_EQ(shell(alone + "$lockbyfile run").err.substr(0, 30), "lockbyfile: NAME is required\nl");
+}
+
 TEST_F(CommandWithLittle, RoomNamesThePathAndTheCause) {
   if (!can_mount()) GTEST_SKIP() << "mounting is not permitted";
   const auto r =
