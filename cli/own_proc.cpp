@@ -2,6 +2,8 @@
 #include "own_proc.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -35,6 +37,12 @@ bool ask_proc_self() {
 bool proc_is_ours() {
   static const bool is_ours = ask_proc_self();
   return is_ours;
+}
+
+std::string why_proc_is_not_ours() {
+  struct statfs at {};
+  const bool is_mounted = ::statfs("/proc", &at) == 0 && at.f_type == PROC_SUPER_MAGIC;
+  return is_mounted ? "/proc here is of another pid namespace" : "/proc is not mounted here";
 }
 
 std::optional<std::string> own_proc_text(pid_t pid, const char* file) {

@@ -18,6 +18,10 @@ namespace lockbyfile::cli {
 /// Whether the numbers in /proc are those of our pid namespace. Looks once.
 [[nodiscard]] bool proc_is_ours();
 
+/// Why the numbers in /proc are of no use, for an error message: it is not there, or it is of
+/// another namespace. Only if they are not ours.
+[[nodiscard]] std::string why_proc_is_not_ours();
+
 /// The beginning of /proc/PID/FILE, up to 4 KiB; none without a /proc of ours, or if the process
 /// is gone.
 [[nodiscard]] std::optional<std::string> own_proc_text(pid_t pid, const char* file);

@@ -49,7 +49,7 @@ reached reach_by_lifeline(const lock_state& state) {
   const std::string who = party_text(holder.who);
   if (!seen.is_known()) {
     result.exit_code = exit_not_reachable;
-    result.why = who + " cannot be reached: /proc here is of another pid namespace";
+    result.why = who + " cannot be reached: " + why_proc_is_not_ours();
   } else if (is_of_another_user(seen, holder.who)) {
     result.exit_code = exit_not_permitted;
     result.why = who + " belongs to another user, whose processes we may not look into";
@@ -132,7 +132,7 @@ reached reach_by_host(const lock_state& state) {
     return unreachable(who + " is on another host: stop it there");
   }
   if (!proc_is_ours()) {
-    return unreachable(who + " cannot be reached: /proc here is of another pid namespace");
+    return unreachable(who + " cannot be reached: " + why_proc_is_not_ours());
   }
   auto process = process_with(static_cast<pid_t>(holder.who.pid));
   if (!process || !is_plausible(*process, state)) {
