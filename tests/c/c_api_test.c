@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <lockbyfile.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,20 +184,33 @@ static void a_second_thread_waits_for_the_first(void) {
   lockbyfile_free(lock);
 }
 
+static int tells_that_it_waits(void* waits) {
+  sem_post(waits);
+  return 0;
+}
+
 static void* is_cancelled_in_acquire(void* lock) {
   pthread_cancel(pthread_self());
   return acquires(lock);
 }
 
 static void a_thread_that_is_cancelled_ends_after_its_call(void) {
-  lockbyfile_lock* lock = opened("x");
+  sem_t waits;
+  sem_init(&waits, 0, 0);
+  lockbyfile_options options = LOCKBYFILE_OPTIONS_INIT;
+  options.gives_up = tells_that_it_waits;
+  options.context = &waits;
+  lockbyfile_lock* lock = NULL;
+  EXPECT(lockbyfile_open(&lock, "x", &options) == 0);
   EXPECT(lockbyfile_acquire(lock, 0, NULL) == 0);
   pthread_t other;
   EXPECT(pthread_create(&other, NULL, is_cancelled_in_acquire, lock) == 0);
+  for (int i = 0; i < 2; ++i) sem_wait(&waits); /* before each sleep: it has slept once */
   EXPECT(lockbyfile_release(lock) == 0);
   EXPECT(pthread_join(other, NULL) == 0);
   EXPECT(lockbyfile_is_held(lock) == 1);
   lockbyfile_free(lock);
+  sem_destroy(&waits);
 }
 
 static void a_dead_holder_is_noticed(void) {

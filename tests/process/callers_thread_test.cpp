@@ -274,24 +274,26 @@ TEST_F(CallersThread, ThatIsCancelledWhileItWaitsEndsAfterTheWait) {
 /// For another thread that has the same object.
 TEST_F(CallersThread, ThatIsCancelledWhileItWaitsForItsTurnEndsAfterTheWait) {
   EXPECT_TRUE(passes_in_child([&] {
-    named_lock lock(name());
+    std::atomic<int> asked = 0;  // before each sleep, so the second time is after one
+    const auto is_asked = [&asked] {
+      ++asked;
+      asked.notify_all();
+      return false;
+    };
+    named_lock lock(name(), {.gives_up = is_asked});
     lock.lock();
-    std::atomic<bool> is_cancelled = false;
-    bool acquired = false;
     std::jthread release([&] {
-      is_cancelled.wait(false);
-      // It is at it, or has not begun: it is not to be cancelled in either case.
-      std::this_thread::sleep_for(50ms);
+      for (int times = 0; times < 2; times = asked) asked.wait(times);
       lock.unlock();
     });
+    bool acquired = false;
     void* const how = run(1 << 20, [&] {
       ::pthread_cancel(::pthread_self());
-      is_cancelled = true;
-      is_cancelled.notify_all();
       std::error_code ec;
       acquired = lock.acquire(1min, {}, ec).has_value();
       ::pthread_testcancel();
     });
+    while (asked < 2) is_asked();
     EXPECT_TRUE(acquired);
     EXPECT_EQ(how, PTHREAD_CANCELED);
   }));
