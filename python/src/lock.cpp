@@ -901,15 +901,17 @@ PyObject* lock_is_at(PyObject* self, PyObject* way) {
   const auto path = path_of(way);
   if (!path) return nullptr;
   if (mine == nullptr || !mine->lock || mine->process != forks()) Py_RETURN_FALSE;
+  struct stat ours {
+  }, there{};
+  // Each time: programs remove the file after each use, and take the lock again at once.
+  if (fstat(mine->lock->native_handle(), &ours) != 0 || ours.st_nlink == 0) Py_RETURN_FALSE;
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
   if (now.tv_sec == mine->looked.tv_sec && now.tv_nsec == mine->looked.tv_nsec &&
       *path == mine->way)
     Py_RETURN_TRUE;
-  struct stat ours {
-  }, there{};
-  if (stat(path->c_str(), &there) != 0 || fstat(mine->lock->native_handle(), &ours) != 0 ||
-      ours.st_dev != there.st_dev || ours.st_ino != there.st_ino)
+  if (stat(path->c_str(), &there) != 0 || ours.st_dev != there.st_dev ||
+      ours.st_ino != there.st_ino)
     Py_RETURN_FALSE;
   mine->way = *path;
   mine->looked = now;

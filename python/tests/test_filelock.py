@@ -1036,6 +1036,19 @@ class TheNewerApi(Case):
                                 held = [self.is_held_at(os.path.join(at, "the.lock")) for at in places]
                             self.assertEqual(held, [at == place for at in places])
 
+    def test_a_program_that_removes_the_file_after_each_use_never_locks_a_removed_one(self) -> None:
+        for kind in ("FileLock", "SoftFileLock"):
+            kept = getattr(ours, kind)(self.path)
+            objects = {"kept": lambda: kept, "new": lambda: getattr(ours, kind)(self.path)}
+            for which, make in objects.items():
+                with self.subTest(kind=kind, object=which), self.patient():
+                    for _ in range(200):
+                        for _ in range(3):
+                            with make():
+                                self.assertTrue(os.path.exists(self.path))
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(self.path)
+
     def is_held_at(self, path: str) -> bool:
         return os.path.exists(path) and lockbyfile.observe(path).holder is not None
 
