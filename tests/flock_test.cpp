@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -158,6 +159,20 @@ TEST_F(FLockTest, ExtensionIsAppendedUnlessItIsThere) {
   EXPECT_EQ(FLock("a.lockfile").filename(), at + "a.lockfile");
   EXPECT_EQ(FLock("./a").filename(), at + "a.lockfile");
   std::filesystem::current_path(before);
+}
+
+TEST_F(FLockTest, OnServersIsRefused) {
+  ::setenv("LOCKBYFILE_DIR", "etcd://127.0.0.1/jobs", 1);
+  for (const char* name : {"a", "etcd://127.0.0.1/a"}) {
+    try {
+      FLock lock(name);
+      ADD_FAILURE() << name;
+    } catch (const lock_error& error) {
+      EXPECT_EQ(error.code(), errc::wrong_engine);
+      EXPECT_NE(std::string(error.what()).find("for locks in files"), std::string::npos);
+    }
+  }
+  ::unsetenv("LOCKBYFILE_DIR");
 }
 
 TEST_F(FLockTest, NameAndFileReadBack) {

@@ -97,8 +97,10 @@ class FLock:
         base = os.path.basename(text)
         if "\0" in text or base in ("", ".", ".."):
             raise ValueError(f"{name!r} is not the name of a lock")
-        if re.match("[A-Za-z0-9+.-]+://", text):
-            raise ValueError(f"{name!r}: FLock is for locks in files")
+        directory = os.environ.get("LOCKBYFILE_DIR") if "/" not in text else None
+        for where in (text, directory):
+            if where and re.match("[A-Za-z0-9+.-]+://", where):
+                raise ValueError(f"{where!r}: FLock is for locks in files")
         self.name = text
         self.lockingTime = self.startedWaitingTime = None
         for option in ("TIMEOUT", "PATIENCE", "CHECKEVERYXSECONDS", "REMOVETIMEDOUT"):
@@ -106,7 +108,6 @@ class FLock:
         if not base.endswith(LOCKFILEEXTENSION) or base == LOCKFILEEXTENSION:
             text += LOCKFILEEXTENSION
         self._file = text  # as in 2015
-        directory = os.environ.get("LOCKBYFILE_DIR") if "/" not in text else None
         self.filename = os.path.join(os.path.abspath(directory or os.getcwd()), text)
         self.filename = os.path.abspath(self.filename)
 

@@ -129,6 +129,13 @@ class TheApiOf2015(unittest.TestCase):
             with self.assertRaises(ValueError):
                 FLock(wrong)
 
+    def test_a_lock_on_servers_is_refused(self) -> None:
+        with self.assertRaisesRegex(ValueError, "locks in files"):
+            FLock("etcd://127.0.0.1/a")
+        with unittest.mock.patch.dict(os.environ, {"LOCKBYFILE_DIR": "etcd://127.0.0.1/jobs"}):
+            with self.assertRaisesRegex(ValueError, "locks in files"):
+                FLock("a")
+
     def test_the_names_of_2015_are_there(self) -> None:
         for module in (lockbyfile, lockbyfile.flock):
             self.assertEqual(module.TIMEOUT, 10)

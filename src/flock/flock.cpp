@@ -84,6 +84,10 @@ std::string with_suffix(const std::string& name) {
 }
 
 std::string path_of(const std::string& name) {
+  if (const std::string full = full_name(name, ""); full.find("://") != std::string::npos) {
+    throw lock_error(errc::wrong_engine, "FLock is for locks in files, and this is none: " + full,
+                     full);
+  }
   if (name.find('/') != std::string::npos) return resolve(with_suffix(name), "");
   if (!ends_in_suffix(name)) return resolve(name, "");  // which appends it
   return resolve(name.substr(0, name.size() - lockfile_suffix.size()), "");
