@@ -142,7 +142,9 @@ bool lockfile::attach_without_slot(access how) {
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
   }
   // The program's own locks on a file of another kind are not to be lost by our look at it.
-  if (is_there && s.st_size == 0 && how == access::read_only) return false;
+  if (is_there && s.st_size == 0 && how == access::read_only) {
+    throw lock_error(errc::not_found, "nobody has ever used " + path_, path_);
+  }
   if (is_there && s.st_size != 0 && !has_been_attached_ && !path_.ends_with(lockfile_suffix) &&
       (s.st_size > static_cast<off_t>(map_size) ||
        look_from_afar(path_.c_str()) == likeness::foreign)) {

@@ -347,6 +347,7 @@ void file_session::release(fencing_token of, std::error_code& ec) noexcept {
 /// Nothing is atomic where there is no second thread, as in acquire.
 bool file_session::forget(std::uint64_t token, std::uint64_t& held) noexcept {
   if (is_single_threaded()) {
+    if (token_.load(std::memory_order_relaxed) != token) return false;
     current_.store(0, std::memory_order_relaxed);
     return true;
   }
