@@ -151,11 +151,11 @@ class AtATerminal(RunTest):
             "for i in (1, 2):\n    while n < i: time.sleep(0.01)\n    print('came', i, flush=True)\n"
         )
         terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", sys.executable, "-c", count)
-        self.assertTrue(terminal.read_until(b"ready"))
+        self.assertTrue(terminal.read_line(b"ready"))
         terminal.type(b"\x03")
-        self.assertTrue(terminal.read_until(b"came 1"))
+        self.assertTrue(terminal.read_line(b"came 1"))
         os.kill(terminal.pid, signal.SIGINT)
-        self.assertTrue(terminal.read_until(b"came 2"))
+        self.assertTrue(terminal.read_line(b"came 2"))
 
     def test_the_end_of_the_terminal_ends_what_it_started(self) -> None:
         for before in ("", "os.setpgid(0, 0)"):
