@@ -3,14 +3,10 @@
 
 namespace lockbyfile::cli {
 
-namespace {
-
 bool is_ignored(int signal) noexcept {
   struct sigaction now {};
   return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
 }
-
-}  // namespace
 
 inherited_signals::inherited_signals() noexcept
     : ignores_bus_(is_ignored(SIGBUS)), ignores_children_(is_ignored(SIGCHLD)) {

@@ -8,6 +8,9 @@
 
 namespace lockbyfile::cli {
 
+/// Now, by this process.
+[[nodiscard]] bool is_ignored(int signal) noexcept;
+
 class inherited_signals {
  public:
   /// As they are now: to be made before anything changes them.

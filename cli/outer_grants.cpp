@@ -15,8 +15,8 @@ namespace lockbyfile::cli {
 
 namespace {
 
-constexpr std::size_t most_grants =
-    16;  // a script that starts itself again and again has no end of them
+/// A script that starts itself again and again has no end of them.
+constexpr std::size_t most_grants = 16;
 
 std::string_view variable(const char* name) {
   const char* const value = std::getenv(name);

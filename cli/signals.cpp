@@ -14,11 +14,6 @@ namespace {
 
 const inherited_signals* before_the_gate = nullptr;
 
-bool is_ignored(int signal) {
-  struct sigaction now {};
-  return ::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
-}
-
 }  // namespace
 
 signal_gate::signal_gate() {
