@@ -87,8 +87,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     ~leaving() {
       if (!s.line_.is_in()) return;
       // A child that leaves by an exception, from a fork in gives_up: the place is the parent's.
-      const bool is_ours = s.epoch_.load(std::memory_order_relaxed) == process_epoch();
-      if (!is_ours || !s.file_.is_signed()) {  // (A5)
+      if (!s.is_this_process() || !s.file_.is_signed()) {  // (A5)
         s.line_.forget();
         return;
       }
@@ -104,16 +103,15 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
   } place{*this, w};
 
   // Who will have to wait most likely joins before the first look, which is then the only one.
-  if (deadline > begun && epoch_.load(std::memory_order_relaxed) == process_epoch() &&
-      owns_slot() && word(file_.get().header.word.load()).is_held()) {
+  if (deadline > begun && is_this_process() && owns_slot() &&
+      word(file_.get().header.word.load()).is_held()) {
     join(begun, result);
   }
   for (;;) {
     // Before the look at the path: we may be stopped after it, for as long as you like.
     const instant checked = now_coarse();
     const bool is_unchecked = checked >= next_check_.load(std::memory_order_relaxed);
-    if (epoch_.load(std::memory_order_relaxed) != process_epoch() ||
-        (is_unchecked && !file_.is_current())) {
+    if (!is_this_process() || (is_unchecked && !file_.is_current())) {
       reopen();
     }
     reach(point::path_checked);
@@ -186,7 +184,7 @@ void file_session::join(instant now, grant& result) noexcept {
 }
 
 void file_session::reopen() {
-  if (epoch_.load(std::memory_order_relaxed) == process_epoch()) {
+  if (is_this_process()) {
     if (!file_.is_signed()) {
       line_.forget();  // (A5)
     } else if (line_.is_in()) {

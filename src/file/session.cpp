@@ -44,7 +44,7 @@ file_session::~file_session() {
   release(token(), ignored);
   // Whoever was given a share of the lifeline need not keep the slot from now on. Not in a
   // child, whose share is the parent's.
-  if (epoch_.load(std::memory_order_relaxed) == process_epoch()) file_.give_up_slot();
+  if (is_this_process()) file_.give_up_slot();
 }
 
 void file_session::attach(const std::optional<break_info>& deletion) {
@@ -88,8 +88,7 @@ void file_session::begin_above(const std::optional<break_info>& deletion) noexce
 
 /// What there is to be known of a grant that ended when somebody deleted our file (S8).
 std::optional<break_info> file_session::broken_by_deletion() {
-  const bool is_in_use = epoch_.load(std::memory_order_relaxed) == process_epoch();
-  if (!is_in_use || !file_.was_replaced() || !file_.is_signed()) return std::nullopt;
+  if (!is_this_process() || !file_.was_replaced() || !file_.is_signed()) return std::nullopt;
   header& h = file_.get().header;
   const word left(h.word.load());
   const auto is_told = [&h] { return h.deletion_told.exchange(1) != 0; };
@@ -420,8 +419,7 @@ bool file_session::free_and_wake(std::uint64_t token, ending how) noexcept {
 }
 
 bool file_session::holds() const noexcept {
-  return current_.load(std::memory_order_relaxed) != 0 &&
-         epoch_.load(std::memory_order_relaxed) == process_epoch();
+  return current_.load(std::memory_order_relaxed) != 0 && is_this_process();
 }
 
 bool file_session::owns_slot() const noexcept {
@@ -465,7 +463,7 @@ void file_session::note_run(std::chrono::nanoseconds duration, int exit_code) no
 
 session::loss file_session::why_lost() const {
   loss l;
-  if (epoch_.load(std::memory_order_relaxed) != process_epoch() || !token()) return l;
+  if (!is_this_process() || !token()) return l;
   const instant deadline = deadline_.load(std::memory_order_relaxed);
   const word left(file_.get().header.word.load());
   lost_by by = lost_by_.load(std::memory_order_relaxed);
@@ -496,7 +494,7 @@ session::loss file_session::why_lost() const {
 // By a mapping of its own: another thread may be opening the file anew in ours.
 session::surroundings file_session::look_around() const {
   surroundings found;
-  if (epoch_.load(std::memory_order_relaxed) != process_epoch()) return found;
+  if (!is_this_process()) return found;
   std::error_code ec;
   const auto observed = observe(path(), as_observer_, ec);
   if (!observed) return found;
@@ -508,8 +506,8 @@ session::surroundings file_session::look_around() const {
 
 // Not by any thread at any time: a thread that acquires may be making the mapping anew.
 std::optional<session::surroundings> file_session::look_inside() const {
-  const bool is_ours = epoch_.load(std::memory_order_relaxed) == process_epoch();
-  if (!is_ours || !file_.is_current()) return std::nullopt;  // the path may have another file
+  if (!is_this_process() || !file_.is_current())
+    return std::nullopt;  // the path may have another file
   surroundings found;
   const image& f = file_.get();
   const std::uint32_t slots = file_.capacity();
@@ -537,13 +535,10 @@ std::chrono::nanoseconds file_session::lease_remaining() const noexcept {
 }
 
 fencing_token file_session::token() const noexcept {
-  const bool ours = epoch_.load(std::memory_order_relaxed) == process_epoch();
-  return fencing_token(ours ? token_.load(std::memory_order_relaxed) : 0);
+  return fencing_token(is_this_process() ? token_.load(std::memory_order_relaxed) : 0);
 }
 
-int file_session::lifeline() const noexcept {
-  return epoch_.load(std::memory_order_relaxed) == process_epoch() ? file_.fd() : -1;
-}
+int file_session::lifeline() const noexcept { return is_this_process() ? file_.fd() : -1; }
 
 party described(const shared<std::uint32_t>& pid, const shared<std::uint32_t>& user,
                 const shared<std::uint64_t>* command, std::size_t words) {

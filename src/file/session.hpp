@@ -82,6 +82,7 @@
 #include "core/engine.hpp"
 #include "file/line.hpp"
 #include "file/lockfile.hpp"
+#include "linux/process_epoch.hpp"
 
 namespace lockbyfile::file {
 
@@ -126,6 +127,10 @@ class file_session final : public session {
 
   void attach(const std::optional<break_info>& deletion = {});
   void renew_once(std::error_code& ec) noexcept;
+  /// That attached; not a child of it, whose copy holds nothing.
+  [[nodiscard]] bool is_this_process() const noexcept {
+    return epoch_.load(std::memory_order_relaxed) == process_epoch();
+  }
   [[nodiscard]] bool is_named() const noexcept;
   [[nodiscard]] bool holds() const noexcept;
   [[nodiscard]] bool owns_slot() const noexcept;
