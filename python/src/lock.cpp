@@ -882,27 +882,30 @@ PyObject* lock_adopt(PyObject* self, PyObject* /*none*/) {
   Py_RETURN_NONE;
 }
 
+bool leads_to(const std::string& path, const struct stat& file) {
+  struct stat there {};
+  return stat(path.c_str(), &there) == 0 && there.st_dev == file.st_dev &&
+         there.st_ino == file.st_ino;
+}
+
 /// Whether an acquire(0) may wait for another process: the file is not the one that is open.
 PyObject* lock_has_moved(PyObject* self, PyObject* /*none*/) {
   own* const mine = own_of(of(self));
   if (mine == nullptr) return nullptr;
-  struct stat ours {
-  }, there{};
+  struct stat ours {};
   const bool same = mine->process == forks() && fstat(mine->lock->native_handle(), &ours) == 0 &&
-                    stat(of(self)->path.c_str(), &there) == 0 && ours.st_dev == there.st_dev &&
-                    ours.st_ino == there.st_ino;
+                    leads_to(of(self)->path, ours);
   return PyBool_FromLong(same ? 0 : 1);
 }
 
-/// Whether this way leads to the file that this thread has open. Looks once in a tick, as the
-/// library does for its own path.
+/// Whether this way leads to the file that this thread has open. Follows it once in a tick, as the
+/// library does its own path, but always sees that the file was removed.
 PyObject* lock_is_at(PyObject* self, PyObject* way) {
   own* const mine = own_if_any(of(self));
   const auto path = path_of(way);
   if (!path) return nullptr;
   if (mine == nullptr || !mine->lock || mine->process != forks()) Py_RETURN_FALSE;
-  struct stat ours {
-  }, there{};
+  struct stat ours {};
   // Each time: programs remove the file after each use, and take the lock again at once.
   if (fstat(mine->lock->native_handle(), &ours) != 0 || ours.st_nlink == 0) Py_RETURN_FALSE;
   timespec now{};
@@ -910,9 +913,7 @@ PyObject* lock_is_at(PyObject* self, PyObject* way) {
   if (now.tv_sec == mine->looked.tv_sec && now.tv_nsec == mine->looked.tv_nsec &&
       *path == mine->way)
     Py_RETURN_TRUE;
-  if (stat(path->c_str(), &there) != 0 || ours.st_dev != there.st_dev ||
-      ours.st_ino != there.st_ino)
-    Py_RETURN_FALSE;
+  if (!leads_to(*path, ours)) Py_RETURN_FALSE;
   mine->way = *path;
   mine->looked = now;
   Py_RETURN_TRUE;
