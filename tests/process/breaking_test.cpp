@@ -8,9 +8,9 @@
 #include <filesystem>
 #include <lockbyfile/lockbyfile.hpp>
 #include <system_error>
-#include <thread>
 
 #include "file/records.hpp"
+#include "support/files.hpp"
 #include "support/lock_process.hpp"
 #include "support/lock_test.hpp"
 #include "support/mapped_lockfile.hpp"
@@ -26,6 +26,16 @@ class Breaking : public LockTest {
     std::error_code ec;
     break_lock(name(), token, {}, ec);
     return ec;
+  }
+
+  /// The file is deleted while `holder` has the lock, and `next` gets and releases that of the
+  /// path's next one.
+  void delete_under(lock_process& holder, lock_process& next) {
+    ASSERT_TRUE(holder.acquire(0ns));
+    std::filesystem::remove(name());
+    outlive_the_last_look_at_the_path();
+    ASSERT_EQ(next.acquire(0ns).granted.how, grant_kind::broken);
+    ASSERT_EQ(next.release(), std::error_code());
   }
 
   lock_process holder_{name()};
@@ -191,7 +201,7 @@ TEST_F(Breaking, AHolderWhoFindsItsFileDeletedTellsThoseWhoHaveItOpen) {
   lock_process next(name());
   ASSERT_TRUE(holder_.acquire(0ns));
   std::filesystem::remove(name());
-  std::this_thread::sleep_for(15ms);  // the path is looked at once in a tick of the coarse clock
+  outlive_the_last_look_at_the_path();
   ASSERT_EQ(holder_.release(), errc::lease_lost);
   EXPECT_EQ(next.acquire(0ns).granted.how, grant_kind::broken);
 }
@@ -200,7 +210,7 @@ TEST_F(Breaking, ADeletedFileThatNobodyHeldIsNoBreak) {
   ASSERT_TRUE(holder_.acquire(0ns));
   ASSERT_EQ(holder_.release(), std::error_code());
   std::filesystem::remove(name());
-  std::this_thread::sleep_for(15ms);
+  outlive_the_last_look_at_the_path();
   EXPECT_EQ(holder_.acquire(0ns).granted.how, grant_kind::free);
   EXPECT_FALSE(look().last_break);
 }
@@ -208,11 +218,7 @@ TEST_F(Breaking, ADeletedFileThatNobodyHeldIsNoBreak) {
 TEST_F(Breaking, AGrantInTheNextFileIsNotHiddenByWhatHappenedToTheOld) {
   lock_process late(name());
   lock_process first_of_new(name());
-  ASSERT_TRUE(holder_.acquire(0ns));
-  std::filesystem::remove(name());
-  std::this_thread::sleep_for(15ms);
-  ASSERT_EQ(first_of_new.acquire(0ns).granted.how, grant_kind::broken);
-  ASSERT_EQ(first_of_new.release(), std::error_code());
+  ASSERT_NO_FATAL_FAILURE(delete_under(holder_, first_of_new));
   EXPECT_EQ(late.acquire(0ns).granted.how, grant_kind::free) << "the second grant of that file";
 }
 
@@ -222,16 +228,12 @@ TEST_F(Breaking, ADeletionIsToldOfTheNextFileOnlyAlsoByOneWhoSleptThroughThat) {
     lock_process holder(name());
     lock_process late(name());
     lock_process first_of_new(name());
-    ASSERT_TRUE(holder.acquire(0ns));
-    std::filesystem::remove(name());
-    std::this_thread::sleep_for(15ms);
-    ASSERT_EQ(first_of_new.acquire(0ns).granted.how, grant_kind::broken);
-    ASSERT_EQ(first_of_new.release(), std::error_code());
+    ASSERT_NO_FATAL_FAILURE(delete_under(holder, first_of_new));
     if (has_released) {
       ASSERT_EQ(holder.release(), errc::lease_lost);
     }
     remove(name());
-    std::this_thread::sleep_for(15ms);
+    outlive_the_last_look_at_the_path();
     EXPECT_EQ(late.acquire(0ns).granted.how, grant_kind::free) << "the first grant of the third";
     ASSERT_EQ(late.release(), std::error_code());
   }

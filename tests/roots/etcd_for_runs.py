@@ -5,44 +5,28 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import unittest
+from pathlib import Path
 
 from runs import STUCK, RunTest
 
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+sys.path.append(str(Path(__file__).resolve().parents[2] / "bench"))
+from etcd_server import Server  # noqa: E402
 
 
 @unittest.skipUnless(shutil.which("etcd") and shutil.which("etcdctl"), "there is no etcd")
 class EtcdRunTest(RunTest):
     def setUp(self) -> None:
         super().setUp()
-        port = free_port()
-        self.endpoint = f"127.0.0.1:{port}"
-        url, peer = f"http://{self.endpoint}", f"http://127.0.0.1:{free_port()}"
-        self.server = self.start(
-            "etcd",
-            f"--data-dir={self.path('etcd')}",
-            f"--listen-client-urls={url}",
-            f"--advertise-client-urls={url}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=default={peer}",
-            "--heartbeat-interval=20",
-            "--election-timeout=200",
-        )
-        self.until(self.serves, "the server serves")
+        server = Server(Path(self.directory))
+        self.addCleanup(server.stop)
+        self.addCleanup(server.process.kill)  # first, since it may stand still
+        self.endpoint = server.endpoint
+        self.server = server.process
         if "lockbyfile-etcd" in self.answer("status", self.url("probe")):
             self.skipTest("the engine for etcd was not built")
-
-    def serves(self) -> bool:
-        done = subprocess.run(self.ctl_words("endpoint", "health"), capture_output=True, env=self.ctl_environment())
-        return done.returncode == 0
 
     def ctl_words(self, *arguments: str) -> list[str]:
         return ["etcdctl", f"--endpoints={self.endpoint}", *arguments]

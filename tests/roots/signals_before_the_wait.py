@@ -121,6 +121,10 @@ class WhileTheCommandRuns(RunTest):
 class AtATerminal(RunTest):
     """Keys, and the end of the terminal, for commands in groups of their own."""
 
+    COUNTING = (
+        "import signal, time\nn = 0\ndef came(*_):\n    global n\n    n += 1\n"
+        "signal.signal(signal.{}, came)\nprint('rea' + 'dy', flush=True)\n"
+    )
     OWN_GROUP = "import os, signal, time; os.setpgid(0, 0); print('rea' + 'dy', flush=True); time.sleep(600)"
 
     def test_keys_end_a_command_in_a_group_of_its_own(self) -> None:
@@ -133,9 +137,8 @@ class AtATerminal(RunTest):
 
     def test_a_key_reaches_a_command_in_our_group_once(self) -> None:
         count = (
-            "import signal, time\nn = 0\ndef came(*_):\n    global n\n    n += 1\n"
-            "signal.signal(signal.SIGINT, came)\nprint('rea' + 'dy', flush=True)\n"
-            "while n == 0: time.sleep(0.01)\ntime.sleep(0.3)\nprint('came', n, 'times', flush=True)\n"
+            self.COUNTING.format("SIGINT")
+            + "while n == 0: time.sleep(0.01)\ntime.sleep(0.3)\nprint('came', n, 'times', flush=True)\n"
         )
         terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", sys.executable, "-c", count)
         self.assertTrue(terminal.read_line(b"ready"))
@@ -146,9 +149,8 @@ class AtATerminal(RunTest):
     def test_a_signal_to_run_alone_after_a_key_reaches_the_command_once_more(self) -> None:
         """The witness, which the key reached, too, does not take it for the same."""
         count = (
-            "import signal, time\nn = 0\ndef came(*_):\n    global n\n    n += 1\n"
-            "signal.signal(signal.SIGINT, came)\nprint('rea' + 'dy', flush=True)\n"
-            "for i in (1, 2):\n    while n < i: time.sleep(0.01)\n    print('came', i, flush=True)\n"
+            self.COUNTING.format("SIGINT")
+            + "for i in (1, 2):\n    while n < i: time.sleep(0.01)\n    print('came', i, flush=True)\n"
         )
         terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", sys.executable, "-c", count)
         self.assertTrue(terminal.read_line(b"ready"))
@@ -169,9 +171,8 @@ class AtATerminal(RunTest):
 
     def test_the_end_of_the_terminal_reaches_the_command_once(self) -> None:
         count = (
-            "import os, signal, time\nn = 0\ndef came(*_):\n    global n\n    n += 1\n"
-            "signal.signal(signal.SIGHUP, came)\nprint('rea' + 'dy', flush=True)\n"
-            "while n == 0: time.sleep(0.01)\ntime.sleep(0.3)\nopen('times', 'w').write(str(n))\n"
+            self.COUNTING.format("SIGHUP")
+            + "while n == 0: time.sleep(0.01)\ntime.sleep(0.3)\nopen('times', 'w').write(str(n))\n"
         )
         terminal = Terminal(self, LOCKBYFILE, "run", "x", "--", sys.executable, "-c", count)
         self.assertTrue(terminal.read_line(b"ready"))
