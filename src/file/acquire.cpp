@@ -194,7 +194,8 @@ void file_session::reopen() {
   } else {
     line_.forget();  // the place is the parent's
   }
-  const auto deletion = broken_by_deletion();
+  auto deletion = broken_by_deletion();
+  if (deletion && file_.get().header.deletion_told.exchange(1) != 0) deletion.reset();
   file_.note_departure();
   attach(deletion);
 }

@@ -87,19 +87,14 @@ void file_session::begin_above(const std::optional<break_info>& deletion) noexce
 }
 
 /// What there is to be known of a grant that ended when somebody deleted our file (S8).
-std::optional<break_info> file_session::broken_by_deletion() {
+std::optional<break_info> file_session::broken_by_deletion() const {
   if (!is_this_process() || !file_.was_replaced() || !file_.is_signed()) return std::nullopt;
-  header& h = file_.get().header;
-  const word left(h.word.load());
-  const auto is_told = [&h] { return h.deletion_told.exchange(1) != 0; };
-  if (left.was_broken()) {
-    if (is_told()) return std::nullopt;
-    return read_break(h).value_or(break_info{});
-  }
+  const word left(file_.get().header.word.load());
+  if (left.was_broken()) return read_break(file_.get().header).value_or(break_info{});
   if (!left.is_held() || left.slot() >= file_.capacity()) return std::nullopt;
   const slot& holder = file_.get().slots[left.slot()];
   const bool alive = left.slot() == file_.own_slot() ? is_ours(left) : file_.is_alive(left.slot());
-  if (!alive || holder.lease_deadline.load() <= now() || is_told()) return std::nullopt;
+  if (!alive || holder.lease_deadline.load() <= now()) return std::nullopt;
   return break_info{fencing_token(std::min(holder.token.load(), left.counter())), party{},
                     std::chrono::system_clock::now()};
 }

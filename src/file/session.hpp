@@ -138,7 +138,7 @@ class file_session final : public session {
     return is_ours(seen, token_.load(std::memory_order_relaxed));
   }
   [[nodiscard]] bool is_ours(word seen, std::uint64_t token) const noexcept;
-  [[nodiscard]] std::optional<break_info> broken_by_deletion();
+  [[nodiscard]] std::optional<break_info> broken_by_deletion() const;
   void begin_above(const std::optional<break_info>& deletion) noexcept;
   [[nodiscard]] bool is_in_time() const noexcept;
   [[nodiscard]] bool path_is_current(instant coarse_now) const noexcept;
