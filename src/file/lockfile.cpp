@@ -142,9 +142,7 @@ bool lockfile::attach_without_slot(access how) {
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
   }
   // The program's own locks on a file of another kind are not to be lost by our look at it.
-  if (is_there && s.st_size == 0 && how == access::read_only) {
-    throw lock_error(errc::not_found, "nobody has ever used " + path_, path_);
-  }
+  if (is_there && s.st_size == 0 && how == access::read_only) return false;
   if (is_there && s.st_size != 0 && !has_been_attached_ && !path_.ends_with(lockfile_suffix) &&
       (s.st_size > static_cast<off_t>(map_size) ||
        look_from_afar(path_.c_str()) == likeness::foreign)) {
@@ -348,7 +346,9 @@ std::uint32_t lockfile::capacity() const noexcept {
 }
 
 void lockfile::throw_never_used() const {
-  const char* const what = fd() < 0 ? "there is no lockfile " : "nobody has ever used ";
+  struct stat s {};
+  const bool is_there = fd() >= 0 || sys.lstat(path_.c_str(), &s) == 0;  // not opened if empty
+  const char* const what = is_there ? "nobody has ever used " : "there is no lockfile ";
   throw lock_error(errc::not_found, what + path_, path_);
 }
 
