@@ -376,6 +376,8 @@ void report::add(const report& other) {
     tallies[i].judged += other.tallies[i].judged;
     tallies[i].within += other.tallies[i].within;
     tallies[i].broken += other.tallies[i].broken;
+    tallies[i].barely.insert(tallies[i].barely.end(), other.tallies[i].barely.begin(),
+                             other.tallies[i].barely.end());
     tallies[i].worst = std::max(tallies[i].worst, other.tallies[i].worst);
   }
   for (std::size_t i = 0; i < grants.size(); ++i) grants[i] += other.grants[i];
@@ -383,6 +385,14 @@ void report::add(const report& other) {
   refused += other.refused;
   for (const auto& [name, token] : other.last_token)
     last_token[name] = std::max(last_token[name], token);
+}
+
+void report::settle() {
+  for (tally& t : tallies) {
+    if (t.barely.size() > t.judged / 1000)
+      violations.insert(violations.end(), t.barely.begin(), t.barely.end());
+    t.barely.clear();
+  }
 }
 
 report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::uint64_t>& floors,

@@ -82,6 +82,7 @@ struct tally {
   std::uint64_t within = 0;  // the bare bound, without any allowance
   instant worst = 0;         // beyond the bare bound
   std::uint64_t broken = 0;  // beyond bound and allowance
+  std::vector<std::string> barely;  // of them, by no more than the yardstick's own error
 };
 
 struct report {
@@ -94,6 +95,9 @@ struct report {
 
   void add(std::string violation) { violations.push_back(std::move(violation)); }
   void add(const report& other);
+  /// To be called when all is added: turns what was barely too late into violations, unless it was
+  /// at most one in a thousand of the waits that were judged.
+  void settle();
 };
 
 /// `floors`: by name, the largest token of the time before.

@@ -68,13 +68,13 @@ void show_summary(const storm& s, const report& total) {
       shown(done(s, deed_kind::breaking)), shown(done(s, deed_kind::removing)),
       shown(done(s, deed_kind::mischief)), shown(done(s, deed_kind::end)));
   if (s.of_members() != nullptr) show_outages(*s.of_members(), total);
-  std::printf("%-10s %12s %18s %24s %12s\n", "bound", "judged", "within it", "latest beyond it",
-              "violations");
+  std::printf("%-10s %12s %18s %24s %17s\n", "bound", "judged", "within it", "latest beyond it",
+              "beyond allowance");
   for (std::size_t i = 0; i < bounds; ++i) {
     const tally& t = total.tallies.at(i);
     const double part =
         t.judged == 0 ? 100 : 100.0 * static_cast<double>(t.within) / static_cast<double>(t.judged);
-    std::printf("%-10s %12llu %16.3f %% %21.3f ms %12llu\n", bound_names.at(i), shown(t.judged),
+    std::printf("%-10s %12llu %16.3f %% %21.3f ms %17llu\n", bound_names.at(i), shown(t.judged),
                 part, static_cast<double>(t.worst) / 1e6, shown(t.broken));
   }
 }
@@ -114,10 +114,12 @@ int run(const storm_options& options, double seconds) {
     std::printf("interrupted\n");
     return exit_failed;
   }
-  for (const std::string& v : s.look_for_remains().violations) {
-    std::printf("VIOLATION %s\n", v.c_str());
-    total.violations.push_back(v);
-  }
+  const report remains = s.look_for_remains();
+  const std::size_t shown_so_far = total.violations.size();
+  total.add(remains);
+  total.settle();
+  for (std::size_t i = shown_so_far; i < total.violations.size(); ++i)
+    std::printf("VIOLATION %s\n", total.violations[i].c_str());
   show_summary(s, total);
   if (!total.violations.empty()) {
     std::printf("%zu violations (--seed %llu)\n", total.violations.size(), shown(options.seed));
