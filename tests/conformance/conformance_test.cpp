@@ -13,19 +13,23 @@
 #include <system_error>
 #include <thread>
 
+#if defined(LOCKBYFILE_OVER_ETCD)
 #include "conformance/etcd_world.hpp"
+#else
 #include "conformance/file_world.hpp"
 #include "conformance/memory_world.hpp"
+#endif
 
 namespace lockbyfile {
 namespace {
 
 using namespace std::chrono_literals;
 
-using worlds = ::testing::Types<  //
-    file_world,                   //
-    memory_world,                 //
-    etcd_world>;
+#if defined(LOCKBYFILE_OVER_ETCD)
+using worlds = ::testing::Types<etcd_world>;
+#else
+using worlds = ::testing::Types<file_world, memory_world>;
+#endif
 
 template <class World>
 class Engine : public ::testing::Test {
