@@ -60,13 +60,13 @@ std::optional<grant> acquire_within(named_lock& lock, std::chrono::nanoseconds p
   }
 }
 
-/// What came of trying to get the lock.
+/// The result of trying to get the lock.
 struct attempt {
   std::optional<grant> got;
   bool is_ours_already = false;  // it is held for us, by an ancestor
 };
 
-/// The first try does not wait: if it succeeds, nobody has to be told anything.
+/// The first try does not wait: if it succeeds, there is nothing to report.
 attempt acquire(named_lock& lock, const run_request& request, interruption& interrupted) {
   const auto begin = clock::now();
   attempt result;
@@ -164,16 +164,16 @@ int exit_code_of_status(int status) {
   return WIFSIGNALED(status) ? exit_killed + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/// Ctrl-C has ended the command, so let it end us. The code is the same for anybody who asks a
-/// shell for it, but a loop in that shell ends too.
+/// Ctrl-C has ended the command, so it must end us, too. A shell reports the same exit code either
+/// way, but only a death by the signal also ends a loop in that shell.
 bool is_ended_by_ctrl_c(const command_end& end) {
   return end.interrupted_from_terminal && WIFSIGNALED(end.status) && WTERMSIG(end.status) == SIGINT;
 }
 
-/// Tells why a grant was lost; may take long.
+/// Reports why a grant was lost. May take long.
 using explanation = std::function<std::string()>;
 
-/// Releases the lock; why that came too late, or nothing.
+/// Releases the lock. Returns why the release came too late, or nothing.
 explanation release(named_lock& lock) {
   const auto lease_left = lock.lease_remaining();
   std::error_code lost;
@@ -242,7 +242,7 @@ int run_the_command(named_lock& lock, const grant& got, const run_request& reque
 int get_it_and_run(named_lock& lock, const run_request& request, const signal_gate& gate,
                    interruption& interrupted) {
   const attempt tried = acquire(lock, request, interrupted);
-  if (!interrupted.has_come()) {  // the one who watches also sees to it that we do end
+  if (!interrupted.has_come()) {  // the watcher also makes sure that we do end
     interrupted.stop_watching();
     interrupted.look();
   }
@@ -254,8 +254,9 @@ int get_it_and_run(named_lock& lock, const run_request& request, const signal_ga
   return run_the_command(lock, *tried.got, request, gate, interrupted);
 }
 
-/// Opening a lockfile leaves nothing behind, and a signal may end us there as it always does. A
-/// server may take seconds, and the first process of a pid namespace is ended by no signal.
+/// Opening a lockfile leaves nothing behind, so a signal may end us there as it always does.
+/// Opening a lock on a server may take seconds. No signal ends the first process of a pid
+/// namespace.
 bool is_opened_under_guard(const run_request& request) {
   const auto is_on_server = [](const std::string& s) { return s.find("://") != std::string::npos; };
   return ::getpid() == 1 || is_on_server(request.lock.name) ||

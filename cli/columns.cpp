@@ -43,7 +43,7 @@ bool contains(const Ranges& ranges, char32_t character) noexcept {
   });
 }
 
-/// The character that `text` begins with, which is taken off.
+/// Takes the first character off `text` and returns it.
 char32_t take_character(std::string_view& text) noexcept {
   const auto first = static_cast<std::uint8_t>(text[0]);
   std::size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;

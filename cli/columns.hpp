@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Text in columns of a terminal. A character takes none (combining marks), one or two (East Asian
-// wide characters, emoji), however many bytes it has.
+// Text in columns of a terminal. A character takes no column (combining marks), one, or two (East
+// Asian wide characters, emoji). Its number of bytes does not matter.
 #pragma once
 
 #include <cstddef>

@@ -56,8 +56,8 @@ std::vector<std::string> verb_names() {
   return names;
 }
 
-/// `arguments` are those after the verb. The other verbs are none of the parser's business:
-/// each would take its time.
+/// `arguments` are those after the verb. The parser gets no description of the other verbs: each
+/// would take time.
 command_line read_verb(const verb& asked, std::vector<std::string> arguments) {
   command_line result;
   const std::string call = std::string("lockbyfile ") + asked.name;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From the arguments to what they ask for. Nothing is done here: no lock is touched, no
-// command started, nothing written.
+// Turns the arguments into an action. Nothing is done here: reading touches no lock, starts no
+// command and writes nothing.
 #pragma once
 
 #include <string>
@@ -30,8 +30,8 @@ struct command_line {
 /// Has `app` read the arguments. Throws CLI::ParseError.
 void parse(CLI::App& app, std::vector<std::string> arguments);
 
-/// What comes of a parser that has thrown. Help and version are no errors; everything else
-/// is the user's.
+/// The result of a parser that has thrown. Help and version are no errors. Everything else is the
+/// user's error.
 [[nodiscard]] command_line answer_to(const CLI::ParseError& error, const CLI::App& app,
                                      const std::string& where_to_read_more);
 

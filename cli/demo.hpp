@@ -2,8 +2,8 @@
 //
 // lockbyfile demo: shows the lock at work, with real processes.
 //
-// It is a program of its own, lockbyfile-demo, because it needs SQLite, and what it needs
-// would have to be loaded whenever `run` is to start a command.
+// It is a program of its own, lockbyfile-demo, because it needs SQLite. In one program, every `run`
+// would load SQLite before it starts a command.
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ namespace lockbyfile::cli {
 
 inline constexpr const char* about_demo = "Show the lock at work, with real processes";
 
-/// Becomes lockbyfile-demo, which stands beside this program or in ../libexec/lockbyfile.
-/// Throws std::system_error if that cannot be, std::runtime_error if it is not there.
+/// Becomes lockbyfile-demo, which lies beside this program or in ../libexec/lockbyfile.
+/// Throws std::runtime_error if it is not there, std::system_error if it cannot be executed.
 [[noreturn]] void become_demo(std::vector<std::string> arguments);
 
 }  // namespace lockbyfile::cli

@@ -3,10 +3,10 @@
 // demo counter: 8 processes each count 500 times in one SQLite database: read the
 // number, then write it back plus one.
 //
-// First without a lock, where updates get lost, then each step under one named
-// lock, where none may. Each process notes what it did in shared memory. Sorted by
-// token, these notes are the history of the lock, and they must agree with the
-// database: the n-th grant has written n, under a token larger than all before.
+// The first run has no lock, and updates get lost. In the second run each step holds one named
+// lock, and no update may get lost. Each process notes its steps in shared memory. Sorted by token,
+// these notes are the history of the lock. They must agree with the database: the n-th grant has
+// written n, under a token larger than all before.
 #include <sched.h>
 
 #include <algorithm>
@@ -28,14 +28,14 @@ namespace {
 /// One step under the lock, as its process saw it.
 struct note {
   std::uint64_t token;
-  std::size_t place;      // in line when it joined
+  std::size_t place;      // in the wait queue when it joined
   std::int64_t written;   // the counter's new value
   std::int64_t asked;     // when it asked for the lock,
   std::int64_t granted;   // when it got it,
   std::int64_t released;  // and when it began to release it
 };
 
-/// What becomes of one run of all processes.
+/// The result of one run of all processes.
 struct outcome {
   std::int64_t counter = 0;
   double seconds = 0;
@@ -82,8 +82,8 @@ struct report {
   std::int64_t ended = 0;
 };
 
-/// Runs the processes, all from the same instant on. Each calls `make_step` for its
-/// step function, once it has a database of its own.
+/// Runs the processes, all from the same instant on. Each opens the database for itself and then
+/// calls `make_step` for its step function.
 template <class MakeStep>
 outcome run(const std::string& label, const counter_options& options, MakeStep make_step) {
   const std::string database = label + ".db";
@@ -148,7 +148,7 @@ std::int64_t tell(const std::string& label, const outcome& ran, const counter_op
   return lost;
 }
 
-/// The time from a release to the next grant, wherever the next was waiting by then.
+/// The times from a release to the next grant, if the next process was already waiting.
 std::vector<double> handoffs_of(const std::vector<note>& history) {
   std::vector<double> handoffs;
   for (std::size_t i = 1; i < history.size(); ++i) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A counter in an SQLite database, as a careless application keeps it: it reads
-// the row in one transaction and writes it back in another. Each is safe by
-// itself; two processes that do both at once lose an update all the same.
+// A counter in an SQLite database, as a careless application keeps it. The application reads the
+// row in one transaction and writes it back in another. Each transaction is safe by itself. Two
+// processes that do both at once still lose an update.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ class counter_table {
     std::int64_t token = 0;  // of the grant under which it was written
   };
 
-  /// Opens the database, and makes it with a zero row if it is new. Everything here
-  /// throws std::runtime_error with SQLite's message. Not to be used after fork.
+  /// Opens the database. Creates it with a zero row if it is new. Every member throws
+  /// std::runtime_error with SQLite's message. Must not be used after fork.
   explicit counter_table(const std::string& path);
 
   [[nodiscard]] row read();

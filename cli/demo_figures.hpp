@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The few figures that tell a set of measurements.
+// The few figures that summarize a set of measurements.
 #pragma once
 
 #include <algorithm>

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// demo hammer: hundreds of processes want one lock. Each uses it for 50 ms, notes
-// the time, and unlocks. Sorted, the end times must be at least those 50 ms apart:
-// any two that are closer had the lock at once. The massive example of 2015, where
-// they were threads.
+// demo hammer: hundreds of processes want one lock. Each uses it for 50 ms, notes the time, and
+// unlocks. Sorted, the end times must be at least 50 ms apart. Two processes whose end times are
+// closer had the lock at once. This is the massive example of 2015, where they were threads.
 //
-// What the differences exceed 50 ms by is the overhead: the sleeper's own lateness,
-// and the handoff to the next.
+// The time above 50 ms is overhead: the sleeper's own lateness, and the handoff to the next.
 #include <algorithm>
 #include <atomic>
 #include <lockbyfile/named_lock.hpp>

@@ -2,8 +2,8 @@
 //
 // demo inner: the inner workings of FLock, as the testFLocks of 2015 showed them.
 //
-// Every line that tells a result is also a claim: the demo fails if it isn't so.
-// The times in the claims leave room for a busy machine; read them off the left.
+// Every line that reports a result is also a claim: the demo fails if the claim is false. The
+// claims allow longer times, for a busy machine. The column on the left shows the real times.
 #include <chrono>
 #include <lockbyfile/flock.hpp>
 #include <lockbyfile/observe.hpp>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What demos say: lines with time and process, as the logger of 2015 wrote them.
+// The output of the demos: lines with time and process, as the logger of 2015 wrote them.
 //
 //   [14:03:09.127] [pId=12345] (2.C1) USING THE BED for 6.0 seconds ...
 //
-// A line is one write to standard output, so that lines of several processes do
-// not mix, and nothing is buffered that a fork could print twice.
+// Each line is one write to standard output, so lines of several processes do not mix. Nothing is
+// buffered, because a fork would print the buffer twice.
 #pragma once
 
 #include <sstream>

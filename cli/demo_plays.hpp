@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The four demos. Each plays in the current directory, which is its own, as a
-// single-threaded process, and returns whether what it shows held.
+// The four demos. Each plays in a current directory of its own, as a single-threaded process. It
+// returns whether its claims held.
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Real processes for the demos, and the memory that they report through.
+// Real processes for the demos, and the shared memory through which they report.
 #pragma once
 
 #include <sys/mman.h>
@@ -58,12 +58,11 @@ class processes {
   processes(const processes&) = delete;
   processes& operator=(const processes&) = delete;
 
-  /// Forks; the child runs `body` and ends with success if that returns true. What
-  /// it throws is printed. Throws std::system_error if there can be no more.
+  /// Forks. The child runs `body` and ends with success if `body` returns true. The child prints
+  /// an exception of `body`. Throws std::system_error if fork fails.
   void start(const std::function<bool()>& body);
 
-  /// Waits until all have ended, and calls `meanwhile` every 20 ms. True: all
-  /// succeeded.
+  /// Waits until all have ended, and calls `meanwhile` every 20 ms. Returns whether all succeeded.
   bool wait(const std::function<void()>& meanwhile = {});
 
  private:

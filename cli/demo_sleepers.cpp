@@ -3,9 +3,9 @@
 // demo sleepers: 4 processes share one narrow bed, so only one can sleep at a time;
 // the others wait, or get impatient and give up. The example of 2015.
 //
-// There each sleeper forgot to unlock with a probability of one in four. Here
-// exactly one of the four does, the first, so that every run shows the lease. And it
-// lives on until its lease is over: a process that ends opens the lock at once.
+// In 2015 each sleeper forgot to unlock with a probability of one in four. Here exactly one of the
+// four forgets, the first, so that every run shows the lease. It lives on until its lease is over,
+// because a process that ends opens the lock at once.
 #include <algorithm>
 #include <atomic>
 #include <lockbyfile/flock.hpp>
@@ -104,7 +104,7 @@ bool compete(std::size_t number, const times& t, bedroom& room) {
   return true;
 }
 
-/// Tells how it went, and whether it went as it must.
+/// Reports the result, and whether it is the expected one.
 verdict sum_up(const bedroom& room, bool all_ended_well) {
   std::vector<grant_info> grants = observe(lock_name).grants;
   std::reverse(grants.begin(), grants.end());  // oldest first

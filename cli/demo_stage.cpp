@@ -45,7 +45,7 @@ int play_in(const std::string& directory, const std::function<verdict()>& play) 
   }
 }
 
-/// Waits for the play, and for every process that it may have left behind.
+/// Waits for the play, and for every process that the play may have left behind.
 int code_when_over(pid_t play) {
   int code = 1;
   for (;;) {
@@ -64,7 +64,7 @@ int on_stage(const std::string& parent, const std::function<verdict()>& play) {
   const std::string directory = make_directory(parent);
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // orphans of the play become children of ours
 
-  // Signals wait until it is clear to which process they are to be forwarded.
+  // Signals wait until the process that they must be forwarded to is known.
   sigset_t held_back;
   sigset_t before;
   ::sigemptyset(&held_back);

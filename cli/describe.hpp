@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Locks and those who use them, in words. Commands come from the lockfile and are
-// made printable here; the results may go to a terminal as they are.
+// Describes locks, holders and waiters in words. Commands come from the lockfile and are made
+// printable here. The results may go to a terminal unchanged.
 #pragma once
 
 #include <chrono>
@@ -17,18 +17,18 @@ namespace lockbyfile::cli {
 /// Local time: "2015-06-30 23:59:58".
 [[nodiscard]] std::string time_text(std::chrono::system_clock::time_point time);
 
-/// How long ago that was, by the wall clock: "3 min ago".
+/// How long ago `time` was, by the wall clock: "3 min ago".
 [[nodiscard]] std::string ago_text(std::chrono::system_clock::time_point time);
 
-/// The state of a lock in a word, which is stable: "free", "held", "expired" (the
-/// lease ran out) or "abandoned" (the holder died). All but "held" are open.
+/// The state of a lock in one word: "free", "held", "expired" (the lease ran out) or "abandoned"
+/// (the holder died). The words are stable. The lock is open in every state except "held".
 [[nodiscard]] const char* state_word(const lock_state& state) noexcept;
 
 /// "free", "expired" or "abandoned".
 [[nodiscard]] const char* kind_word(grant_kind how) noexcept;
 
 /// The name by which `path` is opened in its directory: without the directory and
-/// ".lockfile". Other paths stay as they are.
+/// ".lockfile". A path that is no NAME.lockfile stays unchanged.
 [[nodiscard]] std::string name_of(const std::string& path);
 
 }  // namespace lockbyfile::cli

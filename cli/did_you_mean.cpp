@@ -9,7 +9,7 @@ namespace lockbyfile::cli {
 
 namespace {
 
-/// How many letters have to be changed, added, left out or swapped with the next.
+/// The number of letters that must be changed, added, left out or swapped with the next letter.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before_last(b.size() + 1);
   std::vector<std::size_t> last(b.size() + 1);

@@ -7,8 +7,9 @@
 
 namespace lockbyfile::cli {
 
-/// The word of `known` that `typed` was meant to be, if it is plain: one or two letters are wrong,
-/// missing, too many or swapped, or it is the only one that begins so. Empty if none is.
+/// The word of `known` that `typed` was probably meant to be. One or two letters of it are wrong,
+/// missing, too many or swapped, or it is the only word that begins with `typed`. Empty if there
+/// is no such word.
 [[nodiscard]] std::string likely_word(std::string_view typed,
                                       const std::vector<std::string>& known);
 

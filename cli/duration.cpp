@@ -138,7 +138,7 @@ class reader {
     return result;
   }
 
-  /// The largest value means "for ever" in the library and is not to be had by digits.
+  /// The largest value means `forever` in the library, so digits must not reach it.
   std::int64_t checked_sum(std::int64_t a, std::int64_t b) const {
     std::int64_t result = 0;
     if (__builtin_add_overflow(a, b, &result) ||

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Durations as people write them, and as they like to read them.
+// Reads durations as people write them, and writes them as people like to read them.
 //
 //   duration = number                      plain seconds: 10, 1.5, .25
 //            | part part*                  largest unit first: 1h30m, 1m2.5s
@@ -8,8 +8,8 @@
 //   number   = digits [ "." digits ] | "." digits
 //   unit     = d | h | m | s | ms | us | ns
 //
-// Exact: decimal digits are counted, no floating point is involved, and what is
-// finer than a nanosecond is refused, not rounded.
+// Reading is exact: it counts decimal digits and uses no floating point. A value finer than a
+// nanosecond is refused, not rounded.
 #pragma once
 
 #include <chrono>
@@ -18,8 +18,8 @@
 
 namespace lockbyfile::cli {
 
-/// The duration that `text` stands for, zero or more. Throws std::invalid_argument
-/// that says what is wrong with `text`. Up to 292 years.
+/// The duration that `text` stands for: zero or more, up to 292 years. Throws
+/// std::invalid_argument with a message about the fault in `text`.
 [[nodiscard]] std::chrono::nanoseconds parse_duration(std::string_view text);
 
 /// A duration in one or two units, short and rounded: "250 ms", "9.3 s",

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine of etcd, for a command that is linked statically and so cannot load a module: the
-// command replaces itself by `lockbyfile-etcd`, the same command with the engine linked in, which
-// lies beside it. That happens when the first name asks for it, and before anything was done for
-// that name: nothing is held or open yet, and nothing has been printed.
+// The engine of etcd for a statically linked command, which cannot load a module. The command
+// replaces itself by `lockbyfile-etcd`, which lies beside it and is the same command with the
+// engine linked in. It does this when the first name needs the engine, before it does anything else
+// for that name. Nothing is held or open yet, and nothing has been printed.
 #include <unistd.h>
 
 #include <cerrno>

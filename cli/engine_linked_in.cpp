@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine of etcd as a part of this program, in place of a module that is loaded.
+// The engine of etcd as a part of this program, instead of a loaded module.
 //
-// The RPC library starts threads with its first user and ends them with the last, which takes
-// milliseconds. This program ends soon: the kernel does it faster. So the library is kept, and the
-// program ends without tidying up, but for what is to be printed.
+// The RPC library starts threads with its first user and ends them with its last user, which takes
+// milliseconds. This program ends soon, and the kernel ends the threads faster. So the library is
+// kept, and the program ends without tidying up. It only writes its pending output first.
 #include <grpc/grpc.h>
 #include <stdlib.h>
 #include <unistd.h>

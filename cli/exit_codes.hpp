@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The exit codes of the command, one per cause. They keep clear of the small
-// numbers that commands use themselves, and follow <sysexits.h> where it has a word.
+// The exit codes of the command, one per cause. They avoid the small numbers that commands use
+// themselves. They follow <sysexits.h> where it has a matching code.
 #pragma once
 
 #include <string>
@@ -23,13 +23,13 @@ inline constexpr int exit_not_executable = 126;  // as shells do
 inline constexpr int exit_not_found = 127;       // as shells do
 inline constexpr int exit_killed = 128;          // plus the signal's number
 
-/// The exit code that tells of `error`, be it the library's or the system's.
+/// The exit code for `error`, which is an error of the library or of the system.
 [[nodiscard]] int exit_code_of(const std::error_code& error) noexcept;
 
 /// The one for a command that could not be started, with `error` of exec(3).
 [[nodiscard]] int exit_code_of_failed_start(int error) noexcept;
 
-/// What --help says about them: the codes of every verb, and those of `run`.
+/// The text about them in --help: the codes of every verb, and the codes of `run`.
 [[nodiscard]] std::string exit_codes_help();
 [[nodiscard]] std::string run_exit_codes_help();
 

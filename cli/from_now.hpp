@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Instants that lie a duration ahead; the end of time if that is past it.
+// The instant a duration ahead, or the end of time if the sum would lie past it.
 #pragma once
 
 #include <chrono>

@@ -14,7 +14,7 @@ inherited_signals::inherited_signals() noexcept
 }
 
 void inherited_signals::give_back() const noexcept {
-  // A handler of ours must not run in a child of vfork.
+  // A child of vfork shares our memory, so a handler of ours must not run in it.
   ::signal(SIGBUS, ignores_bus_ ? SIG_IGN : SIG_DFL);
   if (ignores_children_) ::signal(SIGCHLD, SIG_IGN);
   ::sigprocmask(SIG_SETMASK, &mask_, nullptr);

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// inherited_signals: how our caller had signals blocked and ignored. exec(3) passes both on, so a
-// program that we become or start must find them as we did, and not as we use them.
+// inherited_signals: the signals that our caller had blocked or ignored. exec(3) passes both to the
+// new program. A program that we become or start must find them as we found them.
 #pragma once
 
 #include <signal.h>
 
 namespace lockbyfile::cli {
 
-/// Now, by this process.
+/// Whether this process ignores `signal` now.
 [[nodiscard]] bool is_ignored(int signal) noexcept;
 
 class inherited_signals {
  public:
-  /// As they are now: to be made before anything changes them.
+  /// Records the current state. Must be constructed before anything changes it.
   inherited_signals() noexcept;
 
-  /// Right before exec(3); also in a child of vfork(2).
+  /// Restores the recorded state, right before exec(3). May run in a child of vfork(2).
   void give_back() const noexcept;
 
  private:

@@ -2,10 +2,10 @@
 //
 // interruption: a signal that comes before the command has been started.
 //
-// Where we wait with a place in a queue, such a signal must not end us at once: a server would
-// keep that place for its holder's TTL, and those behind us would wait for a dead process. So the
-// wait is stopped, the place given up, the lock closed, and then that very signal ends us. A second
-// signal, or a second without an end, ends us at once.
+// While we have a place in a wait queue, the signal must not end us at once. A server would keep
+// that place for its TTL, and the waiters behind us would wait for a dead process. So we stop the
+// wait, give up the place, close the lock, and then die of that same signal. A second signal ends
+// us at once. If one second has not been enough for this, we end at once, too.
 #pragma once
 
 #include <atomic>
@@ -26,22 +26,21 @@ class interruption {
 
   /// From now on a thread takes the signals from the gate. A signal ends us.
   void watch();
-  /// From now on there may be a place to give up: a signal asks those who have stop_token() to
-  /// stop.
+  /// From now on there may be a place to give up: a signal requests a stop on stop_token().
   void spare_us() noexcept { spares_us_ = true; }
   /// Leaves the signals in the gate again.
   void stop_watching();
 
-  /// Looks whether a signal waits in the gate.
+  /// Checks whether a signal is pending in the gate.
   void look();
 
-  /// Has this signal end us when all is done.
+  /// Sets the signal that ends us when all is done.
   void note(int signal) noexcept { signal_ = signal; }
 
   [[nodiscard]] bool has_come() const noexcept { return signal_ != 0; }
   [[nodiscard]] std::stop_token stop_token() const { return stop_.get_token(); }
 
-  /// Dies of the signal, if one has come.
+  /// Dies of the signal, if one has arrived.
   void die_if_it_has_come() const;
 
  private:

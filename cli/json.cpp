@@ -25,14 +25,14 @@ json lease_json(std::chrono::nanoseconds lease) {
   return lease == no_lease ? json(nullptr) : json(seconds(lease));
 }
 
-/// Rounded: the two clocks that it is reckoned from cannot be read at one instant.
+/// Rounded, because it is computed from two clocks that cannot be read at one instant.
 json time_json(std::chrono::system_clock::time_point time) {
   const auto hundredths =
       std::chrono::round<std::chrono::duration<std::int64_t, std::centi>>(time.time_since_epoch());
   return static_cast<double>(hundredths.count()) / 100;
 }
 
-/// What JSON cannot hold as a string: a path may be any bytes.
+/// For a path that JSON cannot hold as a string: a path may be any bytes.
 json base64_unless_utf8(const std::string& bytes) {
   if (is_utf8(bytes)) return nullptr;
   return base64(bytes);

@@ -17,14 +17,14 @@
 //     since              number: seconds since 1970
 //     lease, lease_left  number: seconds; null: no lease
 //     alive              boolean: its lifeline is held
-//     processes          array: that have its lifeline open, the oldest first, and that we may
-//                        look into; null: it cannot be told (a server keeps the lock, or /proc
-//                        is of another pid namespace)
+//     processes          array: processes with its lifeline open that we may look into, oldest
+//                        first; null: unknown (a server keeps the lock, or /proc belongs to
+//                        another pid namespace)
 //       pid, uid, user
 //       state            string: a letter, as ps(1) has it
 //       age              number: seconds; or null
-//       command_line     array of strings; null: it may not be read
-//   waiters   array, first in line first
+//       command_line     array of strings; null: we may not read it
+//   waiters   array, the first waiter first
 //     pid, command, host, uid, user
 //     waiting            number: seconds
 //   grants    array, newest first
@@ -40,8 +40,9 @@
 //     exit_code          number
 //     ended              number: seconds since 1970
 //
-// Times since 1970 are reckoned from a clock that counts from boot, and rounded to 10 ms, so that
-// two looks at one grant show the same. Strings that are no UTF-8 have U+FFFD where it is broken.
+// Times since 1970 are computed from a clock that counts from boot. They are rounded to 10 ms, so
+// that two looks at one grant show the same time. A string that is no UTF-8 has U+FFFD in place of
+// its invalid bytes.
 #pragma once
 
 #include <lockbyfile/observe.hpp>
@@ -54,12 +55,12 @@
 
 namespace lockbyfile::cli {
 
-/// A lock that was looked at; `error` if that failed, and then only `state.path` is set.
+/// An observed lock. If observing failed, `error` is set and of `state` only `path`.
 struct observed_lock {
   std::string name;
   lock_state state;
   std::error_code error;
-  /// Those that keep the holder alive; none if that cannot be told.
+  /// The processes that keep the holder alive; none if they are unknown.
   std::optional<std::vector<lifeline_process>> processes = {};
   std::vector<std::string> twins = {};
 };

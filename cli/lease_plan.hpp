@@ -6,9 +6,9 @@
 //   granted                                 SIGTERM        SIGKILL   lease ends
 //   |---------------------------------------|---- grace ---|- margin -|
 //
-//   margin   a twentieth of the lease, 100 ms at the most: what it takes to kill
-//   SIGTERM  a tenth of the lease, 5 s at the most, before its end; or --kill-after
-//            before its end, if that was given (but never after SIGKILL)
+//   margin   a twentieth of the lease, at most 100 ms: the time that killing takes
+//   SIGTERM  a tenth of the lease, at most 5 s, before its end. If --kill-after was given, that
+//            long before its end (but never after SIGKILL).
 #pragma once
 
 #include <chrono>

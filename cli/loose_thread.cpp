@@ -38,7 +38,7 @@ struct registry {
     self.has_ended = true;
     one_has_ended.notify_all();
   }
-  /// Under the mutex. One that has ended needs it no more.
+  /// Under the mutex. A thread that has ended does not need it any more.
   void join_those_that_have_ended() {
     std::erase_if(threads, [](loose_thread& t) {
       if (t.has_ended) t.thread.join();

@@ -20,7 +20,7 @@ namespace {
 
 struct maintain_options {
   lock_address lock;
-  std::uint64_t token = 0;  // zero: whichever
+  std::uint64_t token = 0;  // zero: any
   std::string directory = default_directory();
   bool quiet = false;
   bool dry_run = false;
@@ -33,8 +33,8 @@ lock_options options_of(const maintain_options& given) {
   return options;
 }
 
-/// What was broken is known only if it is broken by its token, so whoever holds the lock is looked
-/// at first. It may have gone by then: look again.
+/// We know which grant we broke only if we break it by its token. So the lock is observed first.
+/// The holder may have changed before the break: then the loop observes again.
 int break_it(const maintain_options& given) {
   const lock_options options = options_of(given);
   for (;;) {

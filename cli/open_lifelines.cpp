@@ -40,14 +40,14 @@ std::vector<byte_range> locked_ranges(const std::string& fdinfo) {
           {std::stoll(all[all.size() - 2]),
            last == "EOF" ? std::numeric_limits<std::int64_t>::max() : std::stoll(last)});
     } catch (const std::exception&) {
-      continue;  // not as we know it: nothing is known of it
+      continue;  // an unknown format: ignored
     }
   }
   return ranges;
 }
 
-/// Whether the descriptor is of something with a path: sockets and pipes are passed over without
-/// a look at their fdinfo.
+/// Whether the descriptor belongs to a file with a path. Sockets and pipes are skipped without a
+/// look at their fdinfo.
 bool is_of_a_path(const std::string& link) {
   std::array<char, 2> target{};
   return ::readlink(link.c_str(), target.data(), target.size()) > 0 && target[0] == '/';
@@ -80,7 +80,7 @@ void open_lifelines::look_into(pid_t pid) {
     if (!is_of_a_path(link)) continue;
     const auto ranges = locked_ranges(content_of(folder + "/fdinfo/" + std::to_string(fd)));
     struct stat s {};
-    // Asked last: on a network filesystem that hangs it would wait.
+    // Last, because on a network filesystem that hangs this call would wait.
     if (ranges.empty() || ::stat(link.c_str(), &s) != 0) continue;
     for (const byte_range& r : ranges) {
       locks_.push_back({pid, fd, s.st_dev, s.st_ino, r.first, r.last});

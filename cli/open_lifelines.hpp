@@ -3,9 +3,9 @@
 // open_lifelines: the processes that keep locks alive, as fuser(1) finds the users of a file.
 //
 // A holder lives as long as any process has the open file description whose lock is on the
-// holder's byte. /proc/PID/fdinfo/N shows the locks of exactly that description, so a process that
-// has the same lockfile open for itself does not count. The pid in the lockfile is not asked: the
-// process that wrote it may have died and left its lifeline to a child.
+// holder's byte. /proc/PID/fdinfo/N shows the locks of exactly that description. So a process that
+// has the same lockfile open for itself does not count. The pid in the lockfile decides nothing:
+// the process that wrote it may have died and left its lifeline to a child.
 #pragma once
 
 #include <sys/types.h>
@@ -22,7 +22,7 @@ namespace lockbyfile::cli {
 struct lifeline_process {
   process_facts facts;
   process_identity identity;
-  std::vector<std::string> arguments;  // none: they may not be read
+  std::vector<std::string> arguments;  // none if we may not read them
   int descriptor = -1;
 };
 
@@ -34,18 +34,18 @@ class open_lifelines {
   /// Looks at process `pid` only.
   explicit open_lifelines(pid_t pid);
 
-  /// Those that have open the lifeline of `holder` of the lockfile at `path`, the oldest first.
-  /// Ourselves are left out.
+  /// The processes that have open the lifeline of `holder` of the lockfile at `path`, the oldest
+  /// first. This process is left out.
   [[nodiscard]] std::vector<lifeline_process> of(const std::string& path,
                                                  const holder_info& holder) const;
 
-  /// Our own descriptor of that lifeline, which we may have inherited; -1 if there is none.
+  /// Our own descriptor of the holder's lifeline, which we may have inherited; -1 if we have none.
   [[nodiscard]] int our_own(const std::string& path, const holder_info& holder) const;
 
   /// Whether /proc shows this pid namespace. If not, nothing was found.
   [[nodiscard]] bool is_known() const noexcept { return is_known_; }
 
-  /// The users of the processes that may not be looked into.
+  /// The users of the processes that we may not look into.
   [[nodiscard]] const std::vector<unsigned>& hidden_users() const noexcept { return hidden_; }
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Options that several verbs take, and values that CLI11 has no words for. What
-// cannot be parsed becomes a CLI::ValidationError with the option's name.
+// Options that several verbs take, and types of values that CLI11 lacks. A value that cannot be
+// parsed becomes a CLI::ValidationError with the option's name.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -23,7 +23,7 @@ CLI::Option* add_number(CLI::App& verb, const std::string& names, std::uint64_t 
                         std::uint64_t most, std::function<void(std::uint64_t)> use,
                         const std::string& about);
 
-/// NAME and --dir, which say what lock is meant.
+/// NAME and --dir, which select the lock.
 struct lock_address {
   std::string name;
   std::string directory;
@@ -33,13 +33,13 @@ void add_lock_address(CLI::App& verb, lock_address& target);
 void add_lock_name(CLI::App& verb, lock_address& target);
 void add_lock_directory(CLI::App& verb, lock_address& target);
 
-/// DIR or --dir DIR, the directory whose locks are meant. `target` holds its default.
+/// DIR or --dir DIR, which selects the directory of the locks. `target` holds its default.
 void add_directory(CLI::App& verb, std::string& target);
 
 /// A check for CLI11.
 [[nodiscard]] std::string is_not_empty(const std::string& given);
 
-/// Where names without a slash live if nobody says otherwise.
+/// The directory of names without a slash if no option selects another.
 [[nodiscard]] std::string default_directory();
 
 /// --mode, permission bits in octal.

@@ -15,7 +15,7 @@ namespace lockbyfile::cli {
 
 namespace {
 
-/// A script that starts itself again and again has no end of them.
+/// A script that starts itself again and again would collect grants without end.
 constexpr std::size_t most_grants = 16;
 
 std::string_view variable(const char* name) {

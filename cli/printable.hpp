@@ -2,9 +2,9 @@
 //
 // Text from elsewhere (names, commands, paths), made fit for a terminal.
 //
-// What is in a lockfile was written by somebody else: an escape sequence in it must
-// not reach the terminal. Control characters (also U+0080 to U+009F), and bytes that
-// are no UTF-8, become \xNN; a backslash stays as it is.
+// Another process wrote the text in a lockfile, so an escape sequence in it must not reach the
+// terminal. Control characters (also U+0080 to U+009F) and bytes that are no UTF-8 become \xNN. A
+// backslash stays as it is.
 #pragma once
 
 #include <string>

@@ -137,7 +137,7 @@ std::string program_of(pid_t pid) { return link_target(folder_of(pid) + "/exe");
 
 namespace {
 
-/// Of the threads of a process whose first one has ended, one that lives.
+/// A living thread of a process whose first thread has ended.
 struct living_thread {
   std::string folder;
   char state;

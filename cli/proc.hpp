@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What /proc shows of other processes. All of it is a snapshot: a process may end, and its number
-// go to another one, between two reads. Whoever signals by it verifies first (process_handle.hpp).
+// What /proc shows of other processes. Each read is a snapshot. Between two reads a process may end
+// and its number go to another process. Verify the process before you signal it
+// (process_handle.hpp).
 #pragma once
 
 #include <sys/types.h>
@@ -29,11 +30,11 @@ struct process_facts {
 /// None if there is no such process.
 [[nodiscard]] std::optional<process_facts> facts_of(pid_t pid);
 
-/// The same, but if the first thread has ended and others live, the state is that of one of them:
-/// only the first one is a zombie then, and not the process.
+/// Returns `process` with the state of a living thread if the first thread has ended and others
+/// live. Only the first thread is a zombie then, not the process.
 [[nodiscard]] process_facts with_living_state(process_facts process);
 
-/// The arguments, or none where they may not be read, or there are none (a kernel thread).
+/// The arguments. None if we may not read them, or if there are none (a kernel thread).
 [[nodiscard]] std::vector<std::string> arguments_of(const process_facts& process);
 
 /// Whether the process was started with `entry` ("NAME=VALUE") in its environment.
@@ -45,20 +46,21 @@ struct process_identity {
 };
 [[nodiscard]] std::optional<process_identity> identity_of(pid_t pid);
 
-/// The path of the program, with " (deleted)" if it was replaced; empty if it may not be read.
+/// The path of the program, with " (deleted)" if it was replaced; empty if we may not read it.
 [[nodiscard]] std::string program_of(pid_t pid);
 
-/// Where the descriptors of `pid` are listed: of a thread that lives, if the leader has gone.
+/// The directory that lists the descriptors of `process`. If the first thread has ended, it is the
+/// directory of a thread that lives.
 [[nodiscard]] std::string descriptors_of(const process_facts& process);
 
-/// The names in a directory of numbers; none if it may not be read, and then `ok` is false.
+/// The names in a directory of numbers. If we may not read it, none, and `ok` is false.
 [[nodiscard]] std::vector<int> numbers_in(const std::string& directory, bool& ok);
 
 /// The content of a small file; empty if it cannot be read.
 [[nodiscard]] std::string content_of(const std::string& path);
 
-/// Processes that live, with all that `root` has started, from parents to children. Not those that
-/// `spared` says of a child of `root`, nor what they have started.
+/// The living processes that `root` has started, directly or not, parents before children. A child
+/// of `root` for which `spared` returns true is left out, with all its descendants.
 [[nodiscard]] std::vector<process_facts> descendants_of(
     pid_t root, const std::function<bool(const process_facts&)>& spared);
 /// The children of `root`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// process_handle: one process, by a pidfd. A signal through it reaches that process or none,
-// whatever becomes of its number.
+// process_handle: one process, by a pidfd. A signal through it reaches that process or none, even
+// if the pid is reused.
 #pragma once
 
 #include <sys/types.h>
@@ -10,8 +10,8 @@ namespace lockbyfile::cli {
 
 class process_handle {
  public:
-  /// Opens the process that has the number `pid` now; which one that is, the caller verifies
-  /// afterwards. Throws std::system_error if the kernel has no pidfds; see is_open().
+  /// Opens the process that has the number `pid` now. The caller verifies afterwards which process
+  /// that is. Throws std::system_error if the kernel has no pidfds; see is_open().
   explicit process_handle(pid_t pid);
   ~process_handle();
   process_handle(process_handle&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }

@@ -157,7 +157,7 @@ std::vector<pid_t> process_tree::living_children() const {
   constexpr pid_t largest_pid = 1 << 22;
   const pid_t newest = newest_pid();
   const pid_t oldest = std::max(command_, 2);
-  if (newest < oldest) {  // they have begun from the start again
+  if (newest < oldest) {  // the pids have wrapped around
     for (pid_t pid = oldest; pid <= largest_pid; ++pid) look_at(pid);
   }
   for (pid_t pid = newest < oldest || command_ < 0 ? 2 : oldest; pid <= newest; ++pid) look_at(pid);
@@ -188,14 +188,14 @@ std::vector<pid_t> process_tree::signal_all(int signal) const {
   const auto send = [&](const held_process& held, pid_t pid) {
     if (held.signal(pid, signal) != 0 && errno == EPERM) refused.push_back(pid);
   };
-  if (command_ > 0) send(held_process(command_), command_);  // before we look for the others
+  if (command_ > 0) send(held_process(command_), command_);  // before the search for the others
   const std::vector<pid_t> tree = alive();
   for (const pid_t pid : tree) {
     if (pid == command_) continue;
     const held_process held(pid);
     if (!is_living_child(pid)) {
       const auto now = read_process(pid);
-      if (!now || !contains(tree, now->parent)) continue;  // gone, and its pid another's
+      if (!now || !contains(tree, now->parent)) continue;  // gone, or its pid is another's
     }
     send(held, pid);
   }

@@ -2,8 +2,8 @@
 //
 // progress: how far a long job has come, on standard error.
 //
-// On a terminal it is a bar that redraws itself; elsewhere (a pipe, a CI log) a line
-// for every 10 %. A job that is done within half a second shows nothing.
+// On a terminal it is a bar that redraws itself. Elsewhere (a pipe, a CI log) it is a line for
+// every 10 %. A job that is done within half a second shows nothing.
 // Not thread-safe.
 #pragma once
 

@@ -32,8 +32,8 @@ std::string base_name(std::string path) {
   return path.substr(path.rfind('/') + 1);
 }
 
-/// Whether the recorded process runs here and may not be looked into. Only the exit code rests
-/// on it.
+/// Whether the recorded process runs here and we may not look into it. Only the exit code depends
+/// on this.
 bool is_of_another_user(const open_lifelines& seen, const party& who) {
   const auto& hidden = seen.hidden_users();
   if (std::find(hidden.begin(), hidden.end(), who.user) != hidden.end()) return true;
@@ -69,7 +69,7 @@ std::optional<lifeline_process> process_with(pid_t pid) {
   return lifeline_process{with_living_state(*facts), *identity, arguments_of(*facts), -1};
 }
 
-/// With the bytes that its %XX stand for.
+/// Replaces each %XX by its byte.
 std::string decoded(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -95,20 +95,20 @@ std::string name_in(std::string_view url) {
   return decoded(url.substr(slash, url.find('?') - slash));
 }
 
-/// Whether `word` of a command line names the lock `url`: as a URL, or by what is in the directory
-/// (LOCKBYFILE_DIR, --dir) that is on servers.
+/// Whether `word` of a command line names the lock `url`: as a URL, or as a name in a directory
+/// (LOCKBYFILE_DIR, --dir) on servers.
 bool names(const std::string& word, std::string_view url) {
   const std::string name = name_in(url);
   if (word.find('/') == std::string::npos) return !word.empty() && name.ends_with('/' + word);
   return !name.empty() && name_in(word) == name;
 }
 
-/// Whether the process with the recorded pid can be the holder: of its user, older than its
-/// grant, and either a `run` of this name or a program of the recorded name.
+/// Whether the process with the recorded pid can be the holder. It must have the holder's user and
+/// be older than the grant. It must be a `run` of this name or a program of the recorded name.
 bool is_plausible(const lifeline_process& process, const lock_state& state) {
   const holder_info& holder = *state.holder;
   using std::chrono::system_clock;
-  constexpr std::chrono::seconds slack{2};  // of two clocks
+  constexpr std::chrono::seconds slack{2};  // between two clocks
   const auto held_for = system_clock::now() - holder.since;
   if (process.identity.user != holder.who.user) return false;
   if (!process.facts.age || *process.facts.age + slack < held_for) return false;
@@ -118,7 +118,7 @@ bool is_plausible(const lifeline_process& process, const lock_state& state) {
   }
   std::string comm = content_of("/proc/" + std::to_string(process.facts.pid) + "/comm");
   if (comm.ends_with('\n')) comm.pop_back();
-  constexpr std::size_t longest = 15;  // that the kernel keeps
+  constexpr std::size_t longest = 15;  // the kernel keeps no more
   return !comm.empty() && comm == holder.who.command.substr(0, longest);
 }
 

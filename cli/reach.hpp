@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The processes of a holder, as far as they can be reached from here.
+// The processes of a holder that this process can reach.
 #pragma once
 
 #include <lockbyfile/observe.hpp>
@@ -17,18 +17,18 @@ struct reached {
   std::string why;    // and the sentence that does
 };
 
-/// Of a lock in a file: those that have the holder's lifeline open. Of a lock on a server: the
-/// process that the holder recorded, if it is on this machine and can be verified.
+/// For a lock in a file: the processes that have the holder's lifeline open. For a lock on a
+/// server: the process that the holder recorded, if it is on this machine and can be verified.
 [[nodiscard]] reached reach(const lock_state& state);
 
-/// Whether `process` is the one that acquired the lock, not one that shares its lifeline.
+/// Whether `process` acquired the lock itself, and does not merely share the lifeline.
 [[nodiscard]] bool is_recorded_holder(const lifeline_process& process, const holder_info& holder);
 
 /// Whether `process` is `lockbyfile run`, which ends its command by itself.
 [[nodiscard]] bool is_run(const lifeline_process& process);
 
 /// Whether the process still has the holder's lifeline open, or is still the verified holder.
-/// Asked after a pidfd was opened, so that the pidfd is of this process.
+/// Ask after opening a pidfd: a yes then proves that the pidfd is of this process.
 [[nodiscard]] bool still_holds(const lifeline_process& process, const lock_state& state);
 
 }  // namespace lockbyfile::cli

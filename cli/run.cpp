@@ -30,7 +30,7 @@ struct run_options {
   bool quiet = false;
   bool verbose = false;
   bool no_share = false;
-  std::vector<std::string> command_for_help;  // never filled: cut off before
+  std::vector<std::string> command_for_help;  // never filled: the command is cut off before
 };
 
 [[noreturn]] void refuse(const std::string& why) { throw CLI::ValidationError(why); }
@@ -41,7 +41,7 @@ std::string base_name(std::string_view path) {
   return std::string(name.empty() ? path : name);
 }
 
-/// The program that a shell text begins with, if that is plain to see, else `shell`.
+/// The program that a shell text begins with, if it is easy to recognize, else `shell`.
 std::string description_of_shell_text(std::string_view text, const std::string& shell) {
   constexpr std::string_view blanks = " \t\n";
   constexpr std::string_view plain =
@@ -128,7 +128,7 @@ void add_time_options(CLI::App& run, run_options& given) {
       "exit code for having given up (default: 75)")
       ->option_text("CODE");
   add_duration(run, "--lease", given.lease, "the lock opens after this long, see below");
-  // It is the wait in flock(1), and the time to live of the command in timeout(1).
+  // The same option is the wait in flock(1) but the command's time to live in timeout(1).
   run.add_option_function<std::string>(
          "--timeout",
          [](const std::string&) {
@@ -155,7 +155,7 @@ void add_other_options(CLI::App& run, run_options& given) {
   quiet->option_text(" ");
 }
 
-/// What the one-line descriptions leave out.
+/// The rules that the one-line descriptions leave out.
 std::string run_footer() {
   return "Durations: 10s, 250ms, 1h30m, or plain seconds like 1.5.\n"
          "\n"
@@ -185,8 +185,8 @@ void add_run(CLI::App& run, std::vector<std::string>& arguments, action& chosen)
   add_lock_name(run, given->lock);
   run.add_option("COMMAND", given->command_for_help, "what to run, with its own arguments")
       ->type_name("");
-  // Options go before NAME. Where there are none, the parser is spared their description,
-  // which takes 3 % of all the time of `run NAME true`.
+  // Options go before NAME. If there are none, they are not described to the parser: that would
+  // take 3 % of all the time of `run NAME true`.
   if (!arguments.empty() && arguments[0].starts_with('-')) {
     add_lock_directory(run, given->lock);
     add_time_options(run, *given);

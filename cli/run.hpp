@@ -11,8 +11,8 @@
 
 namespace lockbyfile::cli {
 
-/// Describes `run` to the parser `run`. `arguments` are those after "run"; what follows NAME,
-/// which the parser must not see, is cut off. Throws CLI::ExtrasError (run_arguments.hpp).
+/// Describes `run` to the parser `run`. `arguments` are the arguments after "run". Those after NAME
+/// are cut off, because the parser must not see them. Throws CLI::ExtrasError (run_arguments.hpp).
 void add_run(CLI::App& run, std::vector<std::string>& arguments, action& chosen);
 
 }  // namespace lockbyfile::cli

@@ -16,8 +16,8 @@ const CLI::Option& option_called(const CLI::App& run, const std::string& name,
 
 bool takes_value(const CLI::Option& option) { return option.get_items_expected_max() > 0; }
 
-/// Whether the value of the option `argument` is the argument after it. Short options
-/// may stand together: in -qw 3 the last one takes the 3, in -qw3 none does.
+/// Whether the value of the option `argument` is the next argument. Short options may be combined:
+/// in -qw 3 the last option takes the next argument, in -qw3 none does.
 bool value_follows(const CLI::App& run, const std::string& argument) {
   if (argument.starts_with("--")) {
     const auto equals = argument.find('=');

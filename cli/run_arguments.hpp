@@ -6,8 +6,8 @@
 //   lockbyfile run NAME -- -odd-name -w   with or without "--";
 //   lockbyfile run NAME -c 'a | b'        -c alone may follow, as in flock(1)
 //
-// CLI11 would take every option that it knows, wherever it stands, so the command is
-// cut off before CLI11 sees the rest. What takes a value it knows itself: it is asked.
+// CLI11 would take every option that it knows, wherever the option stands. So the command is cut
+// off before CLI11 sees the rest. CLI11 is asked which options take a value.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -16,8 +16,8 @@
 
 namespace lockbyfile::cli {
 
-/// Cuts from `arguments`, which are those after "run", all that follows NAME, and
-/// returns it. Throws CLI::ExtrasError at an option that `run` does not have.
+/// Cuts everything after NAME from `arguments`, the arguments after "run", and returns it. Throws
+/// CLI::ExtrasError at an option that `run` does not have.
 [[nodiscard]] std::vector<std::string> cut_after_name(const CLI::App& run,
                                                       std::vector<std::string>& arguments);
 

@@ -15,10 +15,10 @@
 
 namespace lockbyfile::cli {
 
-/// What happens when the lease comes to its end.
+/// What happens when the lease is about to end.
 enum class lease_policy {
   end_command,  // in time, so that it never runs on while the lock is open
-  renew,        // it does not: it is renewed every third of its length
+  renew,        // never: the lease is renewed every third of its length
 };
 
 /// Whether the command inherits the lifeline.

@@ -28,14 +28,14 @@ constexpr std::size_t most_unwritten = 64 << 10;
 constexpr std::chrono::milliseconds to_keep_the_order{10};
 constexpr std::chrono::seconds to_finish{1};
 
-/// Whether a write would do something now, be it fail.
+/// Whether a write would return now, with success or an error.
 bool stderr_takes_something(int timeout) {
   pollfd p{STDERR_FILENO, POLLOUT, 0};
   return ::poll(&p, 1, timeout) != 0;
 }
 
-/// Waits for a descriptor that somebody else has made non-blocking. There is nobody to tell if
-/// stderr cannot be written.
+/// Waits if another process has made the descriptor non-blocking. An error is dropped: there is no
+/// place to report that stderr cannot be written.
 void write_all(std::string_view text) {
   while (!text.empty()) {
     const auto written = ::write(STDERR_FILENO, text.data(), text.size());
@@ -104,8 +104,8 @@ class writer {
     is_writing_ = false;
     written_.notify_all();
   }
-  /// Without a thread, since no more are allowed. A write of so few bytes returns at once where
-  /// poll(2) sees room, unless another writer fills the pipe in between.
+  /// For the case that no thread can be started. A write of at most PIPE_BUF bytes returns at once
+  /// when poll(2) sees room, unless another writer fills the pipe in between.
   void write_what_is_taken_now() {
     for (const std::string& text : texts_) {
       std::string_view rest = text;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the command says to people, on stderr: a line each, written in one piece so
-// that several processes can share a log, and fit for a terminal.
+// The command's messages to people, on stderr. Each message is one line, fit for a terminal. It is
+// written in one piece, so that several processes can share a log.
 //
-// Nobody may be reading: a pipe is full, a terminal was stopped by Ctrl-S, a log lies on a disk
-// that hangs. What we do must not wait for that. So a thread that nobody joins writes, and what
-// it cannot write by the end is dropped. O_NONBLOCK is no way: the flag belongs to the open file,
-// which others share. Nor is poll(2) alone: another writer may fill the pipe between poll and
-// write. It has to do where no thread can be started (ulimit -u, a container's limit of pids).
+// Possibly nobody reads: a pipe is full, a terminal was stopped by Ctrl-S, a log lies on a disk
+// that hangs. Our work must not wait for that. So a thread that nobody joins writes, and text that
+// it cannot write by the end is dropped.
+//
+// O_NONBLOCK would be wrong: the flag belongs to the open file, which others share. poll(2) alone
+// is not enough: another writer may fill the pipe between poll and write. We use poll(2) alone only
+// where no thread can be started (ulimit -u, a container's limit of pids).
 #pragma once
 
 #include <functional>
@@ -23,18 +25,18 @@ enum class chattiness {
   verbose,  // also when it got the lock, and when it gave it back
 };
 
-/// Writes "lockbyfile: MESSAGE" and a new line to stderr. Returns when that is written; at once
-/// if stderr takes nothing now, and after 10 ms in any case.
+/// Writes "lockbyfile: MESSAGE" and a new line to stderr. Returns when they are written, at once if
+/// stderr takes nothing now, and after 10 ms in any case.
 void say(std::string_view message);
 
 /// Writes `text` to stderr as it is, some time soon. Never waits.
 void write_soon(std::string text);
 
-/// Says what `find_out` returns, if anything, from a thread of its own: for what takes long to find
-/// out. Where there can be no thread, it says `otherwise`, if that is anything.
+/// Says the text that `find_out` returns, unless it is empty. `find_out` may take long, so it runs
+/// in a thread of its own. If no thread can be started, says `otherwise`, unless it is empty.
 void say_when_known(std::function<std::string()> find_out, const std::string& otherwise);
 
-/// Before the process ends: returns when everything is said and written; at once if stderr takes
+/// For the end of the process: returns when everything is said and written, at once if stderr takes
 /// nothing now, and after a second in any case.
 void finish_saying();
 

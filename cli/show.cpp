@@ -144,7 +144,7 @@ std::string list_text(const std::vector<observed_lock>& locks) {
   return text;
 }
 
-/// Who keeps the holder of `lock` alive, as far as it can be told.
+/// The processes that keep the holder of `lock` alive, as far as they are known.
 std::optional<std::vector<lifeline_process>> processes_of(const lock_state& state,
                                                           const open_lifelines& seen) {
   if (!state.holder || state.holder->lifeline < 0 || !seen.is_known()) return {};

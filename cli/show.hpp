@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lockbyfile status and list: what locks there are, who holds them, who waits.
+// lockbyfile status and list: show locks, their holders and their waiters.
 #pragma once
 
 #include <CLI/CLI.hpp>

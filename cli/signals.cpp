@@ -49,8 +49,8 @@ std::optional<received_signal> signal_gate::next(
 
     siginfo_t info{};
     const int number = ::sigtimedwait(&taken_, &info, &timeout);
-    if (number < 0) return {};  // time is up, or interrupted: the caller looks around either way
-    if (is_ignored(number)) continue;  // it was blocked, and so not thrown away
+    if (number < 0) return {};  // timed out or interrupted: the caller checks everything anyway
+    if (is_ignored(number)) continue;  // the kernel kept it only because it was blocked
     if (info.si_code == SI_KERNEL) return received_signal{number, signal_origin::kernel, 0};
     return received_signal{number, signal_origin::process, info.si_pid};
   }

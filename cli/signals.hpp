@@ -2,15 +2,16 @@
 //
 // signal_gate: signals as messages.
 //
-// From take() on, the signals that `run` passes on to its command (SIGINT, SIGTERM, SIGHUP,
-// SIGQUIT, SIGUSR1, SIGUSR2) and SIGCHLD are blocked, and taken by next() one at a time. There
-// are no handlers: nothing runs between two instructions, and the command inherits no disposition
-// but those we were started with. A signal that was ignored at the start (nohup) stays ignored: it
-// is taken and dropped.
+// From take() on, SIGCHLD and the signals that `run` passes to its command are blocked: SIGINT,
+// SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2. next() takes them one at a time. There are no
+// handlers, so nothing runs between two instructions, and the command inherits only the
+// dispositions that we were started with. A signal that was ignored at the start (nohup) stays
+// ignored: it is taken and dropped.
 //
-// They stay blocked until we exit: a signal that comes when the command has just ended
-// must not take its exit code away. SIGPIPE, SIGTTOU and SIGXFSZ are blocked from the construction
-// on: neither a message that nobody can read nor a limit on the size of files may end or stop us.
+// The signals stay blocked until we exit. Otherwise a signal that arrives when the command has just
+// ended would replace the command's exit code. SIGPIPE, SIGTTOU and SIGXFSZ are blocked from the
+// construction on. A message that nobody can read, or a limit on the size of files, must neither
+// end nor stop us.
 #pragma once
 
 #include <signal.h>
@@ -26,7 +27,7 @@ namespace lockbyfile::cli {
 /// Who sent a signal.
 enum class signal_origin {
   process,  // kill(2) and the like
-  kernel,   // for one, the terminal: it has told the whole foreground group
+  kernel,   // for example the terminal, which signals the whole foreground group
 };
 
 struct received_signal {
@@ -46,7 +47,7 @@ class signal_gate {
   [[nodiscard]] std::optional<received_signal> next(
       std::chrono::steady_clock::time_point until) const;
 
-  /// From before the gate, for the command.
+  /// The signals from before the gate, for the command.
   [[nodiscard]] const inherited_signals& inherited() const noexcept { return inherited_; }
 
  private:
@@ -54,12 +55,12 @@ class signal_gate {
   sigset_t taken_{};
 };
 
-/// Gives back the signals from before the gate, if there is one: for a program that replaces itself
-/// by another.
+/// Restores the signals from before the gate, if there is a gate. For a program that replaces
+/// itself by another.
 void open_the_gate() noexcept;
 
-/// Ends this process by `signal`, as if it had never been taken. The first process of a pid
-/// namespace, which no signal ends, exits with 128 + `signal`.
+/// Ends this process by `signal`, as if it had never been taken. No signal ends the first process
+/// of a pid namespace: that process exits with 128 + `signal`.
 [[noreturn]] void die_of(int signal);
 
 }  // namespace lockbyfile::cli

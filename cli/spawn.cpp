@@ -35,9 +35,9 @@ std::vector<char*> environment_with(const std::vector<std::string>& extra) {
   return result;
 }
 
-/// A copy of `fd` to be shared, numbered out of the way of those that shell scripts use (0 to 9)
-/// and, if the limit allows it, of what programs open themselves. Made before there is a child:
-/// where a tool turns vfork() into fork(), the child has `fd` closed by the time it runs.
+/// A copy of `fd` for the command. Its number is above those that shell scripts use (0 to 9). If
+/// the limit allows it, it is also above those that programs open themselves. The copy is made
+/// before the child exists: where a tool turns vfork() into fork(), the child finds `fd` closed.
 class shared_copy {
  public:
   explicit shared_copy(int fd) {
@@ -54,7 +54,7 @@ class shared_copy {
   shared_copy(const shared_copy&) = delete;
   shared_copy& operator=(const shared_copy&) = delete;
 
-  /// In the child: keeps it over exec.
+  /// In the child: keeps the copy open over exec.
   void keep() const {
     if (fd_ >= 0) ::fcntl(fd_, F_SETFD, 0);
   }
@@ -63,14 +63,14 @@ class shared_copy {
   int fd_ = -1;
 };
 
-/// What the child of vfork() does: nothing but system calls, since it runs in our memory,
-/// while we stand still. Returns why it could not become the command.
+/// The child of vfork(). It makes only system calls, since it runs in our memory while we stand
+/// still. Returns why it could not become the command.
 int become(const command_start& start, pid_t parent, const shared_copy& shared,
            char* const* arguments, char* const* environment) {
   shared.keep();
   if (start.dies_with_us) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != parent) ::_exit(exit_other);  // it has died already
+    if (::getppid() != parent) ::_exit(exit_other);  // the parent has died already
   }
   if (start.signals != nullptr) start.signals->give_back();
   ::execvpe(arguments[0], arguments, environment);

@@ -50,7 +50,7 @@ class stopper {
   stopper(std::string name, lock_state state, std::chrono::nanoseconds kill_after)
       : name_(std::move(name)), state_(std::move(state)), kill_after_(kill_after) {}
 
-  /// Returns the exit code; what happened is in what().
+  /// Returns the exit code. what() describes what happened.
   int stop();
   [[nodiscard]] const std::string& what() const noexcept { return what_; }
 
@@ -97,7 +97,7 @@ int stopper::give_up(int code, const std::string& why) {
   return code;
 }
 
-/// A copy that we inherited would keep the lock alive for as long as we wait.
+/// An inherited copy of the lifeline would keep the lock held for as long as we wait.
 void stopper::give_back_our_own() const {
   const int fd = open_lifelines(::getpid()).our_own(state_.path, holder());
   if (fd >= 0) ::close(fd);
@@ -112,7 +112,7 @@ stopper::signalled* stopper::known(const lifeline_process& process) {
   return found == signalled_.end() ? nullptr : &*found;
 }
 
-/// Signals the process if it still holds; what it is told once, it is not told again. Returns 0 or
+/// Signals the process if it still holds. Does not send the same signal to it twice. Returns 0 or
 /// the errno.
 int stopper::send(const lifeline_process& process, int number) {
   signalled* s = known(process);
@@ -142,9 +142,10 @@ int stopper::ask(const std::vector<lifeline_process>& found) {
   return worst;
 }
 
-/// Surely. Processes have their begin on a clock that goes on while the machine sleeps.
+/// True only if it is certain. The start of a process is on a clock that goes on while the machine
+/// sleeps.
 bool stopper::is_older_than_grant(const process_facts& process) const {
-  constexpr std::chrono::milliseconds tick{10};  // of that clock, as it is told
+  constexpr std::chrono::milliseconds tick{10};  // the resolution of that clock in /proc
   timespec with_sleep{};
   timespec without{};
   ::clock_gettime(CLOCK_BOOTTIME, &with_sleep);
@@ -156,7 +157,8 @@ bool stopper::is_older_than_grant(const process_facts& process) const {
 }
 
 void stopper::kill_what_it_started(pid_t root) const {
-  // The command tells by its environment, if it has it still. What came before it is not its own.
+  // The command is recognized by its environment, if it still has it. Processes from before the
+  // command are not its own.
   const std::string mark = "LOCKBYFILE_TOKEN=" + std::to_string(holder().token.value());
   std::optional<process_facts> command;
   const auto is_before = [](const process_facts& a, const process_facts& b) {
@@ -180,7 +182,7 @@ int stopper::kill(const std::vector<lifeline_process>& found) {
   for (const lifeline_process& p : found) {
     if (is_run(p) && is_recorded_holder(p, holder())) {
       kill_what_it_started(p.facts.pid);
-      // It ends with its command, and takes note of how that ended.
+      // `run` ends with its command, and records how the command ended.
       if (clock::now() < kill_at_ + run_outlives_its_command) continue;
     }
     if (const int error = send(p, SIGKILL); error != 0 && error != ESRCH) worst = error;

@@ -4,15 +4,15 @@
 //
 // `break` opens the lock while the old holder still works. `stop` asks the holder to end first:
 //
-//   SIGTERM           to the process that acquired the lock, if it lives: `run` passes it on to
-//                     its command. Otherwise to all that have its lifeline open.
-//   --kill-after      SIGKILL. Of `run` its command and all that this has started come first, so
-//                     that nothing goes on without the lock. Other children of `run` are spared:
-//                     they were started by a shell that became `run` (exec) later.
-//   a second later    a process that not even SIGKILL has ended: the grant is broken.
+//   SIGTERM           to the process that acquired the lock, if it lives. (`run` passes it to its
+//                     command.) Otherwise to all processes that have its lifeline open.
+//   --kill-after      SIGKILL. If the holder is `run`, its command and all processes started by
+//                     that get it first, so that none goes on without the lock. Other children of
+//                     `run` are spared. A shell started them and became `run` (exec) later.
+//   a second later    breaks the grant, if not even SIGKILL has ended a process.
 //
-// It acts on the one grant that it saw: the end of that grant is its end, whoever has the lock
-// then.
+// `stop` acts on the one grant that it saw. It is done when that grant has ended, even if the lock
+// has a new holder then.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -23,8 +23,8 @@ namespace {
 
 constexpr std::chrono::milliseconds between_looks{100};
 constexpr std::chrono::milliseconds between_looks_when_ending{20};
-/// For how long the same signal may still come to the others of our group, where one by one is
-/// told: as systemd does with all processes of a service.
+/// How long the same signal may still arrive at the others of our group. A sender may signal them
+/// one by one, as systemd does with all processes of a service.
 constexpr std::chrono::seconds to_tell_all{2};
 
 std::string how_it_is_ended(const std::string& command, std::chrono::nanoseconds left) {
@@ -37,12 +37,12 @@ std::string how_it_is_ended(const std::string& command, std::chrono::nanoseconds
 supervisor::supervisor(named_lock& lock, const signal_gate& gate, process_tree& tree,
                        supervision plan)
     : lock_(lock), gate_(gate), tree_(tree), plan_(std::move(plan)) {
-  // Before the command: a signal to the group that reaches the command reaches the witness, too.
+  // Before the command: a signal to the group that reaches the command then reaches the witness.
   start_witness();
 }
 
-/// A signal that came while the command was being started is among these, too. If that one has
-/// reached the command, it has ended it: no program has a handler that early.
+/// These include a signal that arrived while the command was being started. If that signal has
+/// reached the command, it has ended the command: no program has a handler that early.
 void supervisor::has_started(pid_t command) noexcept {
   ::sigpending(&came_before_it_);
   command_ = command;
@@ -71,7 +71,7 @@ void supervisor::start_witness() {
   tree_.leave_out(witness_.pid());
 }
 
-/// Takes the command's status, and buries the orphans that have become our children.
+/// Takes the command's status, and reaps the orphans that have become our children.
 void supervisor::reap() {
   int status = 0;
   pid_t pid = 0;
@@ -115,8 +115,8 @@ void supervisor::keep_grant() {
   }
 }
 
-/// Servers that are not heard of may give the lock to others when our last sign of life has
-/// ended: the command is ended before that.
+/// Servers that do not reply may grant the lock to another when our server lease has ended. The
+/// command must end before that.
 void supervisor::heed_silence(clock::time_point now) {
   const std::chrono::nanoseconds certain = lock_.certain_for();
   if (certain == no_lease) return;
@@ -137,15 +137,15 @@ void supervisor::begin_to_renew() {
   try {
     renewer_.emplace(lock_);
   } catch (const std::system_error&) {
-    // It is lost already, which shows in is_held.
+    // The grant is already lost, which is_held() reports.
   }
 }
 
-/// Also when late: a lease that has run out can be renewed if nobody took the lock.
+/// Renews even when late: a lease that has run out can be renewed if nobody took the lock.
 void supervisor::renew_if_due() {
   if (clock::now() < renew_at_) return;
   std::error_code ec;
-  lock_.renew(ec);  // a loss shows in is_held
+  lock_.renew(ec);  // is_held() reports a loss
   renew_at_ = from_now(*plan_.renew_every);
 }
 
@@ -181,7 +181,7 @@ bool supervisor::command_has_got(const received_signal& signal) {
   if (signal.sender != 0 && signal.sender == command_) return true;
   const bool was_before_it = ::sigismember(&came_before_it_, signal.number) == 1;
   ::sigdelset(&came_before_it_, signal.number);
-  // Also for what the kernel sent, which the witness must not remember.
+  // Even for a signal that the kernel sent: the witness must not remember it.
   const bool was_for_all = witness_.has_got(signal.number);
   tree_.leave_out(witness_.pid());
   watch_witness_until_ = from_now(to_tell_all);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// supervisor: stays with the command until it has ended, and sees to it that it does
-// not outlive its grant. One thread, one loop: it sleeps until a signal comes or
-// something is due. It acts first and talks then, and what it says never waits (say.hpp).
+// supervisor: stays with the command until it has ended, and makes sure that the command does not
+// outlive its grant. It is one thread with one loop, which sleeps until a signal arrives or an
+// action is due. It acts first and talks afterwards, and its messages never wait (say.hpp).
 //
 //   what happens                     what is done
 //   ---------------------------------+---------------------------------------------
 //   the command ends                 done at once; daemons that it left are left alone
-//   a signal for us                  passed on to the command, unless it has got it
-//                                    already (see below)
+//   a signal for us                  passed to the command, unless the command has already
+//                                    received it (see below)
 //   a third of the lease (--renew)   renew; a lock on servers, in a thread of its own, since
 //                                    they may be silent
 //   every 100 ms                     look whether the grant is still ours
@@ -17,21 +17,21 @@
 //   such a signal has killed the     end what is left of it, so that `sh -c 'a; b'`
 //   command                          does not go on without the lock
 //
-// To end the command is to end its process tree. A stopped process gets SIGCONT after
-// SIGTERM, or it would never see it.
+// Ending the command means ending its process tree. A stopped process gets SIGCONT after SIGTERM.
+// Otherwise it would never see the SIGTERM.
 //
-// A signal reaches the command once, whoever sends it:
+// A signal reaches the command once, from any sender:
 //
-//   from                             the command has got it if
+//   from                             the command has already received it if
 //   ---------------------------------+---------------------------------------------
-//   the terminal: Ctrl-C, Ctrl-\     it is in our group, which was told as a whole. It is not
-//                                    under timeout(1), which makes a group of its own
+//   the terminal: Ctrl-C, Ctrl-\     it is in our group, which was signalled as a whole. It is
+//                                    not under timeout(1), which makes a group of its own
 //   the terminal has gone (SIGHUP)   it is in our group, and we do not lead the session: the
-//                                    kernel tells the leader alone (ssh -t, xterm -e)
+//                                    kernel signals the leader alone (ssh -t, xterm -e)
 //   a process                        it is in our group, and the signal was sent to the group
 //                                    (witness.hpp)
-//   the command itself               it has: it did `kill 0`
-//   any, before the command began    it has not, also if the whole group was told
+//   the command itself               always: it called `kill 0`
+//   any, before the command began    never, even if the whole group was signalled
 #pragma once
 
 #include <signal.h>
@@ -71,13 +71,13 @@ struct command_end {
 
 class supervisor {
  public:
-  /// To be made before the command is started.
+  /// Must be constructed before the command is started.
   supervisor(named_lock& lock, const signal_gate& gate, process_tree& tree, supervision plan);
 
-  /// To be called as soon as `command`, a child of ours, has been started.
+  /// Call it as soon as `command`, a child of ours, has been started.
   void has_started(pid_t command) noexcept;
 
-  /// Returns when the command has ended; if it had to be ended, when its whole tree has.
+  /// Returns when the command has ended; if we had to end it, when its whole tree has ended.
   command_end stay();
 
  private:

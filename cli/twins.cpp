@@ -20,7 +20,7 @@ constexpr std::string_view suffix = ".lockfile";
 
 bool is_lockfile(const std::string& path) {
   std::error_code ec;
-  // Opening what is no plain file may act on it.
+  // Opening a file that is no plain file may have an effect on it.
   if (!fs::is_regular_file(fs::symlink_status(path, ec))) return false;
   return observe(path, {}, ec).has_value();
 }

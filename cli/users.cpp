@@ -68,7 +68,7 @@ class user_names {
   std::optional<std::string> name_of(unsigned uid) {
     std::unique_lock lock(mutex_);
     const auto [entry, is_new] = users_.try_emplace(uid);
-    user& found = entry->second;  // a map's entries stay where they are
+    user& found = entry->second;  // stays valid: a map's entries do not move
     if (is_new) {
       if (const closed_file local{std::fopen("/etc/passwd", "re"), &std::fclose}) {
         found.name = name_in(local.get(), uid);
@@ -116,7 +116,7 @@ class user_names {
     const auto name = name_in(answer.get(), uid);
     siginfo_t ended{};
     ::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOWAIT);
-    const std::lock_guard guard(mutex_);  // before it is reaped: its pid is nobody else's
+    const std::lock_guard guard(mutex_);  // before it is reaped, while its pid is still its own
     std::erase(asked_, pid);
     ::waitpid(pid, nullptr, 0);
     users_[uid].name = name;

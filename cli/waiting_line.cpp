@@ -27,8 +27,7 @@ constexpr std::chrono::milliseconds before_the_first{100};
 constexpr std::chrono::seconds between_drawings{1};
 constexpr std::chrono::seconds between_log_lines{60};
 
-/// The number of bytes that the first `columns` characters of `text`, which is
-/// well-formed UTF-8, take.
+/// The number of bytes in the first `columns` characters of `text`, which is well-formed UTF-8.
 std::size_t bytes_of(std::string_view text, std::size_t columns) {
   std::size_t characters = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -55,7 +54,7 @@ std::string short_time_text(std::chrono::system_clock::time_point time) {
 
 }  // namespace
 
-/// What the thread and the one that waits share. Neither holds the mutex for long.
+/// The state that the drawing and the waiting thread share. Neither holds the mutex for long.
 struct waiting_line::shared {
   shared(std::string n, std::string p) : name(std::move(n)), path(std::move(p)) {}
 

@@ -22,13 +22,14 @@ namespace lockbyfile::cli {
 
 namespace {
 
-/// Without this, a lockfile might become descriptor 2 if we were started with stderr
-/// closed, and messages would go into it.
+/// We may have been started with stderr closed. Without this, a lockfile might become descriptor 2,
+/// and messages would go into it.
 void occupy_closed_standard_descriptors() {
   std::array<pollfd, 3> standard{{{0, 0, 0}, {1, 0, 0}, {2, 0, 0}}};
   ::poll(standard.data(), standard.size(), 0);
   for (const pollfd& p : standard) {
-    // The lowest free number is this one. The command finds it closed, as we did.
+    // open() takes the lowest free number, which is this one. The command finds it closed, as we
+    // did.
     if ((p.revents & POLLNVAL) != 0) ::open("/dev/null", O_RDWR | O_CLOEXEC);
   }
 }
@@ -65,7 +66,7 @@ int whole_program(int argc, char** argv, command_line (*read)(std::vector<std::s
     return do_as_asked(read({argv + std::min(argc, 1), argv + argc}));
   });
   finish_saying();
-  // One that hangs may use what exit() destroys.
+  // A loose thread that hangs may use objects that exit() destroys.
   if (!loose_threads_have_ended()) {
     std::fflush(stdout);
     ::_exit(code);

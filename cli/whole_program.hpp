@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every main() of ours does: what the arguments ask for is done, and what is thrown
-// ends here, as an exit code.
+// The common part of every main(): it does what the arguments ask for, and turns an exception into
+// an exit code.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace lockbyfile::cli {
 
-/// Returns the exit code of main(argc, argv), whose arguments `read` understands.
+/// Returns the exit code of main(argc, argv). `read` parses the arguments.
 [[nodiscard]] int whole_program(int argc, char** argv,
                                 command_line (*read)(std::vector<std::string> arguments));
 

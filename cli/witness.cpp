@@ -65,9 +65,9 @@ bool contains(std::uint64_t signals, int signal) {
 }
 
 /// Returns when each kill() that has begun has reached its whole group. Linux goes over a group
-/// with its list of processes locked for reading, and setpgid locks that for writing, also where it
-/// changes nothing (kernel/signal.c, kernel/sys.c). Without it we look, on another processor,
-/// before the signal that woke us has reached the witness.
+/// with its list of processes locked for reading. setpgid() locks that list for writing, even if it
+/// changes nothing (kernel/signal.c, kernel/sys.c). Without this call we may look, on another
+/// processor, before the signal that woke us has reached the witness.
 void let_signals_arrive() noexcept { (void)::setpgid(0, ::getpgrp()); }
 
 }  // namespace

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// witness: tells whether a signal was sent to our whole process group, or to us alone.
+// witness: finds out whether a signal was sent to our whole process group, or to us alone.
 //
 // The command is in our group, since the terminal and the shell must see one job. A signal to the
-// group (kill -INT -- -PGID, a shell's `kill %1`) reaches it without us, one to our pid does not;
-// and siginfo_t is the same for both. Passing on neither loses signals; passing on both gives the
-// command two. What tells them apart is whether others in the group have got it as well. The
-// command cannot be asked: it may have handled it already. So there is one more process in the
-// group, which does nothing and has our signals blocked: what was sent to the group is pending
-// there.
+// group (kill -INT -- -PGID, a shell's `kill %1`) reaches the command without us. A signal to our
+// pid does not, and siginfo_t is the same for both. Passing neither loses signals, and passing both
+// gives the command two.
 //
-// It gets a signal before we do: the kernel goes through a group from its youngest member to its
-// oldest. It is a child of fork(2) without descriptors, called "signal-witness" in its name and
-// its arguments, so that a signal by name (pkill lockbyfile) goes to us alone. It dies with us.
+// The difference is whether other processes of the group have received the signal, too. The command
+// cannot be asked, because it may already have handled the signal. So the group has one more
+// process, the witness. It does nothing and has our signals blocked, so a signal to the group is
+// pending there.
 //
-// Without a /proc of our own pid namespace nobody can say what is pending: then a signal counts as
+// The witness receives a signal before we do: the kernel goes through a group from its youngest
+// member to its oldest. It is a child of fork(2) without descriptors. Its name and its arguments
+// are "signal-witness", so that a signal by name (pkill lockbyfile) goes to us alone. It dies with
+// us.
+//
+// Without a /proc of our own pid namespace nobody can say what is pending. Then a signal counts as
 // sent to us alone.
 #pragma once
 
@@ -29,18 +32,18 @@ class witness {
   witness(const witness&) = delete;
   witness& operator=(const witness&) = delete;
 
-  /// The signals that are of interest must be blocked.
+  /// The signals of interest must be blocked.
   void begin();
-  /// Kills it. Our parent, or we when it comes handy, reap it.
+  /// Kills the witness. We reap it when convenient, or else our parent does.
   void end();
 
-  /// Whether `signal` was sent to it, too. Forgets all that it has got.
+  /// Whether `signal` was sent to the witness, too. Forgets all signals that it has received.
   [[nodiscard]] bool has_got(int signal);
 
-  /// Forgets what it has got, except what is on its way to us, too.
+  /// Forgets the signals that the witness has received, except those still on their way to us.
   void forget();
 
-  /// -1 if there is none. Another one after has_got() and forget().
+  /// -1 if there is no witness. has_got() and forget() change it.
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   /// It was reaped.
   void is_gone() noexcept { pid_ = -1; }
@@ -49,7 +52,7 @@ class witness {
   pid_t pid_ = -1;
 };
 
-/// The memory in which this process's arguments are: what ps(1) shows.
+/// Remembers the memory of this process's arguments, which ps(1) shows.
 void remember_arguments(int count, char** arguments) noexcept;
 
 }  // namespace lockbyfile::cli
