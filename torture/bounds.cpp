@@ -16,13 +16,13 @@ struct yardstick {
   instant death_bound;
   instant half_way;
   instant like_stopped;
-  // Whoever wakes up late next to a lock that has been left for this long may be passed over.
+  // A waiter that wakes up late while the lock has been open for this long may be skipped.
   instant untaken;
   instant joining;
   instant look_for_each_dead;
   instant lately;
-  instant waking;  // a stop that ended this long ago may matter yet
-  instant error;   // what the yardstick does not see: sleep in the kernel, as for a disk's journal
+  instant waking;  // a stop that ended this long ago may still matter
+  instant error;   // delays the yardstick misses: sleep in the kernel, as for a disk's journal
 };
 
 constexpr yardstick of_files{.is_remote = false,
@@ -72,8 +72,8 @@ class judge {
   }
 
  private:
-  /// `measured` is what the kernel kept the waiting threads from running. It costs more than
-  /// that: switches, cold caches, interrupts, none of which the kernel counts for them.
+  /// `measured` is how long the kernel kept the waiting threads from running. The real cost is
+  /// higher: the kernel does not count switches, cold caches and interrupts for them.
   void score(bound b, instant late, instant measured, const std::string& what, const deed& of) {
     const instant allowance = measured + measured / 4;
     tally& t = out_.tallies.at(static_cast<std::size_t>(b));
@@ -94,12 +94,12 @@ class judge {
     }
   }
 
-  /// For how long the one who did `d` was kept from running until then.
+  /// How long the thread of `d` was kept from running until then.
   [[nodiscard]] instant hindered(const deed& d, instant until) const {
     return d.result.delay + time_.forking_for(d.process, d.begin, until);
   }
 
-  /// For how long it was nobody's fault, from `from` on.
+  /// How much of the delay from `from` on is not the lock's fault.
   [[nodiscard]] instant excused(const deed& d, instant until, instant from) const {
     return hindered(d, until) + time_.stalled_for(from, until) + time_.outage_for(from, until);
   }
@@ -161,7 +161,7 @@ class judge {
     }
   }
 
-  /// Whether `b` went before `a`, who was there first.
+  /// Whether `b` was granted the lock before `a`, which waited first.
   void judge_pair(const deed& a, const deed& b, bool& is_judged, bool& is_within) {
     if (b.begin < a.begin + by_.joining + by_.tolerance || !a.is_finished()) return;
     const outcome& r = a.result;
@@ -169,7 +169,7 @@ class judge {
                               r.error == static_cast<int>(errc::cancelled);
     if (!a.succeeded() && !has_given_up) return;
     is_judged = true;
-    // One that gave up was in line until its deadline, or until it was asked to.
+    // A waiter that gave up was in the wait queue until its deadline or its stop request.
     const instant left =
         r.error == static_cast<int>(errc::cancelled) ? r.from : after(a.begin, a.patience);
     const bool is_overtaken = a.succeeded() ? r.token > b.result.token : left > b.result.end;
@@ -187,7 +187,7 @@ class judge {
     score(bound::order, late, allowance, "overtaken by process " + std::to_string(b.process), a);
   }
 
-  /// When the lock may have been to be had, at the earliest, before `granted` got it.
+  /// The earliest time at which the lock may have been open before `granted` got it.
   [[nodiscard]] instant may_be_open_since(const deed& granted) const {
     const auto next =
         std::ranges::lower_bound(name_.grants, granted.result.token, {}, &grant_record::token);
@@ -204,7 +204,7 @@ class judge {
     instant to;
   };
 
-  /// When the lock was certainly to be had between two grants; from >= to if that is unknown.
+  /// When the lock was certainly open between two grants; from >= to if that is unknown.
   [[nodiscard]] gap between(const grant_record& before, const grant_record& next) const {
     gap g{bound::handoff, 0, next.end()};
     switch (next.acquired->result.how) {
@@ -233,7 +233,7 @@ class judge {
         break;
     }
     if (g.from == 0) g.from = never;
-    // Whoever was killed in acquire may have been granted the lock in between.
+    // A process that was killed in acquire may have been granted the lock in between.
     for (const deed* u : name_.unfinished) {
       const instant gone = time_.end_of(*u);
       if (gone < before.begin() || u->begin > g.to) continue;
@@ -250,7 +250,7 @@ class judge {
     return g;
   }
 
-  /// When the living holder of a lock in etcd was stopped for the last time, and so lost it.
+  /// When the living holder of a lock in etcd was last stopped: by that it lost the lock.
   [[nodiscard]] instant last_stop(const grant_record& g, instant until) const {
     instant last = never;
     for (const deed* s : time_.process(g.acquired->process).stops)
@@ -260,8 +260,9 @@ class judge {
 
   [[nodiscard]] instant by_earlier(instant t) const { return t - std::min(t, by_.waking); }
 
-  /// How many may have been in the way of `but`: those stopped, and those who had died behind
-  /// one of them. Nobody looks whether these live before they are at the head.
+  /// How many sessions, except those of process `but`, may have delayed the grant. They are the
+  /// stopped ones, and those that died behind a stopped one. Nobody checks whether a waiter lives
+  /// before it is the first waiter.
   [[nodiscard]] std::uint64_t disturbed_in(const gap& g, std::uint32_t but) const {
     std::set<std::uint32_t> who;  // sessions
     instant first = never;
@@ -280,7 +281,7 @@ class judge {
     return who.size();
   }
 
-  /// How many died in line shortly before.
+  /// How many waiters died in the wait queue shortly before.
   [[nodiscard]] std::uint64_t died_before(const gap& g) const {
     return static_cast<std::uint64_t>(std::ranges::count_if(name_.unfinished, [&](const deed* u) {
       const instant gone = time_.end_of(*u);
@@ -289,7 +290,8 @@ class judge {
     }));
   }
 
-  /// `deeds` that may meet the gap. They are sorted by begin; few last for long.
+  /// Calls `f` with those of `deeds` that may meet the gap. They are sorted by begin, and few last
+  /// long.
   template <class F>
   void for_all_near(const std::vector<const deed*>& deeds, const gap& g, F&& f) const {
     auto i = std::ranges::upper_bound(deeds, g.to, {}, [](const deed* d) { return d->begin; });
@@ -325,7 +327,7 @@ class judge {
     if (g.kind != bound::handoff || by_.is_remote) limit += by_.look_for_each_dead * died_before(g);
     if (by_.is_remote && g.kind == bound::lease &&
         time_.is_disturbed(before.acquired->process, before.begin(), g.to))
-      limit += by_.death_bound;  // who should open the lock cannot
+      limit += by_.death_bound;  // the process that should open the lock cannot
     score(g.kind, beyond(g.to - since, limit),
           delays + time_.stalled_for(g.from, g.to) + time_.outage_for(g.from, g.to),
           g.kind == bound::death   ? "a dead holder was not noticed"

@@ -2,51 +2,53 @@
 //
 // The bounds of P5 to P8, judged with an honest yardstick.
 //
-// Times are promised to processes that get to run, and this machine may have other work.
-// So each wait has its bound and an allowance, made of what was measured during it:
-//   - how long the kernel kept the thread, ready to run, from running (run_delay.hpp: the
-//     kernel's own count, exact, for that thread and that call);
-//   - for how long its process was forking: meanwhile the kernel lets no thread of it touch
-//     memory that is new to it;
-//   - for how long of that time some processor did not wake up its witness, who sleeps from
-//     millisecond to millisecond and does nothing else (witnesses.hpp): for what stops the
-//     whole machine, such as its host, and is late in waking anybody.
-// On a quiet machine all that is some tens of microseconds. A process that was stopped
-// is not judged for that time. Beside the violations, which are waits beyond bound and
-// allowance, the tally counts the waits within the bare bound.
+// Times are promised to processes that get to run, and this machine may have other work. So each
+// wait has its bound and an allowance. The allowance is the sum of three measurements:
+//   - How long the kernel kept the thread, ready to run, from running. The kernel counts that
+//     exactly, for that thread and that call (run_delay.hpp).
+//   - How long the process of the thread was forking. Meanwhile the kernel lets no thread of the
+//     process touch memory that is new to it.
+//   - How long some processor failed to wake up its witness during the wait. The witness sleeps
+//     from millisecond to millisecond and does nothing else (witnesses.hpp). It notices everything
+//     that stops the whole machine, for example its host, or that delays every wake.
+// On a quiet machine the allowance is some tens of microseconds. A process that was stopped is not
+// judged for that time. A violation is a wait beyond bound and allowance. Beside the violations,
+// the tally counts the waits within the bare bound.
 //
-// P5, P6 How long was the lock certainly free, or to be had, while somebody waited? It is so
-//    from the end of the release; or from when the dead holder was certainly gone; or from
-//    the end of the lease, as its holder heard it; until the next acquire returned. Of all
-//    waiters the longest to wait in that time is judged.
-//    Bound: 1 ms after a release or the end of a lease, 10 ms after a death; and 25 ms for
-//    each process in line, or releasing, that was stopped or killed in that time, or that the
-//    scheduler kept from running for 15 ms: the line takes it for stopped after 20.
-//    A death or the end of a lease is noticed 8 ms later for each waiter who died in line
-//    less than 50 ms before it: nobody tells those behind. (docs/guarantees.md, P5, allows
-//    20 for those who die together with the holder; what is judged is stricter.)
-//    Allowance: the delays of all who waited, since any of them may have been the head.
-//    If the next holder was stopped while it waited, nobody knows how late it took the
-//    lock, and the time is judged only up to where it was stopped; unless it was all the time,
-//    then up to where it went on. Not judged: where somebody in line may have had to open the
-//    file, or moved to another one.
-// P7 A waiter is overtaken if another, whose acquire was begun 1 ms and the allowance after
-//    its own, is granted the lock while it still waits. (The call needs a few microseconds to
-//    get in the line, where its waiting begins: they are taken to be 50.) Not judged: who was
-//    stopped, or kept from running for 15 ms, and so may have been passed over; who had to open the
-//    file; and who may have moved to another file.
-// P8 A refused wait was not shorter than its patience, and no wait was longer than that, or
-//    than until the stop request, by more than 1 ms and the allowance. A wait that had to
+// P5, P6 How long was the lock certainly open while somebody waited?
+//    That time begins at the end of the release, when the dead holder was certainly gone, or at
+//    the end of the lease as its holder heard it. It ends when the next acquire returned. Of all
+//    waiters, the one that waited longest in that time is judged.
+//    Bound: 1 ms after a release or the end of a lease, 10 ms after a death. Each process in the
+//    wait queue, or releasing, adds 25 ms if it was stopped or killed in that time. It also adds
+//    them if the scheduler kept it from running for 15 ms: the wait queue takes it for stopped
+//    after 20 ms.
+//    A death or the end of a lease is noticed 8 ms later for each waiter that died in the wait
+//    queue less than 50 ms before it. Nobody notifies the waiters behind a dead one.
+//    (docs/guarantees.md, P5, allows 20 ms for waiters that die together with the holder. The
+//    judgement is stricter.)
+//    Allowance: the delays of all waiters, since any of them may have been the first waiter.
+//    The next holder may have been stopped while it waited. Then nobody knows how late it took
+//    the lock, and the time is judged only up to the stop. If it was stopped from the beginning,
+//    the time is judged up to where it went on.
+//    Not judged: a time in which a waiter may have had to open the file, or moved to another file.
+// P7 A waiter is overtaken if another waiter is granted the lock before it, although the other's
+//    acquire began more than 1 ms and the allowance after its own. (The call needs a few
+//    microseconds to enter the wait queue, where waiting begins. They count as 50.) A waiter that
+//    was stopped, or kept from running for 15 ms, is not judged: it may have been skipped. Nor is
+//    a waiter that had to open the file, or that may have moved to another file.
+// P8 A refused wait was not shorter than its patience. No wait was longer than its patience, or
+//    than the time until its stop request, by more than 1 ms and the allowance. A wait that had to
 //    open the file, or during which the file was removed or replaced, may be longer.
 //
-// Locks in etcd have a yardstick of their own, with the etcd lease of 2 s in it: a dead holder, or
-// one that is stopped, is noticed after that and half a second; so is each in line who died or was
-// stopped, at the worst one after the other. Messages take their time, and servers too, which no
-// kernel counts for the waiting thread: 1.5 s are allowed for each. While members are out, and
-// until they have recovered from it (timeline.hpp), nothing has to move; after that everything
-// has to. Order is judged of those that began 1.5 s apart, while no member was out.
+// Locks in etcd have a yardstick of their own, which includes the etcd lease of 2 s. A dead or
+// stopped holder is noticed after that lease and half a second. So is each waiter that died or was
+// stopped; in the worst case they are noticed one after the other. Messages and servers take time
+// that no kernel counts for the waiting thread: 1.5 s are allowed for each. While members are out,
+// and until they have recovered (timeline.hpp), nothing has to move. After that everything has to.
+// Order is judged only between waits that began 1.5 s apart, while no member was out.
 //
-// Of what is documented as excused nothing else is: break, kill, exec, fork and signals
+// Nothing else is excused, even if the documents excuse more: break, kill, exec, fork and signals
 // excuse nothing.
 #pragma once
 

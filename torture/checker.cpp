@@ -53,25 +53,25 @@ class judge {
     return end + blindness + time_.stalled_for(end - std::min(end, longest_lag), end + longest_lag);
   }
 
-  /// A mischief, and until when somebody may go on with the file that it befell.
+  /// A mischief, and until when a session may go on with the file that it hit.
   struct misfortune {
     const deed* what;
     instant blind_until;
   };
 
-  /// Whether it may have befallen the file that this grant is of, by `until`.
+  /// Whether `m` may have hit the file of the grant `g` by `until`.
   static bool may_befall(const misfortune& m, const grant_record& g, instant until) {
     return m.what->begin <= until && m.blind_until >= g.begin();
   }
 
-  /// Whether a mischief may have parted this grant from the path's file by `until`.
+  /// Whether a mischief may have separated the grant's file from the path by `until`.
   [[nodiscard]] bool is_parted(const grant_record& g, instant until) const {
     return std::ranges::any_of(mischiefs_,
                                [&](const misfortune& m) { return may_befall(m, g, until); });
   }
 
-  /// Whether random bytes may be what the grant was made of: a counter among them that is a
-  /// little too small cannot be told from a sound one.
+  /// Whether the grant may have been made from random bytes. A random counter that is a little too
+  /// small looks like a sound one.
   [[nodiscard]] bool is_scribbled(const grant_record& g) const {
     return std::ranges::any_of(mischiefs_, [&](const misfortune& m) {
       return is(*m.what, mischief_kind::scribbled) && may_befall(m, g, g.end());
@@ -83,7 +83,7 @@ class judge {
   [[nodiscard]] instant certain_end(const grant_record& g) const {
     instant end = std::min(std::max(g.proven, g.lease_from), g.given_up);
     for (const deed* b : name_.breaks) {
-      // One that was over when the lock affirmed the grant has hit another.
+      // A break that was over when the lock affirmed this grant has hit another grant.
       if (may_hit(*b, g) && (is_remote_ || time_.end_of(*b) >= g.proven))
         end = std::min(end, is_remote_ ? b->begin : std::max(b->begin, g.proven));
     }
@@ -91,7 +91,7 @@ class judge {
       if (m.blind_until >= g.begin()) end = std::min(end, m.what->begin);
     }
     for (const deed* r : time_.revokings()) {
-      // Who is told later than that that it holds the lock was not hit.
+      // The fault did not hit a holder that the lock affirmed afterwards.
       if (g.proven <= r->result.end && g.end() <= r->result.end) end = std::min(end, r->begin);
     }
     return end;
@@ -202,7 +202,7 @@ class judge {
       violation("lost without a reason", g, &d);
   }
 
-  /// A holder notices a mischief.
+  /// P3: a holder notices a mischief.
   void judge_blindness(const grant_record& g, const deed& d) {
     for (const auto& [m, blind_until] : mischiefs_) {
       if (is(*m, mischief_kind::replaced) && m->is_finished() && g.end() < m->begin &&
@@ -227,14 +227,14 @@ class judge {
     }
   }
 
-  /// Whether the etcd lease of that grant, or of somebody in line after it, may have ended.
+  /// Whether the etcd lease of that grant, or of a waiter after it, may have ended.
   [[nodiscard]] bool may_end_untold(const grant_record& before, instant by) const {
     const process_record& holder = time_.process(before.acquired->process);
     return holder.dying <= by || before.lease_from <= by ||
            (before.released != nullptr && !before.released->succeeded()) ||
            time_.is_troubled(before.begin(), by) ||
            std::ranges::any_of(name_.acquires, [&](const deed* a) {
-             // Who gives up in haste leaves by letting its etcd lease go.
+             // A waiter that gives up in haste leaves by ending its etcd lease.
              return time_.meets(*a, before.begin(), by) &&
                     ((a->is_finished() && a->result.error != 0) ||
                      time_.is_disturbed(a->process, before.begin(), by));
@@ -246,8 +246,8 @@ class judge {
                                [&](const deed* b) { return b->begin <= by && may_hit(*b, g); });
   }
 
-  /// Whether a session that had the file open before `m`, and has not looked since, may have taken
-  /// the news to the lockfile of now (src/file/session.hpp, S8).
+  /// Whether a session may have reported `m` to the present lockfile (src/file/session.hpp, S8). It
+  /// had the file open before `m` and has not looked since.
   [[nodiscard]] bool may_be_told_late(const deed& m, const grant_record& before, instant by) const {
     return std::ranges::any_of(name_.acquires, [&](const deed* a) {
       return a->looked != 0 && a->looked <= time_.end_of(m) && time_.meets(*a, before.begin(), by);
@@ -315,8 +315,9 @@ class judge {
     for (const deed* a : name_.acquires) {
       if (!a->is_finished() || is_answer(a->result.error)) continue;
       if (may_be_unreachable(*a)) continue;
-      // A damaged file stays so until everybody has let go of it, and who is stopped does
-      // not; and to open a file may take 2 s and fail if somebody stopped who was at it.
+      // A damaged file stays damaged until every session has let go of it, and a stopped process
+      // does not let go. Opening a file may take 2 s and then fail, if a process was stopped while
+      // it set the file up.
       const instant from = a->begin > settling ? a->begin - settling : 0;
       const auto tampers = [&](const deed* d) { return time_.meets(*d, from, a->result.end); };
       const bool is_stuck = a->result.error == static_cast<int>(errc::stuck);
@@ -331,7 +332,7 @@ class judge {
     }
   }
 
-  /// Whether that is what it says, and has a reason.
+  /// Whether the error of `d` is `unreachable`, and has a reason.
   [[nodiscard]] bool may_be_unreachable(const deed& d) const {
     return d.result.error == static_cast<int>(errc::unreachable) &&
            (time_.is_troubled(d.begin, d.result.end) || time_.is_slow_for_others(d) ||

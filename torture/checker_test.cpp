@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Histories that no sound lock can have, made by hand, and what the checker says of them;
-// and their nearest neighbours, which it has to let pass. Times are in microseconds, from
-// the 100th second on.
+// Histories that no sound lock can have, made by hand, and the checker's findings on them. Their
+// nearest sound neighbours have to pass. Times are in microseconds, from the 100th second on.
 #include "checker.hpp"
 
 #include <gtest/gtest.h>
@@ -22,7 +21,7 @@ instant at(std::uint64_t us) { return 100'000'000'000 + microseconds(us); }
 
 class Checker : public ::testing::Test {
  protected:
-  /// Returns a deed to be changed by the test; valid until the next one is made.
+  /// Returns a new operation, which the test may change until it makes the next one.
   deed& add(deed_kind kind, std::uint32_t process, std::uint64_t begin, std::uint64_t end) {
     deed d;
     d.kind = kind;
@@ -97,7 +96,7 @@ class Checker : public ::testing::Test {
   void expect_clean() const {
     for (const std::string& v : violations()) ADD_FAILURE() << v;
   }
-  /// There is a violation with this in it.
+  /// Expects a violation whose text contains `why`.
   void expect_rejected(const std::string& why) const {
     const auto found = violations();
     const auto says_why = [&](const std::string& v) { return v.find(why) != std::string::npos; };

@@ -100,7 +100,7 @@ void cluster::start(unsigned member) {
     }
     etcd_server::become(words, log, "a");
   }
-  ::setpgid(m.pid, m.pid);  // whoever of the two comes first
+  ::setpgid(m.pid, m.pid);  // parent and child both do it: either may be first
 }
 
 void cluster::kill(unsigned member) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// cluster: three members of etcd, this process's own: with data in a directory of theirs, with
-// every write synced to disk, on loopback with ports that were free, or each in a network
-// namespace. They die with this process, whatever ends it, and are signalled by their pids only.
+// cluster: three members of etcd that belong to this process. Their data are in a directory of
+// their own, and every write is synced to disk. They listen on free ports of loopback, or each in a
+// network namespace. They die with this process, whatever ends it. They are signalled only by their
+// pids.
 //
-// Each is in a process group of its own, so that who waits for its own group, as the storm does,
-// does not wait for them.
+// Each member is in a process group of its own. So a process that waits for its own group, as the
+// storm does, does not wait for the members.
 #pragma once
 
 #include <sys/types.h>
@@ -25,7 +26,7 @@ class cluster {
   static constexpr unsigned members = network::members;
   static constexpr unsigned ttl = 2;  // seconds, of the sessions on it
 
-  /// Why there can be none here, or nothing.
+  /// Why no cluster can run here; empty if one can.
   static std::string missing();
   /// Whether this etcd has the fault of outages.hpp.
   static bool has_fault_of_late_revocations();
@@ -46,16 +47,16 @@ class cluster {
   void go_on(unsigned member) const;
   [[nodiscard]] const network& net() const { return *net_; }
 
-  /// The member that leads, if anybody says so within a moment.
+  /// The member that leads, if any member says so within a moment.
   [[nodiscard]] std::optional<unsigned> leader() const;
 
-  /// Starts again who ended by itself; true if somebody had.
+  /// Restarts each member that has ended by itself. True if there was one.
   bool look_after();
 
-  /// Until all answer and agree. Throws if they do not.
+  /// Waits until all members answer and agree. Throws if they do not.
   void wait_until_well() const;
 
-  /// Keys below `prefix` and etcd leases, in a word each; empty: there are none.
+  /// The keys below `prefix`, and the etcd leases, one word each. Empty if there are none.
   [[nodiscard]] std::string keys(const std::string& prefix) const;
   [[nodiscard]] std::string leases() const;
 

@@ -17,7 +17,7 @@ class dice {
   }
   bool one_in(std::uint64_t n) { return pick(1, n) == 1; }
 
-  /// Mostly short, now and then as long as `longest`: a tenth of it on the average.
+  /// Mostly short, now and then as long as `longest`. The average is a tenth of `longest`.
   std::chrono::nanoseconds mostly_short(std::chrono::nanoseconds longest) {
     const double x = std::uniform_real_distribution<double>(0, 1)(random_);
     const double cube = x * x * x;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// history: what every process of a storm did, and when.
+// history: the operations of every process of a storm, with their times.
 //
-// One shared mapping, to which all processes append deeds without a lock and without a
-// system call, so that recording hardly changes what is recorded. A deed is recorded in
-// two steps, before it is done and after: SIGKILL at any instant leaves it out, or with
-// a begin and no end, and never half written. What was not recorded as begun was not
-// begun; what has no end may have had its effect at any instant until its process was
-// gone.
+// The history is one shared mapping. All processes append operations (`deed`) to it, without a lock
+// and without a system call, so that recording hardly changes what is recorded. Each operation is
+// recorded in two steps, before it and after it. SIGKILL at any instant leaves the record out, or
+// leaves a begin without an end, but never a half-written record. An operation that is not recorded
+// was not begun. An operation without an end may have had its effect at any instant until its
+// process was gone.
 //
 // All instants are nanoseconds of CLOCK_MONOTONIC, the same for all processes.
 #pragma once
@@ -38,7 +38,7 @@ constexpr instant after(instant t, std::chrono::nanoseconds d) {
 instant now() noexcept;
 
 enum class deed_kind : std::uint8_t {
-  acquire,   // what it came to is in `error`, `token`, `how`
+  acquire,   // the result is in `error`, `token`, `how`
   ask,       // is_held(): error is 0 or lease_lost
   renew,     //
   release,   // error is `untold` if it was the destructor or unlock()
@@ -50,12 +50,12 @@ enum class deed_kind : std::uint8_t {
   breaking,  // break_lock, of the grant `token` or of any
   removing,  // remove, or prune where it removed this name
   mischief,  // with the file; see `mischief_kind`
-  wrong,     // a process saw what must not be; `detail` is a `wrong_kind`
-  stall,     // somebody who slept to `begin` woke up at `end`
+  wrong,     // a process saw what must never happen; `detail` is a `wrong_kind`
+  stall,     // a witness that slept to `begin` woke up at `end`
   fork,      // the process forks
   change,    // of the name's register: `read` was read, then `written` is written, 0 for not
   outage,    // of members of the cluster; see outages.hpp
-  revoking,  // any etcd lease may be ended between, by a fault of etcd; see outages.hpp
+  revoking,  // a fault of etcd may end any etcd lease meanwhile; see outages.hpp
 };
 inline constexpr std::size_t deed_kinds = static_cast<std::size_t>(deed_kind::revoking) + 1;
 
@@ -63,7 +63,7 @@ enum class mischief_kind : std::uint8_t {
   replaced,   // deleted, renamed, truncated or replaced: a break, and a new file
   foreign,    // a foreign file stood in its place from begin to end
   scribbled,  // from random bytes until the file was deleted
-  chmod,      // of no account for those who have it open
+  chmod,      // without effect on sessions that have it open
 };
 
 enum class wrong_kind : std::uint8_t { child_holds, stuck, exception, unusable, fenced_off };
@@ -71,26 +71,26 @@ enum class wrong_kind : std::uint8_t { child_holds, stuck, exception, unusable, 
 /// In `error`, for a release that does not tell.
 inline constexpr int untold = -1;
 
-/// In `error`, where something else than the lock's own code came back.
+/// In `error`, for an error that is not one of the lock's own codes.
 inline constexpr int other_error = -2;
 
 /// In `error`, for a change that the register refused.
 inline constexpr int refused_change = -3;
 
-/// What a deed came to.
+/// The result of an operation.
 struct outcome {
   instant end = 0;  // 0: killed before
   int error = 0;    // lockbyfile::errc, 0 for success
   grant_kind how = grant_kind::free;
   std::uint64_t token = 0;
-  // acquire: when the lock was taken, as the grant says; 0 if it was free at once.
+  // acquire: when the lock was taken, according to the grant; 0 if it was free at once.
   instant taken = 0;
   // acquire, renew, ask: the lease ends between these; never: there is none.
   // acquire, cancelled: the stop was requested between these.
   // stop: the process certainly stood still between these.
   instant from = 0;
   instant to = 0;
-  // How long the kernel kept this thread, ready to run, from running meanwhile.
+  // How long, meanwhile, the kernel kept this thread, ready to run, from running.
   instant delay = 0;
 };
 
@@ -106,8 +106,8 @@ struct deed {
   std::chrono::nanoseconds lease{0};
   std::chrono::nanoseconds patience{0};
   instant begin = 0;
-  // acquire: the session looked at its file, the last time before this, after this instant;
-  // 0 if it has yet to open it.
+  // acquire: the session's last look at its file before this operation came after this instant;
+  // 0 if it has not opened the file yet.
   instant looked = 0;
 
   outcome result;
@@ -118,7 +118,7 @@ struct deed {
 
 class history {
  public:
-  /// Room for `capacity` deeds, in memory that is not used before it is needed.
+  /// Room for `capacity` operations, in memory that is not used before it is needed.
   explicit history(std::size_t capacity);
   /// The history of another program, by its descriptor.
   static history inherited(int fd);
@@ -126,11 +126,11 @@ class history {
   history(const history&) = delete;
   history& operator=(const history&) = delete;
 
-  /// A deed that has been begun and may be finished.
+  /// An operation that has begun and may be finished.
   class open_deed {
    public:
     [[nodiscard]] const deed& get() const { return *deed_; }
-    /// Once at the most. Sets the end to now if there is none.
+    /// Call it at most once. Sets the end to now if `result` has none.
     void finish(outcome result);
 
    private:
@@ -141,17 +141,17 @@ class history {
 
   /// Records that `d` begins now, unless it says when it began.
   open_deed begin(deed d);
-  /// Records something that happens at an instant.
+  /// Records an event that has no duration.
   void note(deed d) { begin(d).finish({}); }
 
-  /// A number that nobody else has.
+  /// A number that no other session has.
   std::uint32_t new_session() { return shared_->sessions.fetch_add(1) + 1; }
 
   /// Whether there is no room for much more.
   [[nodiscard]] bool is_nearly_full() const;
 
-  /// All deeds recorded, in no particular order, once nobody records any more; and
-  /// forgets them.
+  /// Returns all recorded operations, in no particular order, and forgets them. Call it when no
+  /// process records any more.
   std::vector<deed> take();
 
   /// Survives exec, for inherited().
@@ -175,7 +175,7 @@ class history {
   shared_part* shared_;
 };
 
-/// A line about `d`, for a person who asks what happened.
+/// A line about `d`, for people.
 std::string described(const deed& d);
 
 }  // namespace lockbyfile::torture

@@ -45,7 +45,8 @@ std::vector<std::string> faults_of_register(const std::vector<const deed*>& chan
     if (!place.contains(d->written)) faults.push_back("outside the chain: " + shown(*d));
   }
 
-  // What only read x, or was refused thereafter, comes between who wrote x and who changed it.
+  // An operation that only read x, or was refused after reading it, comes between two changes: the
+  // one that wrote x and the one that replaced x.
   struct step {
     std::size_t at;
     bool is_read;
@@ -66,7 +67,7 @@ std::vector<std::string> faults_of_register(const std::vector<const deed*>& chan
     if (a.at != b.at) return a.at < b.at;
     return a.is_read != b.is_read ? b.is_read : a.what->begin < b.what->begin;
   });
-  const deed* latest = nullptr;  // to begin, of those before
+  const deed* latest = nullptr;  // the one before that began last
   for (const step& s : order) {
     if (latest != nullptr && time.end_of(*s.what) < latest->begin)
       faults.push_back("against time: " + shown(*s.what) + " after " + shown(*latest));

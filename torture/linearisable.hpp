@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// linearisable: whether the changes of a register can have happened one after the other, each in
+// linearisable: whether the changes of a register can have happened one after the other, each at
 // an instant between its begin and its end. A pure function.
 //
-// A change is "read x, then write y" as one step (registers.hpp), or only "read x"; every y is
-// written once. So the order is no matter of search: who wrote x comes right before who
-// changed it, and there is a chain from 0 that all changes are in, or there is no order. It is
-//   - a lost update, if two changes read the same x: one of them was overwritten unseen;
-//   - a value from nowhere, if x was never written, or by a write that was refused;
-//   - a change outside the chain, if it is not reached from 0;
-//   - against time, if a change comes after one in the chain that was begun after its end.
-// A change whose process was killed in it happened if somebody read what it wrote.
+// A change is "read x, then write y" as one step (registers.hpp), or only "read x". Every y is
+// written once. So there is no need to search for an order. The change that wrote x comes right
+// before the change that read x and replaced it. Either one chain from 0 has all changes in it, or
+// there is no order. The faults are:
+//   - a lost update: two changes read the same x, so one of them was overwritten unseen;
+//   - a value from nowhere: x was never written, or only by a refused write;
+//   - a change outside the chain: it is not reached from 0;
+//   - against time: a change comes in the chain after one that began after its end.
+// A change whose process was killed in it has happened if somebody read the value that it wrote.
 #pragma once
 
 #include <string>
@@ -21,7 +22,7 @@
 
 namespace lockbyfile::torture {
 
-/// What is wrong, a sentence each.
+/// The faults, one sentence each.
 std::vector<std::string> faults_of_register(const std::vector<const deed*>& changes,
                                             const timeline& time);
 

@@ -143,7 +143,7 @@ std::unique_ptr<network> network_if_possible(bool is_wanted) {
   }
 }
 
-/// Its members and all that is theirs are gone when it returns, also after SIGINT or SIGTERM.
+/// The members and all that belongs to them are gone when it returns, even after SIGINT or SIGTERM.
 int run_over_etcd(storm_options options, double seconds, bool has_partitions) {
   if (const std::string why = cluster::missing(); !why.empty()) {
     std::printf("skipped: %s\n", why.c_str());

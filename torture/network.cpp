@@ -85,7 +85,7 @@ void network::build() {
 
 void network::enter(unsigned member) const { move_to(member_[member]); }
 
-/// What comes from there is forwarded no more; what is for the hub itself is not forwarded.
+/// Packets from there are forwarded no more. Packets for the hub itself still arrive.
 void network::cut_from_peers(unsigned member) const {
   do_ip("rule add pref 100 iif " + link_of(member) + " blackhole");
 }

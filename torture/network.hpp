@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// network: a network namespace for each member of a cluster, on the other side of a namespace in
-// which this process, and what it forks from now on, lives alone: the hub.
+// network: a network namespace for each member of a cluster. They are linked through another
+// namespace, the hub. This process and the processes that it forks from now on live alone in the
+// hub.
 //
 //   member i, 10.77.i.2  ---- veth ----  10.77.i.1, hub, which forwards between them
 //
-// So a member can be cut off from the other members and still talk to the clients, or be cut off
-// from all; a connection that is cut hears nothing. No namespace has a name: they are kept by
-// descriptors, and they and all links are gone with the last process in them, however it ends.
+// So a member can be cut off from the other members and still talk to the clients. Or it can be cut
+// off from all. A connection that is cut receives nothing. No namespace has a name: descriptors
+// keep them. They and all links are gone with the last process in them, however it ends.
 #pragma once
 
 #include <string>
@@ -18,8 +19,8 @@ class network {
  public:
   static constexpr unsigned members = 3;
 
-  /// Moves this process into the hub. Throws std::system_error or std::runtime_error where the
-  /// machine does not allow all of it; then the process is back where it was.
+  /// Moves this process into the hub. Throws std::system_error or std::runtime_error if the machine
+  /// does not allow all of it. Then the process is back where it was.
   network();
   ~network();
   network(const network&) = delete;
@@ -27,7 +28,7 @@ class network {
 
   [[nodiscard]] static std::string address_of(unsigned member);
 
-  /// For a forked child: moves it to where the member lives.
+  /// For a forked child: moves it into the namespace of the member.
   void enter(unsigned member) const;
 
   void cut_from_peers(unsigned member) const;

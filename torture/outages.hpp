@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// outages: what befalls the members of a cluster. Each is a deed of the history, from before it
-// is begun until it is over.
+// outages: the outages of members of a cluster. The history records each, from before it begins
+// until it is over.
 //
-// One at a time, with a rest after it. Mostly one member, every second time the one that leads,
-// so that the others go on; sometimes two or three for a moment, so that nobody does: longer than
-// a TTL at times, and then every holder has to notice in time.
+// There is one outage at a time, with a rest after it. Mostly it hits one member, every second time
+// the leader, so that the others go on. Sometimes it hits two or three for a moment, so that no
+// member goes on. Some of these last longer than a TTL: then every holder has to notice in time.
 //
-// In etcd before 3.4.31 and 3.5.13, a leader that was stopped for a TTL and goes on revokes the
-// leases of those who meanwhile kept them alive with its successor (docs/engines.md). A holder
-// learns of it by its watch, or when it looks after the next keep-alive: that is allowed for, for
-// a second.
+// A leader of etcd before 3.4.31 and 3.5.13 has a fault. If it was stopped for a TTL and goes on,
+// it revokes leases that were kept alive with its successor meanwhile (docs/engines.md). The holder
+// learns of it by its watch, or when it looks after the next keep-alive. The checker allows a
+// second for that.
 #pragma once
 
 #include <array>
@@ -32,7 +32,7 @@ class outages {
  public:
   outages(cluster& on, history& log, std::uint64_t seed) : on_(on), log_(log), dice_(seed) {}
 
-  /// Ends what is due, and begins something new if `may_begin`.
+  /// Ends the outage if that is due. Begins a new one if `may_begin`.
   void befall(bool may_begin);
   void end_all();
 
@@ -48,7 +48,7 @@ class outages {
   history& log_;
   dice dice_;
   outage_kind kind_{};
-  std::vector<unsigned> victims_;  // of the one that is under way
+  std::vector<unsigned> victims_;  // of the current outage
   history::open_deed deed_;
   instant next_ = 0;  // when the next begins, or this one ends
   std::array<std::uint64_t, outage_kinds> counts_{};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What all processes of a round know: the names, what may happen to each, and the end.
+// The knowledge that all processes of a round share: the names, what may happen to each, the end.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace lockbyfile::torture {
 
-/// Each has what those before it have. All names see kills, stops, signals, forks and execs.
+/// Each weather includes those before it. All names see kills, stops, signals, forks and execs.
 enum class weather : std::uint8_t {
   crashes,    // no lease ends
   leases,     // short leases, renewals, keep_alive
@@ -44,7 +44,7 @@ struct place {
 struct plan {
   std::vector<place> places;
   instant end = 0;
-  std::uint64_t pace = 1;         // how much longer everything takes than with files
+  std::uint64_t pace = 1;         // how many times longer everything takes than with files
   registers* protects = nullptr;  // by name; null: nothing
 };
 

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// registers: what the locks protect. One of each name, in memory that all processes of a storm
-// share: a number, and the largest token that was shown to it.
+// registers: the data that the locks protect. Each name has one register, in memory that all
+// processes of a storm share. It has a number, and the largest token that was shown to it.
 //
-// A read and a write show the token of the grant under which they are made. A fenced register
-// refuses those with a smaller token than it has seen: whoever reads fences off all earlier
-// holders. So the deed "read, think, write" of a holder is one step, even if the holder was
-// stopped while it thought, and long replaced when it writes. An unfenced register refuses nothing,
-// and then it is not.
+// A read or a write shows the token of its grant. A fenced register refuses a smaller token than it
+// has seen. So a read fences off all earlier holders. This makes "read, think, write" of a holder
+// one step, even if the holder was stopped while it thought and has long been replaced when it
+// writes. An unfenced register refuses nothing, and then it is not one step.
 //
-// Each is one word, changed by compare-exchange (token above, number below), so that SIGKILL leaves
-// nothing half done. Relaxed would do for the word itself; seq_cst keeps it in the order of the
-// clock readings around it.
+// A register is one word (token above, number below), changed by compare-exchange, so that SIGKILL
+// leaves nothing half done. Relaxed order would be enough for the word itself. seq_cst keeps it in
+// order with the clock readings around it.
 #pragma once
 
 #include <sys/mman.h>
@@ -39,7 +38,7 @@ class registers {
   registers(const registers&) = delete;
   registers& operator=(const registers&) = delete;
 
-  /// To 0, and to having seen no token. Nobody else may be there.
+  /// Resets each register to 0, with no token seen. No other process may use them meanwhile.
   void reset() {
     for (auto& w : *words_) w.store(0, std::memory_order_seq_cst);
   }

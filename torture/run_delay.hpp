@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How long the kernel has kept the calling thread, ready to run, from running: it counts
-// that exactly, in /proc/thread-self/schedstat. 0 on a kernel that does not say.
+// How long the kernel has kept the calling thread, ready to run, from running. The kernel counts
+// that exactly, in /proc/thread-self/schedstat. 0 if the kernel has no such file.
 #pragma once
 
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 namespace lockbyfile::torture {
 
-/// For the thread that makes it. Not for its forked copy.
+/// For the thread that constructs it, but not for a forked copy of that thread.
 class run_delay {
  public:
   run_delay() : fd_(::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC)) {}

@@ -56,9 +56,9 @@ storm::storm(const storm_options& options)
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // of the children that outlive their parents
 }
 
-/// Random bytes leave counters far ahead of the clock, and then each new file of that name
-/// adds a line to its mark (src/file/tokens.hpp), which is read at each first acquire. To
-/// keep that short, such a name lives for a round.
+/// Random bytes leave counters far ahead of the clock. Then each new file of that name adds a line
+/// to its mark (src/file/tokens.hpp), which is read at each first acquire. To keep the mark short,
+/// a scribbled name lives for one round only.
 void storm::rename_scribbled() {
   ++round_;
   for (std::size_t i = 0; i < plan_.places.size(); ++i) {
@@ -198,7 +198,7 @@ void storm::reap() {
 void storm::gone(pid_t process) {
   note(deed_kind::gone, process);
   for (auto* group : {&workers_, &operators_, &players_}) group->erase(process);
-  // Its pid is not ours to signal any more.
+  // Its pid may belong to another process now, so nothing signals it any more.
   std::erase_if(stopped_, [&](stopped& s) {
     if (s.process != process) return false;
     outcome r;
@@ -243,7 +243,7 @@ void storm::end_processes() {
   }
 }
 
-/// Nobody is left: each lock is to be had at once, whatever befell its file.
+/// No process is left: each lock must be open at once, whatever happened to its file.
 void storm::close_round() {
   start(pass_through, workers_);
   end_processes();

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// storm: processes that use locks, and what befalls them. It goes in rounds: each has new
-// processes, on the same lockfiles, and ends with all of them gone, so that its history
-// is complete. Then it is checked, together with the largest token of the rounds before.
+// storm: processes that use locks, and the faults that hit them. The storm goes in rounds. Each
+// round has new processes, on the same lockfiles. It ends with all of them gone, so that its
+// history is complete. Then the history is checked, together with the largest token of the rounds
+// before.
 //
-// Over etcd its members are befallen, too, and a round has two parts. In the first all is rough,
-// members and clients; in the second nothing befalls anybody, and everything has to move.
+// Over etcd, faults hit its members, too, and a round has two parts. In the first part faults hit
+// members and clients. In the second part there are no faults, and everything has to move.
 #pragma once
 
 #include <sys/types.h>
@@ -36,11 +37,11 @@ struct storm_options {
   unsigned names = weathers;
   std::string keep;         // a file for the histories of rounds with violations, or empty
   cluster* over = nullptr;  // the locks are in etcd, not in files
-  bool is_fenced = true;    // what they protect
+  bool is_fenced = true;    // whether the registers that they protect are fenced
   bool (*is_over)() = [] { return false; };  // asked all the time: whether to end early
 };
 
-/// What was done, by kind of deed.
+/// The number of operations of each kind.
 using counts = std::array<std::uint64_t, deed_kinds>;
 
 class storm {
@@ -50,7 +51,7 @@ class storm {
   /// Plays one round, and checks it.
   report play(std::chrono::nanoseconds duration);
 
-  /// Over etcd: whether nothing is left of all this in it, but the records.
+  /// Over etcd: whether the storm has left nothing in it except the records.
   report look_for_remains();
 
   [[nodiscard]] const counts& done() const { return done_; }

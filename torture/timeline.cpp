@@ -14,7 +14,7 @@ void take_lease(grant_record& g, const outcome& r) {
   g.lease_to = r.to;
 }
 
-/// A long stall may have begun while the witness slept, as it does for a millisecond.
+/// A long stall may have begun during the witness's sleep of a millisecond.
 instant begin_of_stall(const deed& d) {
   const bool is_long = d.result.end - d.begin >= milliseconds(1);
   return is_long ? d.begin - milliseconds(1) : d.begin;

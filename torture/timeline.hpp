@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// timeline: a history put in order for the checker. Who lived and stood still when, and
-// for each name its grants by token, each with the deeds that its holder did with it.
+// timeline: a history put in order for the checker. It has the life and the stops of each process.
+// It has the grants of each name by token, each with the operations of its holder on it.
 #pragma once
 
 #include <algorithm>
@@ -14,14 +14,14 @@
 
 namespace lockbyfile::torture {
 
-/// Of a cluster: a member starts, or is believed to be back (1 s), another is elected (1 s), and
-/// leases are counted anew from then on (2.5 s).
+/// How long a cluster needs after an outage. A member starts, or the others believe that it is back
+/// (1 s). Another is elected (1 s). From then on leases are counted anew (2.5 s).
 inline constexpr instant recovery = milliseconds(4'500);
 
-/// An election begins when a leader has been silent for this long; who asks meanwhile waits.
+/// An election begins when a leader has been silent for this long. A request waits meanwhile.
 inline constexpr instant slow_call = milliseconds(500);
 
-/// One grant, and what is known of its end.
+/// One grant, and the known facts about its end.
 struct grant_record {
   const deed* acquired = nullptr;
   std::vector<const deed*> then;  // ask, renew, release, keep of its holder, in order
@@ -29,13 +29,13 @@ struct grant_record {
   // The lease as last heard of ends between these; `never` if there is none.
   instant lease_from = never;
   instant lease_to = never;
-  bool is_kept_alive = false;  // and so may last for longer
+  bool is_kept_alive = false;  // and so may last longer
 
-  // The holder was told by the lock that it held it, as late as here.
+  // The last time at which the lock affirmed the grant to its holder.
   instant proven = 0;
   // The holder begins to give it up, or to die.
   instant given_up = never;
-  // It is certainly not held since.
+  // The grant is certainly over since this instant.
   instant over = never;
   const deed* released = nullptr;
 
@@ -44,19 +44,19 @@ struct grant_record {
   [[nodiscard]] instant end() const { return acquired->result.end; }
 };
 
-/// A renewal that came too late has told others of its lease all the same, and so the grant
-/// may have ended with that one. It is the shorter one if the holder had changed it.
+/// A renewal that came too late has still published its lease to others, and so the grant may have
+/// ended with that lease. It is the shorter lease if the holder had changed the length.
 inline instant earliest_end_of_lease(const deed& failed_renewal) {
   return after(failed_renewal.begin, failed_renewal.lease);
 }
 
 struct name_record {
   std::vector<const deed*> acquires;     // by begin: granted, refused and unfinished ones
-  std::vector<const deed*> unfinished;   // of them; whoever was killed there may have had a grant
+  std::vector<const deed*> unfinished;   // of them; a process killed there may have had a grant
   std::vector<const deed*> releases;     // by begin
   std::vector<const deed*> breaks;       // those that did something, or may have
   std::vector<const deed*> removals;     // likewise
-  std::vector<const deed*> mischiefs;    // but for chmod
+  std::vector<const deed*> mischiefs;    // except chmod
   std::vector<const deed*> permissions;  // chmod
   std::vector<const deed*> changes;      // of its register
   std::vector<grant_record> grants;      // by token
@@ -85,33 +85,33 @@ class timeline {
     return d.begin <= to && end_of(d) >= from;
   }
 
-  /// Whether the process may have been standing still or dead at some time between.
+  /// Whether the process may have been stopped or dead at some time between.
   [[nodiscard]] bool is_disturbed(std::uint32_t pid, instant from, instant to) const;
 
-  /// For how long it may have stood still between.
+  /// How long the process may have been stopped between.
   [[nodiscard]] instant stopped_for(std::uint32_t pid, instant from, instant to) const;
 
-  /// For how long between it was forking.
+  /// How long the process was forking between.
   [[nodiscard]] instant forking_for(std::uint32_t pid, instant from, instant to) const;
 
-  /// For how long between some processor did not wake up somebody who had to be.
+  /// How long some processor failed to wake up its witness between.
   [[nodiscard]] instant stalled_for(instant from, instant to) const;
 
-  /// For how long between members of the cluster were out, or had just been: until `recovery`
-  /// after that, leases may last longer than they should, or places in line be lost.
+  /// How long members of the cluster were out between, or had been out less than `recovery` before.
+  /// Until then leases may last longer than they should, or places in the wait queue may be lost.
   [[nodiscard]] instant outage_for(instant from, instant to) const;
   [[nodiscard]] bool is_troubled(instant from, instant to) const {
     return outage_for(from, to) > 0;
   }
 
-  /// When any etcd lease might be ended.
+  /// The times when a fault of etcd may have ended any etcd lease.
   [[nodiscard]] const std::vector<const deed*>& revokings() const { return revokings_; }
   [[nodiscard]] bool may_be_revoked(instant from, instant to) const {
     return std::ranges::any_of(revokings_, [&](const deed* r) { return meets(*r, from, to); });
   }
 
-  /// Whether something that never waits for a lock took some other process longer than
-  /// `slow_call` meanwhile: the servers themselves were slow, for want of a processor or a disk.
+  /// Whether another process meanwhile needed longer than `slow_call` for an operation that never
+  /// waits for a lock. Then the servers themselves were slow, for lack of a processor or a disk.
   [[nodiscard]] bool is_slow_for_others(const deed& d) const;
 
  private:

@@ -11,12 +11,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The code of the library, or other_error.
+/// The library's own code of the error, or other_error.
 int code_of(std::error_code ec) {
   return !ec || ec.category() == lock_category() ? ec.value() : other_error;
 }
 
-/// Requests a stop after a while, and says when that was.
+/// Requests a stop after a while, and records when it did.
 class stopper {
  public:
   explicit stopper(std::chrono::nanoseconds delay)
@@ -90,7 +90,7 @@ bool user::open() {
     auto opening = log_.begin(d);
     opening.finish(r);
   } else if (here.kind < weather::mischief && ec != errc::stuck) {
-    // Stuck: whoever set the file up may have been stopped, which is no fault of the lock.
+    // Stuck: the process that set the file up may have been stopped, which is not the lock's fault.
     wrong(wrong_kind::exception);
   }
   std::this_thread::sleep_for(1ms);
@@ -162,7 +162,7 @@ void user::describe_lease(outcome& r) const {
   const std::chrono::nanoseconds sure = is_remote ? std::min(left, lock_->certain_for()) : left;
   const instant looked = now();
   r.to = after(looked, left);
-  r.from = sure > 0ns ? after(before, sure) : 0;  // it has ended at some time before
+  r.from = sure > 0ns ? after(before, sure) : 0;  // 0: it ended at some time before
 }
 
 void user::ask() {
@@ -247,8 +247,8 @@ void user::change() {
   if (!is_done) note_fenced_off();
 }
 
-/// Somebody with a larger token was there. Who holds the lock cannot be told so, but for a break,
-/// of which he has yet to hear.
+/// The register has seen a larger token. This must not happen to a current holder, except after a
+/// break of which the holder has not yet heard.
 void user::note_fenced_off() {
   if (plan_.places[name_].kind < weather::operators && lock_->is_held())
     wrong(wrong_kind::fenced_off);

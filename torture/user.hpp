@@ -22,10 +22,10 @@ class user {
   user(const user&) = delete;
   user& operator=(const user&) = delete;
 
-  /// Acquires, or gives up, uses what it got, and lets it go.
+  /// Acquires or gives up. Uses a grant and releases it.
   void use_once();
 
-  /// The parts of use_once(). False if the lock was not to be had.
+  /// The parts of use_once(). False if the lock could not be acquired.
   bool acquire();
   void hold();
   void let_go();
@@ -34,11 +34,11 @@ class user {
   /// and goes on as a session of its own.
   void wake_up_as_a_child();
 
-  /// Changes what the lock protects, as a holder who takes his time between reading and writing.
+  /// Changes the register that the lock protects, with a pause between reading and writing.
   void change();
 
-  /// Acquires the lock, reads what it protects and releases it, when nobody else is there. False
-  /// if that fails.
+  /// Acquires the lock, reads its register and releases it, when no other user is there. False if
+  /// that fails.
   bool pass_through();
 
   /// Records that this process ends itself.
@@ -66,7 +66,7 @@ class user {
   std::optional<named_lock> lock_;
   std::uint32_t process_;
   std::uint32_t session_ = 0;
-  instant looked_ = 0;  // as in deed
+  instant looked_ = 0;  // like `deed::looked`
 };
 
 }  // namespace lockbyfile::torture

@@ -83,7 +83,7 @@ class vandal {
     if (is_known && !dice_.one_in(4)) d.token = seen->holder->token.value();
     auto breaking = log_.begin(d);
     break_lock(here.lock_name(), fencing_token(d.token), here.options(), ec);
-    if (ec == errc::unreachable) return;  // perhaps it will be done
+    if (ec == errc::unreachable) return;  // perhaps the servers still do it
     breaking.finish(verdict(!ec));
   }
 
@@ -93,7 +93,7 @@ class vandal {
     std::error_code ec;
     remove(here.lock_name(), here.options(), ec);
     if (ec == errc::unreachable) return;
-    // `stuck` and the like: who knows.
+    // After `stuck` and similar errors it is unknown whether the operation took effect.
     removing.finish(verdict(ec != errc::in_use && ec != errc::not_found));
   }
 

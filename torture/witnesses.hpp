@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// witnesses: on each processor a thread that sleeps from millisecond to millisecond, and
-// records how much later than asked it woke up. What happens to it may happen to any
-// process of the storm, and is not the lock's fault.
+// witnesses: one thread on each processor. It sleeps from millisecond to millisecond, and records
+// how much later than asked it woke up. The same delay may hit any process of the storm, and is not
+// the lock's fault.
 #pragma once
 
 #include <atomic>

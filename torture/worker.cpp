@@ -88,7 +88,7 @@ class worker {
       const std::string fd = std::to_string(log_.descriptor());
       ::execl("/proc/self/exe", "torture", executed_option, fd.c_str(), nullptr);
     }
-    ::prctl(PR_SET_DUMPABLE, 0);  // a dump would take its time
+    ::prctl(PR_SET_DUMPABLE, 0);  // a core dump would take long
     std::abort();
   }
 
