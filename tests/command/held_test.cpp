@@ -56,7 +56,7 @@ TEST_F(Held, IsOneOnceTheGrantWasBrokenOrItsFileDeleted) {
             "1\n");
 }
 
-TEST_F(Held, IsOneOnceTheLeaseHasEnded) {  // as that of a program which set these variables itself
+TEST_F(Held, IsOneOnceTheLeaseHasEnded) {  // as if a program had set the variables itself
   child holder([this](talk& t) {
     lockbyfile::named_lock lock(directory_.path() + "/x.lockfile",
                                 {.lease = std::chrono::milliseconds(1)});

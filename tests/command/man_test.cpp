@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The man page and the help tell of the same verbs, options and exit codes.
+// The man page and the help list the same verbs, options and exit codes.
 #include <regex>
 #include <set>
 #include <string>

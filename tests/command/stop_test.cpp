@@ -76,7 +76,7 @@ TEST_F(Stop, KillsACommandThatIgnoresTheRequestAndAllThatItStarted) {
 
 // Like `run` itself: what a shell has started before it became `run` is no part of the command.
 TEST_F(Stop, SparesWhatAShellStartedBeforeItBecameRun) {
-  // The second command does not tell by its environment which grant it has.
+  // The environment of the second command does not show which grant it has.
   for (const char* command : {"sh -c", "env -i /bin/sh -c"}) {
     auto holder =
         start(std::string("sleep 60 & echo $!; sleep 0.1; exec $lockbyfile run -o job -- ") +

@@ -52,7 +52,7 @@ class Engine : public ::testing::Test {
     EXPECT_TRUE(p.acquire(0ns));
     return p;
   }
-  /// In line, behind those who are.
+  /// Puts it in the wait queue, behind the present waiters.
   process& waiter(std::chrono::nanoseconds patience = forever) { return in_line(join(), patience); }
   process& in_line(process& p, std::chrono::nanoseconds patience = forever) {
     p.begin_acquire(patience);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The etcd engine, as the conformance suite wants it: processes, time and etcd are real. What
-// differs from the file engine's world, and why:
+// The etcd engine for the conformance suite: processes, time and etcd are real. The differences
+// from the file engine's world are:
 //
 //   short_lease, long_time  longer, since a grant and a renewal are messages to another process
-//   ttl=3                   how long the suite waits for a dead holder's lock to open; the etcd of
-//                           the tests grants such short ones (support/etcd_server.hpp)
-//   is_held                 is true if it stays so for a moment: that a grant was broken comes as a
-//                           message, too, and the grant is watched only after 100 ms
+//   ttl=3                   how long the suite waits for a dead holder's lock to open. The etcd of
+//                           the tests grants leases as short as that (support/etcd_server.hpp).
+//   is_held                 is true if it stays true for a moment. A message reports a broken
+//                           grant, and the grant is watched only after 100 ms.
 #pragma once
 
 #include <chrono>

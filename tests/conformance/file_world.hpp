@@ -17,7 +17,7 @@ class file_world : public real_world<lock_process> {
   static constexpr std::chrono::nanoseconds short_lease = std::chrono::milliseconds(100);
   static constexpr std::chrono::nanoseconds long_time = std::chrono::milliseconds(150);
 
-  /// And until they sleep: who has only just joined does not know its place yet.
+  /// Also waits until they sleep: a waiter that has only just joined does not know its place yet.
   void wait_for_line_of(std::size_t count) {
     real_world::wait_for_line_of(count);
     wait_for_sleepers(name_, count);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The in-memory engine, as the conformance suite wants it. Its processes are threads, and
-// time stands still but for pass().
+// The in-memory engine for the conformance suite. Its processes are threads. Time stands still
+// except in pass().
 #pragma once
 
 #include <future>

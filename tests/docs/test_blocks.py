@@ -14,17 +14,21 @@ A page has a scratch directory of its own, in which its blocks run one after the
     text      is no code: output, a layout, a drawing
 
 Any other block, and any that cannot be run, needs a comment right before it that says why:
-`<!-- not run: REASON -->`. Python that is not run must still be Python. What a page takes for given
-is made by a comment, too: `<!-- first: SHELL TEXT -->` runs before the next block. `<!-- if: SHELL TEXT -->`: it
-is run where that succeeds, and else said not to be. `<!-- etcd -->`: the same where there is an etcd, which is
-started for the page and stands for host1, host2 and host3. Code that is only indented is refused. Where a page
-says /run/lock or /srv, a folder of the scratch directory is meant.
+`<!-- not run: REASON -->`. Python that is not run must still be Python. Code that is only indented
+is refused. Other comments prepare what a page assumes:
 
-In a man page the commands of its .Dl must be taken by the command (stubs stand for the jobs), and the
-programs of lockbyfile(3) are run.
+    <!-- first: SHELL TEXT -->   runs before the next block
+    <!-- if: SHELL TEXT -->      the block runs if the text succeeds, else is reported as not run
+    <!-- etcd -->                the block runs if there is an etcd, which is started for the page
+                                 and stands for host1, host2 and host3
 
-From the environment: LOCKBYFILE, the command; LIBRARY, the static library; MODULE, the directory of the
-Python module; CXX and CC."""
+/run/lock and /srv on a page stand for folders of the scratch directory.
+
+The command must accept the commands in a man page's .Dl (stubs stand for the jobs). The programs of
+lockbyfile(3) are run.
+
+From the environment: LOCKBYFILE, the command; LIBRARY, the static library; MODULE, the directory of
+the Python module; CXX and CC."""
 
 from __future__ import annotations
 
@@ -108,8 +112,9 @@ class Runner:
                 os.killpg(session, signal.SIGKILL)
 
     def run(self, *command: str) -> tuple[int, str]:
-        """The exit code, and what was printed."""
-        with tempfile.TemporaryFile("w+", dir=self.scratch) as output:  # which what is left running may keep
+        """The exit code, and the output."""
+        # A process that is left running may keep this file open.
+        with tempfile.TemporaryFile("w+", dir=self.scratch) as output:
             child = subprocess.Popen(
                 command,
                 start_new_session=True,
@@ -225,7 +230,10 @@ class Runner:
 
 
 def matches(expected: str, output: str) -> bool:
-    """A line `...` is any number of lines, `...` in a line anything in that line, and a time any time."""
+    """A line `...` stands for any number of lines.
+
+    `...` in a line stands for any text in that line, and a time for any time.
+    """
     pattern = ""
     for line in expected.splitlines():
         if line == "...":

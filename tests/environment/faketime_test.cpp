@@ -3,7 +3,7 @@
 // Programs that are told a wrong time: by libfaketime, which wraps the C library's clocks,
 // and by another boot id in /proc. TORTURE 25, 30.
 //
-// libfaketime fakes the monotonic clock, too, unless it is told not to. Instants of such a
+// libfaketime fakes the monotonic clock, too, unless it is configured not to. Instants of such a
 // process mean nothing to others, like those of another time namespace, so it is refused.
 #include <chrono>
 #include <string>

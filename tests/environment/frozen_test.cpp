@@ -55,7 +55,7 @@ class frozen {
   bool is_frozen_ = false;
 };
 
-/// As /proc tells it: D is a wait that nothing ends.
+/// The state in /proc: D is a wait that nothing ends.
 char state_of(pid_t process) {
   std::ifstream stat("/proc/" + std::to_string(process) + "/stat");
   std::string text;
@@ -98,7 +98,7 @@ TEST_P(Frozen, OpeningEndsWithItsPatienceAndSaysWhy) {
   });
 }
 
-TEST_P(Frozen, ASessionThatWasOpenWaitsForTheThaw) {  // the limit that docs/guarantees.md tells
+TEST_P(Frozen, ASessionThatWasOpenWaitsForTheThaw) {  // a limit in docs/guarantees.md
   in_it([&] {
     child user([&](talk& t) {
       named_lock lock(name());

@@ -22,7 +22,7 @@ using namespace std::chrono_literals;
 
 void stay() {}
 
-/// Where the holder of a lock is, and where those are who want it.
+/// The namespaces of the holder and of the waiters.
 struct worlds {
   std::string name;
   std::function<void()> holders;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// valgrind watches the built command, linked dynamically, since it replaces malloc: no memory is
-// lost or used wrongly, and at the end no descriptor is open but those that it was given. Nothing
-// is suppressed. Memory that is still reachable is no leak: the records of attachments are kept for
-// good (file/attachment.hpp, A2).
+// valgrind watches the built command. The command is linked dynamically, since valgrind replaces
+// malloc. No memory is lost or used wrongly. At the end no descriptor is open except those that the
+// command was given. Nothing is suppressed. Memory that is still reachable is no leak: the records
+// of attachments are kept forever (file/attachment.hpp, A2).
 #include <filesystem>
 #include <ostream>
 #include <vector>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TLS with client certificates, and users with passwords: the right ones work, the wrong ones are
-// told, and no password is.
+// TLS with client certificates, and users with passwords. The right ones work. An error reports the
+// wrong ones, and never shows a password.
 #include <sys/stat.h>
 
 #include <cerrno>

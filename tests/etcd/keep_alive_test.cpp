@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Being told that a grant is lost.
+// How a holder learns that its grant is lost.
 #include <future>
 
 #include "support/etcd_server.hpp"

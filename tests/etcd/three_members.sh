@@ -3,8 +3,8 @@
 #
 # three_members.sh DOCUMENT DIRECTORY
 #
-# Runs the three-member set-up of the document (docs/engines.md) as it stands there, but at ports that
-# are free, with the command in the directory; and takes its promise at its word: the lock works
+# Runs the three-member set-up of the document (docs/engines.md) as it stands there, except at free
+# ports. It uses the command in the directory. It tests the document's promise: the lock works
 # without one of the members, and without two it fails with an error, in time.
 set -eu
 document=$(realpath "$1")

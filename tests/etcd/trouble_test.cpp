@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What can be wrong with etcd, and what a user is told: what, where and why, with nothing held.
+// Faults of etcd, and their errors: each names what failed, where and why, and nothing is held.
 #include <algorithm>
 #include <cerrno>
 

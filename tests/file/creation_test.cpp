@@ -170,8 +170,8 @@ TEST_P(Creation, CompletesASparseFile) {
 TEST_P(Creation, CompletesAFileThatWasInitialisedToAnyPoint) {
   { const named_lock lock(name()); }
   const std::string done = content_of(name());
-  // The fields that initialisation writes, in this order but for the processor's liberty:
-  // any subset of all but the signature may be there, and then a part of the signature.
+  // Initialisation writes the fields in this order, but the processor may reorder the writes. So
+  // any subset of all fields except the signature may be there, and then a part of the signature.
   using file::header;
   const std::array<std::pair<std::size_t, std::size_t>, 7> fields{{
       {offsetof(header, format), 4},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// All that the engine does, as deeds in a file that is prepared for them. Between them they
-// make every call of the seam.
+// All operations of the engine, each on a file that is prepared for it. Together they make every
+// call of the seam.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ struct deed {
   std::function<void(const std::string& path)> commit;  // throws, or it is done
 };
 
-/// What deeds need beforehand, gone with end_sessions(). Their time is the test's.
+/// Objects that operations need beforehand. end_sessions() removes them. The test sets their time.
 inline std::optional<named_lock> session;
 inline std::list<named_lock> crowd;
 inline std::optional<lock_process> waiter;

@@ -62,13 +62,15 @@ const struct {
     {"mmap", {EACCES, EAGAIN, ENFILE, ENODEV, ENOMEM, EPERM}},
     {"pread", {EINTR, EIO, ENOMEM, ESTALE}},
     {"write", {EDQUOT, EFBIG, EINTR, EIO, ENOSPC, EPERM}},
-    {"kernel_clock_gettime", {}, {ENOSYS, EPERM}},  // then nobody says that ours is wrong
-    {"futex_wait", {}, {EAGAIN, EINTR, ENOMEM, ENOSYS, ETIMEDOUT}},  // a wake-up for nothing
-    {"futex_wake", {}, {EINVAL, ENOSYS}},  // who is not woken looks by itself (line.hpp, L4)
+    {"kernel_clock_gettime", {}, {ENOSYS, EPERM}},  // then nothing says that our clock is wrong
+    {"futex_wait", {}, {EAGAIN, EINTR, ENOMEM, ENOSYS, ETIMEDOUT}},  // a spurious wake
+    {"futex_wake", {}, {EINVAL, ENOSYS}},  // a waiter that is not woken looks itself (line.hpp, L4)
 };
-// Left out: clock_gettime, which reads memory (vDSO) and fails only for clocks that do not
-// exist; munmap of what is a mapping of our own, whose failure could not be mended; and dirty_pages,
-// which is asked on some filesystems, for some patience (environment/frozen_test.cpp).
+// Left out:
+//   - clock_gettime: it reads memory (vDSO) and fails only for clocks that do not exist.
+//   - munmap: it unmaps only mappings of our own, and its failure could not be mended.
+//   - dirty_pages: it is asked only on some filesystems, with some patience
+//     (environment/frozen_test.cpp).
 
 struct fault {
   std::string_view call;
@@ -88,7 +90,7 @@ std::vector<fault> once() {
   return all;
 }
 
-std::vector<fault> lasting() {  // but for signals: an interrupted call is repeated
+std::vector<fault> lasting() {  // except signals: an interrupted call is repeated
   std::vector<fault> all = once();
   std::erase_if(all, [](const fault& f) { return f.error == EINTR; });
   return all;
@@ -140,7 +142,7 @@ class Fault : public LockTest, public ::testing::WithParamInterface<fault> {
     ASSERT_FALSE(second.try_lock());
   }
 
-  /// How often the deed makes the call of this test.
+  /// How often the operation makes the call of this test.
   [[nodiscard]] std::size_t calls_of(const deed& d) const {
     prepare(d);
     std::size_t calls = 0;
@@ -152,7 +154,7 @@ class Fault : public LockTest, public ::testing::WithParamInterface<fault> {
     return calls;
   }
 
-  /// The deed, with `judge` asked before each call; then all that is promised.
+  /// Runs the operation with `judge` asked before each call. Then checks all promises.
   void commit_and_check(const deed& d, const std::function<int(std::string_view)>& judge) {
     prepare(d);
     const fencing_token held_before = holder();

@@ -31,8 +31,8 @@ class ForkBesideACallThatHangs : public LockTest,
  protected:
   enum class reached : int { nothing, the_call, the_end };
 
-  /// Commits the deed in a thread that hangs in the `fatal`th call of this test while `meanwhile`
-  /// is done. False if there are fewer calls.
+  /// Runs the operation in a thread that hangs in the `fatal`th call of this test. `meanwhile` runs
+  /// during that. False if there are fewer calls.
   template <class Meanwhile>
   bool commit_and_hang(const deed& d, unsigned fatal, Meanwhile meanwhile) const {
     std::atomic<reached> at{reached::nothing};

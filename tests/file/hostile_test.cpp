@@ -114,7 +114,7 @@ const vandalism of_the_head = [](file::image& f, std::mt19937_64& random) {
   }
 };
 
-/// But for counters near their end, after which there are no tokens left (tokens_test.cpp).
+/// Except counters near their end, after which there are no tokens left (tokens_test.cpp).
 const vandalism of_the_word = [](file::image& f, std::mt19937_64& random) {
   const std::uint64_t word = std::max(f.header.word.load(), std::uint64_t{1001} << 12);
   switch (pick(random, 0, 5)) {

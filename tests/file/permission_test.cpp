@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who may use a lockfile, and what everybody else is told.
+// Which users may use a lockfile, and which error all others get.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>

@@ -202,7 +202,7 @@ TEST_F(Place, WhereAFileMayNotGrowKeepsTheSessionsThatItHas) {
   }));
 }
 
-// --- what a place does not have is told by its name (B30) -----------------------------------
+// --- an error names what a place does not have (B30) ----------------------------------------
 
 /// The sentence with which opening fails.
 std::string why_not(const std::string& name, int error) {
@@ -246,7 +246,7 @@ TEST_F(Place, WhereNothingCanBeMappedSaysWhatMayBeDone) {
               {ENODEV, "no shared mappings"},
               {EPERM, "a security module"},
               {EACCES, "a security module"}};
-  for (const int fatal : {1, 2}) {  // the room for a mapping, and that of the file
+  for (const int fatal : {1, 2}) {  // the room for a mapping, and the room of the file
     for (const auto& [error, told] : ways) {
       SCOPED_TRACE(std::strerror(error));
       int calls = 0;

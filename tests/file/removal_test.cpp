@@ -96,7 +96,7 @@ TEST_F(Removal, WaitersMoveToTheNewFileAndAreServedThere) {
     waiters.emplace_back(name());
     queue(waiters.back());
   }
-  for (const auto& w : waiters) w.stop();  // so that the lock is free and they are in line
+  for (const auto& w : waiters) w.stop();  // so that the lock is free and they still wait
   ASSERT_EQ(holder.release(), std::error_code());
   ASSERT_EQ(remove_it(), std::error_code());
   named_lock fresh(name());

@@ -28,7 +28,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-/// A way to take the file from under those who have it open.
+/// A way to replace or remove the file while sessions have it open.
 struct way {
   std::string name;
   std::function<void(const std::string& path)> happen;
@@ -59,7 +59,7 @@ const way ways[] = {
        write_file(path + ".other", "");
        fs::rename(path + ".other", path);
      }},
-    {"ReplacedByACopy",  // with the very same bytes, also those that say who holds it
+    {"ReplacedByACopy",  // with the very same bytes, even those of the holder
      [](const std::string& path) {
        fs::copy_file(path, path + ".other");
        fs::rename(path + ".other", path);
@@ -154,7 +154,7 @@ TEST_P(Replaced, WaitersMoveToTheNewFileAndMeetThere) {
     queue(waiters.back());
   }
   happen();
-  waiters.emplace_back(name());  // and one who comes later
+  waiters.emplace_back(name());  // and one that comes later
   waiters.back().begin_acquire(forever);
 
   fencing_token last = lost.granted.token;

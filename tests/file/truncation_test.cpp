@@ -317,7 +317,7 @@ TEST_F(TruncationDeathTest, AMappingInThePlaceOfAClosedLockIsNotOurs) {
         for (int i = 0; i < 20; ++i) {
           const named_lock closed(name());
         }
-        // The kernel gives the freed addresses to whoever maps next.
+        // The kernel gives the freed addresses to the next mapping.
         const truncated_mapping theirs;
         if (sigsetjmp(back, 1) == 0) theirs.touch();
         finish(calls == 1);

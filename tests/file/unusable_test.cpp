@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // SIGBUS without a truncation: the system can neither read nor write a page of the lockfile, which
-// is as it was. The holder keeps its lock, and all others are told what the system says.
+// is as it was. The holder keeps its lock, and all others get the system's error.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/fs.h>

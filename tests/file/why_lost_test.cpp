@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// session::why_lost of the engine of files: each cause of a loss, and who has the lock then.
+// session::why_lost of the engine of files: each cause of a loss, and the next holder.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# The man pages are well formed, and every function, error and option of the API is in lockbyfile(3). Called by
-# ctest: SOURCE-DIRECTORY
+# The man pages are well formed, and every function, error and option of the API is in
+# lockbyfile(3). Called by ctest: SOURCE-DIRECTORY
 set -eu
 source=$1
 bad=0

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of the promised bounds share.
+// The common parts of the tests of the promised bounds.
 //
-// They take medians, or the best of a few rounds, and have wide margins: they shall fail when
-// a wake-up is lost and a waiter sleeps on, not when the machine is busy. The promises
-// themselves are in docs/guarantees.md.
+// The tests take medians, or the best of a few rounds, and have wide margins. They must fail when a
+// wake is lost and a waiter sleeps on, but not when the machine is busy. The promises themselves
+// are in docs/guarantees.md.
 #pragma once
 
 #include <algorithm>
@@ -88,8 +88,8 @@ class BoundsTiming : public LockTest {
       throw std::runtime_error("it never looks just then");
   }
 
-  /// Puts `next` behind `head`, which is stopped. `count` others have been in line between the
-  /// two, and have given up: it is far from the head by its ticket, but not by its place.
+  /// Puts `next` behind `head`, which is stopped. `count` others have waited between the two and
+  /// have given up. So `next` is far from the first waiter by its ticket, but not by its place.
   void queue_behind_a_stopped(lock_process& head, lock_process& next, unsigned count,
                               std::chrono::nanoseconds patience) const {
     queue(head);

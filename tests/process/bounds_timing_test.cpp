@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The promised bounds in real time, but for those of a lock that is free (P6,
-// free_lock_timing_test.cpp).
+// The promised bounds in real time, except those of a free lock (P6, free_lock_timing_test.cpp).
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/time.h>
@@ -149,7 +148,7 @@ TEST_F(BoundsTiming, DeadWaitersDoNotDelayTheNoticeOfADeath) {
     }
     queue(waiter);
     for (lock_process& p : dead) p.kill();
-    std::this_thread::sleep_for(200ms);  // until it has looked and found itself at the head
+    std::this_thread::sleep_for(200ms);  // until it has found itself to be the first waiter
     const auto killed = steady_now();
     holder.signal(SIGKILL);
     d.add(waiter.end_acquire().ended - killed);
@@ -284,7 +283,7 @@ TEST_F(BoundsTiming, AStopRequestEndsTheWaitAtOnce) {
 // P7
 
 TEST_F(BoundsTiming, ANewcomerIsServedSoonThoughOthersHammer) {
-  // Nobody may get past it all the time just because it has not joined the line yet.
+  // Nobody may overtake it all the time just because it has not joined the wait queue yet.
   const auto hammer = [this](talk&) {
     named_lock lock(name());
     for (;;) {

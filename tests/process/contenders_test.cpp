@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The riddle of 2015: of all those who saw the same dead grant, one gets the lock.
+// The riddle of 2015: of all contenders that saw the same dead grant, exactly one gets the lock.
 //
-// Chance rarely puts two processes between the look at a dead grant and the
-// compare-exchange. Here all 64 contenders, 16 in each of 4 processes, meet there in
-// every round: the call that asks for the holder's lifeline, which comes after the
-// word and the deadline were read, waits for all others (linux/system_calls.hpp).
+// Chance rarely puts two processes between the look at a dead grant and the compare-exchange. Here
+// all 64 contenders, 16 in each of 4 processes, meet there in every round. The meeting point is the
+// call that asks for the holder's lifeline, after the word and the deadline were read. There each
+// contender waits for all others (linux/system_calls.hpp).
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pthread.h>

@@ -110,7 +110,7 @@ class CrashPointsSlow : public LockTest {
       std::uint64_t ran = 0;
       std::uint64_t stepped = 0;
       if (rounds == 0) {
-        calls = v.run(100'000);  // tells how many there are
+        calls = v.run(100'000);  // returns how many there are
       } else {
         ran = v.run(pick(random, 0, calls));
         if (ran < calls) stepped = v.step(pick(random, 0, std::uint64_t{1} << pick(random, 0, 10)));
@@ -259,7 +259,7 @@ TEST_F(CrashPointsSlow, OfWaitingAndBeingServed) {
         .meanwhile =
             [&] {
               releasing = std::jthread([&] {
-                std::this_thread::sleep_for(2ms);  // while it is in line, or soon after
+                std::this_thread::sleep_for(2ms);  // while it waits, or soon after
                 first_->begin_release();
               });
             },

@@ -231,7 +231,7 @@ TEST_F(NoPatience, UntilTheBeginningOfTimeDoesNotWrapToItsEnd) {
   lock_process holder(name());
   ASSERT_TRUE(holder.acquire(0ns));
   child impatient([this](talk& t) {
-    ::alarm(5);  // a wrap makes it wait for ever
+    ::alarm(5);  // a wrap makes it wait forever
     named_lock lock(name());
     const bool got = lock.try_lock_until(std::chrono::steady_clock::time_point::min()) ||
                      lock.try_lock_until(std::chrono::system_clock::time_point::min());

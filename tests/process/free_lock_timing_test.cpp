@@ -122,7 +122,7 @@ TEST_F(BoundsTiming, WhoIsNextBehindAStoppedOneSinceThoseBetweenThemLeftIsServed
 }
 
 TEST_F(BoundsTiming, AnOldHoldersReleaseDoesNotHideSinceWhenTheLockIsFree) {
-  // The one behind a stopped head looks rarely, and must not start counting only then.
+  // The waiter behind a stopped first waiter looks rarely. It must not start counting only then.
   delays d;
   for (int round = 0; round < 7; ++round) {
     lock_process old(name(), {.lease = 1ms});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// keep_alive: renews, tells a loss once, and stops. Real leases run here.
+// keep_alive: renews, reports a loss once, and stops. Real leases run here.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 
 class KeepAlive : public LockTest {
  protected:
-  /// Counts what is told, and remembers the last of it.
+  /// Counts the reports, and remembers the last one.
   auto teller() {
     return [this](std::error_code ec) {
       last_ = ec.value();
@@ -103,7 +103,7 @@ TEST_F(KeepAlive, TellsABreakOnce) {
     break_lock(name(), lock.token());
     EXPECT_TRUE(is_told_within_a_minute());
     EXPECT_EQ(last_, static_cast<int>(errc::lease_lost));
-    std::this_thread::sleep_for(250ms);  // time enough to tell it again
+    std::this_thread::sleep_for(250ms);  // time enough to report it again
     EXPECT_EQ(told_, 1);
     EXPECT_FALSE(lock.is_held());
   }

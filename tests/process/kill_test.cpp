@@ -2,8 +2,8 @@
 //
 // SIGKILL at random instants of processes that acquire, renew, release and wait.
 //
-// Every holder leaves its token in a cell of shared memory while it holds the lock. Who
-// comes in and finds the cell full must have been told that the last holder died.
+// Every holder leaves its token in a cell of shared memory while it holds the lock. A new holder
+// that finds the cell full must have a grant that says that the last holder died.
 #include <gtest/gtest.h>
 #include <signal.h>
 

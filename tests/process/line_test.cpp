@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The line: who is served when. Who leaves an open lock untaken for 20 ms is passed over, so
-// on a busy machine the order is not certain: what claims it has Timing in its name.
+// The wait queue: the order of service. A waiter that leaves an open lock untaken for 20 ms is
+// skipped, so on a busy machine the order is not certain. A test that claims the order has Timing
+// in its name.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -27,7 +28,7 @@ class Line : public LockTest {
  protected:
   Line() { EXPECT_TRUE(holder_.acquire(0ns)); }
 
-  /// `count` processes in line, one behind the other.
+  /// `count` processes in the wait queue, one behind the other.
   void queue_up(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
       waiters_.emplace_back(name());
@@ -35,7 +36,7 @@ class Line : public LockTest {
     }
   }
 
-  /// Waits until the head has waited for longer than newcomers may go before it.
+  /// Waits until the first waiter has waited so long that newcomers may not go before it.
   void wait_until_the_head_is_entitled() const {
     ASSERT_TRUE(eventually([&] { return look().waiters.at(0).waiting > 2ms; }));
   }
@@ -124,8 +125,8 @@ TEST_F(LineTiming, WhoReleasesAndComesAgainJoinsAtTheEnd) {
 }
 
 TEST_F(Line, ANewcomerMayNotGoBeforeAHeadThatHasWaitedAMillisecond) {
-  // The head is stopped, so the lock stays open while the newcomer tries; it may be passed
-  // over only after 20 ms. If we were not that fast, nothing was learnt.
+  // The first waiter is stopped, so the lock stays open while the newcomer tries. The first waiter
+  // may be skipped only after 20 ms. If the newcomer was slower, the round proves nothing.
   named_lock newcomer(name());
   bool learnt = false;
   for (int round = 0; round < 200 && !learnt; ++round) {
@@ -147,7 +148,7 @@ TEST_F(Line, ANewcomerMayNotGoBeforeAHeadThatHasWaitedAMillisecond) {
   EXPECT_TRUE(learnt) << "this machine is too slow";
 }
 
-/// One that goes before a line, whose head does not come to take the lock.
+/// A newcomer that goes before a wait queue whose first waiter does not take the lock.
 class NewcomersRelease : public Line {
  protected:
   NewcomersRelease() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// observe: tells all, takes nothing, disturbs nobody.
+// observe: reports everything, takes nothing, disturbs nobody.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

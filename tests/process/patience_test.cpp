@@ -84,7 +84,7 @@ TEST_F(Patience, ThatRanOutLeavesTheLineAtOnce) {
 }
 
 TEST_F(Patience, ThatRunsOutPassesOnAWakeUpThatItSwallowed) {
-  // The first in line gives up without a look at the lock, just when it is woken.
+  // The first waiter gives up without a look at the lock, just when it is woken.
   lock_process next(name());
   named_lock lock(name());
   for (int round = 0; round < 20; ++round) {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the fast paths cost, counted in system calls and not in time: none alone, one for a
-// release that wakes, per sleep of a waiter three at the most, and one for a waiter that stands
-// by. Reading a clock is none.
+// The cost of the fast paths, counted in system calls and not in time:
+//   - acquire and release alone: none
+//   - a release that wakes: one
+//   - a waiter: at most three for each sleep
+//   - a waiter that stands by: one
+// Reading a clock is no system call.
 //
-// Apart from these, whoever acquires or waits looks at the path once in a tick of the coarse
-// clock: an lstat and an fstat.
+// Besides these, a session that acquires or waits looks at the path once in a tick of the coarse
+// clock, with an lstat and an fstat.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -129,7 +132,8 @@ TEST_F(SystemCalls, OfAReleaseToAHeadThatIsOnItsWayAreNone) {
   EXPECT_TRUE(waiter.end_acquire());
 }
 
-/// How often it slept, its calls but for the looks at the path, and all of them as a text.
+/// Says how often it slept, how many calls it made except the looks at the path, and all its calls
+/// as a text.
 void lock_and_tell_its_calls(named_lock& lock, talk& t) {
   const count_of_calls calls;
   lock.lock();

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Root 6: a place is judged by what matters there: the same kernel by lifelines, not by a readable boot id. What the
-place lacks (a /proc, nameless files, fallocate, long files) has a way round, or an error that names it."""
+"""Root 6: a place is judged by its essential properties.
+
+Lifelines prove that two processes have the same kernel, and a readable boot id is not needed. If a
+place lacks something (a /proc, nameless files, fallocate, long files), there is a way round it, or
+an error that names it.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +58,7 @@ class PlaceTest(RunTest):
 
 @unittest.skipUnless(may_mount(), "mounting is not permitted")
 class InAnotherWorld(PlaceTest):
-    """A process whose world is another one shares the lock with one that stays, and with one of its own kind."""
+    """A process in another world shares the lock with one that stays, and with its own kind."""
 
     def world(self, change: str) -> tuple[str, ...]:
         """What runs a command where the shell has made the change."""
@@ -170,7 +174,8 @@ class InAnotherWorld(PlaceTest):
         held, free = self.path("there/held.lockfile"), self.path("there/free.lockfile")
         holder = self.holds(there, held)
         self.assertEqual(self.tries(there, free), 0)
-        self.start(*there, "sh", "-c", f"sleep 50; fsfreeze --unfreeze {self.path('there')}")  # should this test hang
+        # In case this test hangs.
+        self.start(*there, "sh", "-c", f"sleep 50; fsfreeze --unfreeze {self.path('there')}")
         freeze = self.start(*there, "fsfreeze", "--freeze", self.path("there"))
         if self.ended(freeze) != 0:
             self.skipTest("it cannot be frozen")
@@ -230,7 +235,7 @@ class Filter(ctypes.Structure):
 
 
 def refuse(call: str, error: int, argument: int = 0, condition: int = ANY, value: int = 0) -> None:
-    """No such call of this process succeeds from now on. By seccomp, as a container's profile does it."""
+    """From now on no such call of this process succeeds. Uses seccomp, as a container does."""
     architecture, numbers = ARCHITECTURES[platform.machine()]
     load, jump_if, give_back = 0x20, 0x15, 0x06
     program = [

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Root 1: acting never waits for talking. Nobody reads what `run` says, or the names of users are not to be had; it
-starts, ends, gives up and releases all the same. Without that, each of these waits forever."""
+"""Root 1: acting never waits for talking.
+
+Nobody reads the messages of `run`, or the names of users are not available. `run` still starts,
+ends, gives up and releases. If it waited for talking, each of these tests would wait forever.
+"""
 
 from __future__ import annotations
 

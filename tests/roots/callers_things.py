@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing of the caller's is harmed: a program that uses locks has the same things afterwards.
+"""Nothing that belongs to the caller is harmed.
 
-One program a claim, in Python by the C library's calls where Python hides something. POSIX locks on
-other files are here too, since a close of theirs would drop them.
+A program that uses locks has the same things afterwards.
+
+Each claim has one program in Python. It makes calls of the C library where Python hides something.
+POSIX locks on other files are here too, since closing such a file would drop them.
 """
 
 import fcntl
@@ -46,7 +48,7 @@ class CallerTest(unittest.TestCase):
 
 class Caller(CallerTest):
     def signals_of_the_command(self, prepare):
-        """What the command has blocked, and what it ignores, by run and by the run --once inside."""
+        """The signals that the command has blocked and ignored, by run and by run --once inside."""
         command = ["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"]
         for under in ([], [COMMAND, "run", "--once", "x", "--"]):
             result = run(self.directory, "run", "x", "--", *under, *command, preexec_fn=prepare)
@@ -130,7 +132,7 @@ def is_locked(path):
 
 @unittest.skipIf(lockbyfile is None, "the Python package was not built")
 class CallersLocks(CallerTest):
-    """The kernel drops a process's POSIX locks on a file when the process closes any descriptor of it."""
+    """The kernel drops a process's POSIX locks on a file when it closes any descriptor of it."""
 
     CONTENTS = {
         "data.sqlite3": b"SQLite format 3\0" + bytes(5000),
@@ -197,7 +199,7 @@ class CallersLocks(CallerTest):
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can make a program another user's")
 class PrivilegedProgram(CallerTest):
-    """What a caller's environment says does not decide where a privileged program makes, or removes, files."""
+    """A caller's environment does not decide where a privileged program makes or removes files."""
 
     NOBODY = 65534
 

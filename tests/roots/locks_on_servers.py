@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run` and the other verbs with locks in etcd: servers that say nothing hold nothing up, a directory may be on
-servers, and `etcdctl lock` waits in the same queue."""
+"""`run` and the other verbs with locks in etcd.
+
+Silent servers delay nothing, a directory may be on servers, and `etcdctl lock` waits in the same
+wait queue.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,9 @@ class ServersAreSilent(EtcdRunTest):
         return run.stdout.readline().decode().strip()
 
     def test_a_signal_reaches_the_command_while_a_renewal_waits(self) -> None:
-        # The renewal begins after 1.3 s and waits for 2 s; the command is ended after 3. A signal that waits with the
-        # renewal comes after that. A busy machine may be as late: hence several tries.
+        # The renewal begins after 1.3 s and waits for 2 s. The command is ended after 3 s. A signal
+        # that waited with the renewal would come after that. A busy machine may be as late, so
+        # there are several tries.
         for _ in range(5):
             run = self.listener("--renew", "--lease", "4s")
             self.stop_server()

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Root: no call that may wait holds Python's GIL or an event loop; no Python object dies without the
-GIL; close, fork, interpreter exit and the collector may come at any point.
+"""Root: no call that may wait holds Python's GIL or an event loop.
 
-The inputs are others than those of the faults that showed the root: a process that was stopped while
-it set up a lockfile, programs whose threads, forks, collections and exits come at random times, and
-pools of processes. Prints its seed; LOCKBYFILE_SEED repeats a run.
+No Python object dies without the GIL. Close, fork, interpreter exit and the collector may come at
+any point.
+
+The inputs differ from those of the faults that showed the root. One is a process that was stopped
+while it set up a lockfile. Others are programs whose threads, forks, collections and exits come at
+random times, and pools of processes. Prints its seed. LOCKBYFILE_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ SEED = int(os.environ.get("LOCKBYFILE_SEED") or random.randrange(2**32))
 LONG = 120
 A_WHILE = 0.3
 SOME = 10
-# AddressSanitizer's allocator is forked as it is, locks and all (up to gcc 13): a child of a program
-# with threads may wait in malloc for ever.
+# Up to gcc 13, fork copies AddressSanitizer's allocator with its locks held. A child of a program
+# with threads may wait in malloc forever.
 MAY_FORK = "libasan" not in os.environ.get("LD_PRELOAD", "")
 MAINTENANCE_BYTE = (1 << 30) - 1  # src/file/lifeline.hpp
 

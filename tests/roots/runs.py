@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of `lockbyfile run` share. $LOCKBYFILE is the built command.
+"""The common parts of the tests of `lockbyfile run`. $LOCKBYFILE is the built command.
 
-Nothing here measures time: a test waits for an event, and fails if it has not come after a time in which a busy
-machine gets everything done that is not stuck."""
+Nothing here measures time. A test waits for an event, and fails if the event has not come after a
+long time. In that time a busy machine finishes everything that is not stuck.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,10 @@ class RunTest(unittest.TestCase):
         return kept | {"PATH": os.path.dirname(LOCKBYFILE) + ":" + os.environ["PATH"]} | more
 
     def start(self, *command: str, env: dict[str, str] | None = None, **options: object) -> subprocess.Popen[bytes]:
-        """`command` in the test's directory; killed with its group, which is its own, at the test's end."""
+        """Starts `command` in the test's directory, in a group of its own.
+
+        The group is killed at the test's end.
+        """
         options.setdefault("stderr", subprocess.DEVNULL)
         process = subprocess.Popen(
             command,
@@ -154,7 +158,7 @@ class Counter:
         return os.read(self.hears, 100).decode().strip() if ready else "nothing"
 
     def how_often_so_far(self) -> int:
-        """How often it came. It is waited for once; one that is passed on too much comes soon after."""
+        """How often the signal came. Waits for one; a superfluous second one comes soon after."""
         self.test.until(lambda: self.ask() > self.counted, "the signal comes")
         time.sleep(0.1)
         self.counted = self.ask()
@@ -189,8 +193,11 @@ class Terminal:
         test.addCleanup(self.close)
 
     def read_line(self, end: bytes) -> bool:
-        """Reads until a line ends with `end`. Its writer has written it whole: one that still writes is told EIO
-        when the terminal goes."""
+        """Reads until a line ends with `end`.
+
+        Then its writer has written it whole. A process that still writes gets EIO when the terminal
+        goes.
+        """
         while end + b"\r\n" not in self.text:
             ready, _, _ = select.select([self.master], [], [], STUCK)
             if not ready:

@@ -48,7 +48,8 @@ class WhileItWaits(RunTest):
         self.hold("x")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             with self.subTest(number.name):
-                # Not as its child, which a shell or unshare(1) would speak for: asked by its pid out here.
+                # A shell or unshare(1) would receive the signal in place of its child. So the
+                # signal goes to the pid that the child has in our namespace.
                 outer = self.start("unshare", "--pid", "--fork", LOCKBYFILE, "run", "x", "true")
                 self.until(lambda: self.waiters("x") == 1, "it waits")
                 children = subprocess.run(
@@ -60,7 +61,8 @@ class WhileItWaits(RunTest):
 
     def test_the_command_that_follows_begins_with_no_signal_blocked_or_ignored(self) -> None:
         holder = self.hold("x")
-        show = ("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")  # not by a shell, which clears its mask
+        # Not by a shell, which clears its mask.
+        show = ("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
         waiter = self.run_("x", "--", *show, stdout=subprocess.PIPE)
         self.until(lambda: self.waiters("x") == 1, "it waits")
         holder.send_signal(signal.SIGTERM)

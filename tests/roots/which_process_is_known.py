@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Root 3: which process to end is known, not read: in a pid namespace with the /proc of another, without a /proc, for
-processes that have left their parents, and for those whose first thread has gone."""
+"""Root 3: the process to end is known, not read from /proc.
+
+This holds in a pid namespace with the /proc of another, and without a /proc. It holds for processes
+that have left their parents, and for processes whose first thread has gone.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SIGKILL at every named point of the protocol. For each point of the list
-// (src/file/point.hpp) every chapter of a lock's life is played with a victim that dies
-// when it gets there; whoever is left must find a lock that works. A new point is a new
-// test, and fails until a chapter leads to it.
+// SIGKILL at every named point of the protocol. For each point of the list (src/file/point.hpp),
+// the test plays every chapter of a lock's life with a victim that dies at that point. The other
+// processes must find a lock that works. A new point is a new test, and fails until a chapter leads
+// to it.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -163,7 +163,7 @@ class CrashAt : public LockTest, public ::testing::WithParamInterface<named_poin
     waiting.push_back(&p);
   }
 
-  /// The victim may die before it can be seen in line.
+  /// The victim may die before it can be seen in the wait queue.
   void wait_for_line_or_death(std::size_t count) {
     if (!eventually([&] { return victim->was_struck() || look().waiters.size() == count; }))
       throw std::runtime_error("no line of " + std::to_string(count));
@@ -177,7 +177,7 @@ class CrashAt : public LockTest, public ::testing::WithParamInterface<named_poin
     holding.clear();
   }
 
-  /// Everybody is served in time, nobody is left in line, and the lock excludes.
+  /// All are served in time, none is left in the wait queue, and the lock excludes.
   void expect_a_lock_that_works() {
     const auto death = steady_now();
     if (stopped != nullptr) stopped->go_on();

@@ -317,7 +317,7 @@ TEST_F(ScheduleOfReleasing, ThatComesAfterATakeoverIsLostAndHarmless) {  // P4, 
   EXPECT_TRUE(next.is_held());
 }
 
-/// A holder with two in line, which is stopped while it passes the lock on.
+/// A holder with two waiters. The holder is stopped while it passes the lock.
 class ScheduleOfPassingOn : public LockTest {
  public:
   void stop_the_holder_at(point p) {
@@ -380,7 +380,7 @@ class ScheduleOfWaiting : public LockTest, public ::testing::WithParamInterface<
     waiter.await_stop();
   }
 
-  /// Behind the waiter, if that is in line.
+  /// Behind the waiter, if that is in the wait queue.
   void queue_another() {
     next.begin_acquire(forever);
     const auto is_next_in_line = [&] {
@@ -434,7 +434,7 @@ INSTANTIATE_TEST_SUITE_P(OnTheWayToSleep, ScheduleOfWaiting,
                                            named(point::woken)),
                          [](const auto& p) { return p.param.name; });
 
-/// A head that has found the lock held for short times lately.
+/// A first waiter that has recently found the lock held for short times.
 class ScheduleOfStandingBy : public LockTest {
  public:
   ScheduleOfStandingBy() {
@@ -646,8 +646,8 @@ TEST_F(ScheduleOfStandingBy, IsNotGivenUpForOneLongHold) {
   EXPECT_TRUE(head.end_acquire());
 }
 
-/// A head that has found the lock held, by a look that is not to be the last one before it sleeps:
-/// the lock has been freed and taken again since.
+/// A first waiter that has found the lock held. This look must not be its last before it sleeps,
+/// because the lock has been freed and taken again since.
 class ScheduleOfMakingWay : public LockTest {
  public:
   ScheduleOfMakingWay() {
@@ -668,7 +668,7 @@ class ScheduleOfMakingWay : public LockTest {
   void free() {
     file->header.word = file::word::free_at(file::word(file->header.word).counter() + 1).bits();
   }
-  /// Lets it decide whether to nap, and tells.
+  /// Lets it decide whether to nap, and returns the decision.
   bool naps(staged_process& waiter) {
     file->header.wanted = 0;
     waiter.stop_at(point::sleep_decided);
@@ -770,7 +770,7 @@ TEST_F(ScheduleOfALine, OneThatJoinsLateIsNotTakenForOneThatCameLater) {  // P7
   queue(second);  // and has the lower place until then
   late.stop_at(point::woken);
   late.go_on();
-  late.await_stop();  // in line
+  late.await_stop();  // in the wait queue
   const auto released = steady_now();
   ASSERT_EQ(holder.release(), std::error_code());
   const outcome o = second.end_acquire();
@@ -783,7 +783,8 @@ TEST_F(ScheduleOfALine, OneThatJoinsLateIsNotTakenForOneThatCameLater) {  // P7
 
 constexpr instant time_to_answer = milliseconds(3);  // line.hpp, L5
 
-/// The second in line has taken the lock past a stopped head, and is about to mark it as dozing.
+/// The second waiter has taken the lock past a stopped first waiter, and is about to mark that one
+/// as dozing.
 class ScheduleOfPassingOver : public LockTest {
  public:
   explicit ScheduleOfPassingOver(point where = point::line_overtaken) {
@@ -819,7 +820,8 @@ TEST_F(ScheduleOfPassingOver, WakesTheHead) {  // P7: nobody else would
   EXPECT_GT(of_head.wake.load(), woken);
 }
 
-/// The second in line finds its turn come, since the head is stopped, and is about to call it.
+/// The second waiter finds its turn come, since the first waiter is stopped, and is about to call
+/// it.
 class ScheduleOfCalling : public ScheduleOfPassingOver {
  public:
   ScheduleOfCalling() : ScheduleOfPassingOver(point::turn_come) {}
@@ -839,8 +841,8 @@ TEST_F(ScheduleOfCalling, GivesTheHeadItsTimeThoughTheCallerStoodStillBefore) { 
   EXPECT_TRUE(head.end_acquire());
 }
 
-/// A line whose first two do not come to take the lock, when it opens: the third sleeps and has
-/// 29 ms until its next look, the last one looks when it is woken.
+/// A wait queue whose first two waiters do not take the lock when it opens. The third sleeps and
+/// has 29 ms until its next look. The last one looks when it is woken.
 class ScheduleOfASleeper : public LockTest {
  public:
   ScheduleOfASleeper() {

@@ -57,7 +57,7 @@ class staged_process : public lock_process {
   void stop_at(lockbyfile::file::point p) { strike_at(p, SIGSTOP); }
   void kill_at(lockbyfile::file::point p) { strike_at(p, SIGKILL); }
 
-  /// Whether the point was reached, that of the last call above.
+  /// Whether the point of the last call above was reached.
   [[nodiscard]] bool was_struck() const { return (*stage_)->struck.load(); }
 
   void await_stop() const {

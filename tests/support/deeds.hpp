@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Anything that can be done to a lock by its name, and what it came to.
+// Every operation on a lock by its name, and its result.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -29,7 +29,8 @@ inline const deed remove_it{"remove", [](const std::string& path) { lockbyfile::
 
 inline const deed* const all_deeds[] = {&open_it, &observe_it, &break_it, &remove_it};
 
-/// Commits the deed; the error, whose sentence must name the path. None is fine, too.
+/// Runs the operation and returns its error, whose sentence must name the path. No error is fine,
+/// too.
 inline std::error_code code_of(const deed& d, const std::string& path) {
   const auto begun = steady_now();
   std::error_code ec;

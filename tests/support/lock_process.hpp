@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A process with a lock of its own, that does as the test tells it. Its calls of acquire
+// A process with a lock of its own, which the test controls. Its calls of acquire
 // are begun and ended apart, so that a test may go on while the process waits.
 //
 //   lock_process holder(name), waiter(name);
@@ -83,7 +83,7 @@ class lock_process {
   std::error_code renew() { return done("renew"); }
   void begin_release() { child_.say("release"); }
   void begin_renew() { child_.say("renew"); }
-  /// Of whatever this process has open or not: an operator's deeds.
+  /// An operator's operations, for which this process need not have the lock open.
   void begin_break(lockbyfile::fencing_token expected = {}) {
     child_.say("break " + std::to_string(expected.value()));
   }

@@ -35,7 +35,7 @@ inline void wait_for_line_of(const std::string& name, std::size_t count) {
     throw std::runtime_error("the line does not become " + std::to_string(count) + " long");
 }
 
-/// Waits until exactly `count` sleep in line for the lock in that file.
+/// Waits until exactly `count` waiters sleep in the wait queue of that file.
 inline void wait_for_sleepers(const std::string& path, std::size_t count) {
   const mapped_lockfile file(path);
   if (!eventually([&] { return file.sleepers() == count; }))
@@ -53,7 +53,7 @@ class LockTest : public ::testing::Test {
   /// Waits until exactly `count` wait for the lock.
   void wait_for_line_of(std::size_t count) const { ::wait_for_line_of(name_, count); }
 
-  /// Has `waiter` join the line, after those who are in it, and go to sleep.
+  /// Lets `waiter` join the wait queue, behind the present waiters, and go to sleep.
   void queue(lock_process& waiter, std::chrono::nanoseconds patience = lockbyfile::forever) const {
     const std::size_t before = look().waiters.size();
     waiter.begin_acquire(patience);
@@ -63,9 +63,9 @@ class LockTest : public ::testing::Test {
       throw std::runtime_error("it is in line and does not sleep");
   }
 
-  /// Lets those in line be served until none is left, whoever comes first: a busy machine
-  /// may keep the first one from its turn for so long that it is passed over. What they
-  /// got, in the order of service.
+  /// Lets the waiters be served until none is left, in any order. A busy machine may keep the first
+  /// waiter from its turn for so long that it is skipped. Returns the outcomes, in the order of
+  /// service.
   std::vector<outcome> serve(std::vector<lock_process*> waiters) const {
     std::vector<outcome> served;
     while (!waiters.empty()) {

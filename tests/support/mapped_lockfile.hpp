@@ -54,14 +54,14 @@ class mapped_lockfile {
     throw std::runtime_error("no slot of that process");
   }
 
-  /// How many sleep in line: from then on a release has to wake the first of them.
+  /// How many waiters sleep: from then on a release has to wake the first waiter.
   [[nodiscard]] std::size_t sleepers() const {
     std::size_t found = 0;
     for (const auto& s : slots())
       if (s.ticket.load() != 0 && sleeps(s)) ++found;
     return found;
   }
-  /// Whether the last in line does.
+  /// Whether the last waiter sleeps.
   [[nodiscard]] bool is_last_asleep() const {
     const auto ticket = [](const lockbyfile::file::slot& s) {
       return s.ticket.load() & ~lockbyfile::file::dozing;

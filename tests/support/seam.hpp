@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The seam to the system (linux/system_calls.hpp) in a test's hands: while this object
-// lives, a judge is asked before each call, and may let it pass, let it fail, or end the
-// process there and then.
+// The seam to the system (linux/system_calls.hpp) in a test's hands. While this object lives, a
+// judge is asked before each call. It may let the call pass, let it fail, or end the process at
+// once.
 //
 //   seam s([](std::string_view call) { return call == "fallocate" ? ENOSPC : 0; });
 //
-// What a test put into `sys` before stays in force below it. One at a time, in tests
-// that have one thread. Copied by fork, as `sys` is.
+// Calls that a test put into `sys` before stay in force below it. Use one at a time, in tests that
+// have one thread. fork copies it, as it copies `sys`.
 #pragma once
 
 #include <sys/mman.h>

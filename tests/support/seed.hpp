@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <random>
 
-/// Prints the seed, so that whoever sees the test fail can repeat it.
+/// Prints the seed, so that a failed test can be repeated.
 inline std::mt19937_64 seeded(const char* test) {
   const char* given = std::getenv("LOCKBYFILE_TEST_SEED");
   const auto seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
