@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Any command line: the arguments are the input's lines. They are read by the command's own
-// definition, and nothing is carried out: `run` ends in the carry_out() below, which stands
-// in for the command's.
+// Any command line. The arguments are the input's lines. The command's own definition reads them,
+// and nothing is carried out: `run` ends in the carry_out() below, which replaces the command's.
 //
-//   - It asks for exactly one thing: a verb, help, or a complaint fit for a terminal and a
+//   - The result is exactly one thing: a verb, help, or a complaint fit for a terminal with a
 //     hint. Nothing is thrown.
-//   - `run` asks for the command that was given, word for word, or for the shell with the
-//     text that was given, and for nothing that is out of range.
+//   - `run` asks for the given command, word for word, or for the shell with the given text. It
+//     asks for nothing that is out of range.
 #include "command_line.hpp"
 
 #include <algorithm>

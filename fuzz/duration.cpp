@@ -2,10 +2,10 @@
 //
 // Any text as a duration, and any duration as text.
 //
-//   - It is refused with a message fit for a terminal, or is from zero to below "for ever".
-//   - Printed in nanoseconds it reads as the same duration; so does it with a zero before
-//     it, and plain seconds with their unit.
-//   - The text for people is short and fit for a terminal, whatever the number.
+//   - A text is refused with a message fit for a terminal, or is from zero to below `forever`.
+//   - A duration printed in nanoseconds reads as the same duration. So does the text with a zero
+//     before it, and plain seconds with their unit.
+//   - The text for people is short and fit for a terminal, for every number.
 #include "duration.hpp"
 
 #include <chrono>

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Any bytes as a lockfile, written before, between or after what two sessions and an
-// onlooker do with it (lockfile_input.hpp). Promise P10, and what must hold regardless:
+// Any bytes as a lockfile. They are written before, between or after the operations of two sessions
+// and an onlooker (lockfile_input.hpp). Checks promise P10, and these rules, which always hold:
 //
-//   - Nothing crashes, hangs, or takes longer than its patience. What fails says so with an
+//   - Nothing crashes, hangs, or takes longer than its patience. A failure is reported with an
 //     error of ours that names the path.
-//   - There are never two holders, and only a holder's own deeds, or a break, end its grant.
-//   - Tokens grow: from grant to grant after the bytes were written, and for each session
-//     also across that.
-//   - Who looks changes nothing, and who opens a foreign file does not change it. (Who had it
-//     open when another program wrote over it does not notice at once.)
-//   - What is seen is possible, can be shown on a terminal, and as JSON reads back as it is.
-//   - When nobody has it open any more it is a working lock for the next two, or foreign.
+//   - There are never two holders. Only a holder's own operations, or a break, end its grant.
+//   - Tokens grow from grant to grant after the bytes were written. For each session they also
+//     grow across that write.
+//   - observe() changes nothing, and opening a foreign file does not change it. (A session that
+//     had the file open when another program wrote over it does not notice at once.)
+//   - The observed state is possible, can be shown on a terminal, and as JSON reads back unchanged.
+//   - When no session has it open any more, it is a working lock for the next two, or foreign.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -34,7 +34,7 @@
 #include "users.hpp"
 #include "virtual_system.hpp"
 
-/// In place of the command's, which would read files for every party that is shown.
+/// Replaces the command's function, which would read files for every party that is shown.
 std::optional<std::string> lockbyfile::cli::user_name(unsigned uid) {
   if (uid == 0) return "root";
   return {};
@@ -167,7 +167,7 @@ void play::write_bytes() {
     }
   }
   ::close(fd);
-  virtual_system::advance(milliseconds(5));  // a tick, after which it is to be noticed
+  virtual_system::advance(milliseconds(5));  // a tick, after which it must be noticed
   last_ = {};
 }
 
@@ -225,7 +225,7 @@ void play::step(std::uint8_t what) {
     case deed::list: return (void)list(home());
     case deed::prune: return (void)prune(home());
     case deed::let_time_pass: return virtual_system::advance(milliseconds(1) << (2 * detail));
-    case deed::crowd: return detail == 7 ? crowd() : void();  // seldom, as it takes its time
+    case deed::crowd: return detail == 7 ? crowd() : void();  // seldom, because it takes long
     default: return;
   }
 }
@@ -344,8 +344,8 @@ void play::expect_no_holder() {
   for (const auto& s : session_) require(!s || !s->is_held(), "nobody holds it");
 }
 
-/// Whether somebody wrote a counter near its end: no tokens, then, until an operator removes
-/// both files, and that is said (damaged).
+/// Whether the input wrote a counter near its end. Then there are no tokens until an operator
+/// removes both files, and the error says so (damaged).
 bool play::are_tokens_used_up() const {
   constexpr std::uint64_t last = file::word::counter_end - (std::uint64_t{1} << 31);
   const std::string bytes = content();
@@ -357,7 +357,7 @@ bool play::are_tokens_used_up() const {
          (marks.size() >= 17 && marks.substr(marks.size() - 17) > std::to_string(last));
 }
 
-/// Nobody has it open.
+/// For a file that no session has open.
 void play::expect_a_working_lock() {
   look();
   std::optional<named_lock> first;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What an input of the lockfile target is: sixteen bytes that say what happens, and then
-// what is written into the lockfile.
+// The format of an input of the lockfile target. Its first sixteen bytes are the script. The rest
+// is written into the lockfile.
 //
 //   byte 0      bits 0 to 3  the step before which it is written
 //               bits 4, 5    how it is written (writing)
 //               bits 6, 7    whole files: zeros are added up to 4, 8 or 16 KiB
-//   byte 1..15  a step each: bits 0 to 3 what (deed), bit 4 which session, bits 5 to 7 a detail
+//   byte 1..15  a step each: bits 0 to 3 the operation (`deed`), bit 4 the session, bits 5 to 7 a
+//               detail
 //   the rest    a whole file, or patches: offset (2, low byte first), length (1), bytes
 #pragma once
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Changes inputs of the lockfile target as one who knows the format: a field at a time, to
-// numbers that tend to break things, besides what libFuzzer does to any bytes.
+// Changes inputs of the lockfile target with knowledge of the format. It changes one field at a
+// time, to numbers that tend to break things. libFuzzer's own changes to any bytes come besides.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>

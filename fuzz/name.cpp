@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Any bytes as a lock's name. The first byte says where names without a slash live, and
+// Any bytes as a lock's name. The first byte selects the directory of names without a slash, and
 // whether the lock is opened, too.
 //
-//   - It is refused (invalid_name, wrong_engine, or the system's error about the directory),
-//     or it becomes an absolute path without `.`, `..`, `//`, NUL or symbolic link in front of
-//     the file's own name, short enough for the system.
+//   - A name may be refused: invalid_name, wrong_engine, or the system's error about the directory.
+//   - Otherwise it becomes an absolute path that is short enough for the system. In front of the
+//     file's own name, the path has no `.`, `..`, `//`, NUL or symbolic link.
 //   - A name without a slash stays in its directory, as NAME.lockfile.
-//   - What it becomes is a name, of the same file, wherever it is resolved.
-//   - Nothing is created by resolving; opening makes that one file, and removing it
-//     leaves nothing behind.
+//   - The path is itself a name of the same file, in every directory.
+//   - Resolving creates nothing. Opening makes that one file, and removing it leaves nothing
+//     behind.
 #include "core/name.hpp"
 
 #include <climits>

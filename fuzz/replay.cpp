@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// replay DIRECTORY...: gives a fuzz target every file of the directories once, without a
-// fuzzer. So what fuzzing has found before is a test of every build.
+// replay DIRECTORY...: gives a fuzz target every file of the directories once, without a fuzzer. So
+// every build tests the inputs that fuzzing has found before.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>

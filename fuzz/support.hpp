@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the fuzz targets share.
+// The common parts of the fuzz targets.
 #pragma once
 
 #include <unistd.h>
@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace lockbyfile::fuzz {
 
-/// A property that must hold whatever the input. If it does not, that is a finding.
+/// A property that must hold for every input. If it does not, that is a finding.
 inline void require(bool holds, std::string_view property, std::string_view got = {}) {
   if (holds) return;
   std::fprintf(stderr, "property violated: %.*s", static_cast<int>(property.size()),
@@ -39,7 +39,7 @@ inline bool has_no_controls(std::string_view text) {
   return text.find("\xC2\x9B") == std::string_view::npos;  // CSI in one character
 }
 
-/// Where a temporary_directory is in memory, if there is such a place.
+/// Puts a temporary_directory in memory, if the machine has a place for that.
 inline std::filesystem::path memory() {
   const bool has_memory = ::access("/dev/shm", W_OK | X_OK) == 0;
   return std::filesystem::canonical(has_memory ? "/dev/shm"

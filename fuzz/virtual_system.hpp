@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The system as the lockfile target has it, so that an input does the same whenever and
-// wherever it is tried: always the same boot, in the same time namespace, and a time of its
-// own, which begins anew with every input. A clock moves by a microsecond whenever it is
-// read; nobody sleeps: a wait moves it to its end. Sleeping for ever is a finding, as there
-// is nobody to wake us.
+// The system of the lockfile target. It makes every run of an input the same, at any time and on
+// any machine. The boot and the time namespace are always the same. Time is virtual and begins anew
+// with every input. A clock moves by a microsecond when it is read. Nobody sleeps: a wait moves the
+// clock to the end of the wait. Sleeping forever is a finding, as there is nobody to wake us.
 #pragma once
 
 #include <cerrno>
