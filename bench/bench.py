@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures lockbyfile beside its peers, all in one run, and writes the report, for ./dev bench.
 
-PLAN says what is played. Each round plays every step once with every contender, one after the other
-in an order that is drawn anew, so that whatever disturbs the machine disturbs all alike.
-lockbyfile_bench has the contenders of C++ and of the shell, peers.py those of Python, and
-lockbyfile_etcd_bench those of etcd, for which a server is started; all three answer
+PLAN lists the steps. Each round plays every step once with every contender, one after the other.
+Their order is drawn anew in each round, so that a disturbance of the machine disturbs all alike.
+lockbyfile_bench has the contenders of C++ and of the shell, and peers.py has those of Python.
+lockbyfile_etcd_bench has those of etcd, for which a server is started. All three answer
 
     PROGRAM --list                              {"scenarios": {SCENARIO: [CONTENDER, ...]}}
     PROGRAM SCENARIO CONTENDER KEY=VALUE ...    {"figures": {}, "samples": {}, "overlaps": N}
@@ -51,7 +51,8 @@ class Step:
     who: tuple[str, ...] = ()  # languages or contenders; none: all that are listed
     but: tuple[str, ...] = ()
     rounds: int = 99  # at the most
-    turns: int = 1  # in each round: short ones beside each other, where the machine changes its speed
+    # In each round. Short turns beside each other suit a machine that changes its speed.
+    turns: int = 1
     limit: int = 120  # seconds that a contender has
 
 
@@ -129,7 +130,8 @@ PLAN = (
     Step("names", None, {"count": (1000, 10_000)}, rounds=1),
     Step("names", {"count": 1_000_000}, None, rounds=1, limit=1200),
     Step("command", {"runs": 200}, {"runs": 40}),
-    # With a server. Its holds are longer than it takes to join the line, so that each grant is handed on.
+    # With a server. A hold is longer than joining the wait queue takes, so that each grant comes
+    # from a handoff.
     Step("etcd_alone", {"grants": 100}, {"grants": 30}, turns=8),
     Step(
         "etcd_handoff",
@@ -161,7 +163,7 @@ class Play:
     turn: int = 0
 
     def when(self) -> float:
-        """What is played at the same time is compared."""
+        """Contenders that are played at the same time are compared."""
         return self.round + self.turn / 100
 
     def what(self) -> tuple[Any, ...]:
@@ -337,7 +339,7 @@ def play_all(
     results: list[dict[str, Any]],
     servers: Servers | None = None,
 ) -> None:
-    """Appends what each play gave. Who has failed at something is not asked again."""
+    """Appends the result of each play. A contender that failed at a step is not asked again."""
     progress = Progress(plays)
     failed = set()
     for play in plays:

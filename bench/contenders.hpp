@@ -3,8 +3,8 @@
 // The locks that are compared, with one interface: made in a directory, acquire and release.
 //
 // An object belongs to one process. The first one in a directory is made before others fork.
-// All but ours offer less: no lease, no token, no order of arrival. O_EXCL has no crash
-// release either, and nobody is woken.
+// All except ours offer less: no lease, no token, no order of arrival. O_EXCL has no release after
+// a crash either, and wakes nobody.
 #pragma once
 
 #include <fcntl.h>

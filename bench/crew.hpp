@@ -22,7 +22,7 @@
 
 namespace bench {
 
-/// The critical section's guard, the same for all: sees it if two are inside.
+/// The guard of the critical section, the same for all: notices if two processes are inside.
 class section {
  public:
   void enter(int who) noexcept {
@@ -40,7 +40,7 @@ class section {
   std::atomic<std::uint64_t> overlaps_{0};
 };
 
-/// Burns time, as a holder who works does.
+/// Burns processor time, like a holder that works.
 inline void work_until(instant end) noexcept {
   while (now() < end) {
   }

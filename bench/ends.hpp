@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Grants that end otherwise than by release.
+// Grants that do not end by release.
 //
-//   death      from the SIGKILL of the holder to the grant of who waits
-//   lease_end  from the end of the holder's lease, which is a living process, to that
+//   death      from the SIGKILL of the holder to the grant of the waiter
+//   lease_end  from the end of the lease of a living holder to the grant of the waiter
 #pragma once
 
 #include <signal.h>

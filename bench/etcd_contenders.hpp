@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Locks in etcd with the interface of contenders.hpp: made of a directory, whose name becomes that
-// of the lock, acquire and release. Nothing is opened before the first acquire, since the library
-// underneath must not be carried over a fork.
+// Locks in etcd with the interface of contenders.hpp: made in a directory, acquire and release. The
+// name of the directory becomes the name of the lock. Nothing is opened before the first acquire,
+// since the library underneath must not be carried over a fork.
 //
-// All speak through the same gRPC client (src/etcd/client.hpp). What differs is what they say:
+// All use the same gRPC client (src/etcd/client.hpp). They differ in their messages:
 //
 //   ours             named_lock with a lease of 10 s
-//   two transactions the least that changes hands: put a key if it is absent, delete it if it is
-//                    ours. It waits for nobody. Value and lease are as large as ours.
-//   clientv3's way   as clientv3's concurrency.Mutex, and so `etcdctl lock`, up to version 3.6: put
-//                    the own key if absent and get the first; wait for the deletion of the last
-//                    one before it, with a watch that starts at the revision of the read itself;
-//                    delete the own key. The session's lease is reused. `etcdctl lock` itself takes
-//                    a process for each grant, and cannot be timed from inside.
+//   two transactions The least that changes hands: put a key if it is absent, delete it if it is
+//                    ours. It never waits. Value and lease are as large as ours.
+//   clientv3's way   Like clientv3's concurrency.Mutex, and so `etcdctl lock`, up to version 3.6.
+//                    It puts its own key if absent and gets the first key. It waits for the
+//                    deletion of the last key before its own, with a watch that starts at the
+//                    revision of the read itself. It deletes its own key. The session's lease is
+//                    reused. `etcdctl lock` itself takes a process for each grant, and cannot be
+//                    timed from inside.
 #pragma once
 
 #include <chrono>

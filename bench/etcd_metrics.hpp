@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What etcd counts about itself (its /metrics), as far as it tells what a lock costs.
+// The counters of etcd (its /metrics) that show the cost of a lock.
 #pragma once
 
 #include <map>
@@ -13,12 +13,12 @@ namespace bench {
 /// The server that bench.py has started: LOCKBYFILE_BENCH_ETCD, HOST:PORT.
 std::string etcd_endpoint();
 
-/// How far the counters have come:
+/// The present counters:
 ///   requests  calls of KV and Lease that are answered once
-///   watches   watches that were asked for
+///   watches   watches that were requested
 ///   writes    entries of etcd's log, each on the disk of most members before it counts
-///   puts, deletes, ranges    what was done in them
-///   events    what watches were told
+///   puts, deletes, ranges    the operations in the requests
+///   events    the events that watches received
 using counters = std::map<std::string, double>;
 counters etcd_counters();
 

@@ -53,11 +53,11 @@ findings handed_on(const options& o) {
   return found;
 }
 
-/// The waiters are threads of this process: what counts is what they make etcd do.
+/// The waiters are threads of this process: only the work that they cause in etcd counts.
 findings long_line(const options& o) {
   const int waiters = o.count("waiters");
   const scratch here;
-  ours_in_etcd lock(here.path(), lockbyfile::no_lease);  // it takes a while until all are in line
+  ours_in_etcd lock(here.path(), lockbyfile::no_lease);  // joining takes all waiters a while
   lock.acquire();
   section inside;
   std::atomic<int> joining = waiters;
@@ -77,7 +77,7 @@ findings long_line(const options& o) {
     });
   }
   while (joining > 0) nap_us(1000);
-  // Until all are in line: nothing is put any more.
+  // Until all are in the wait queue: then nothing is put any more.
   for (double puts = 0, last = -1; puts != last;) {
     nap_us(500'000);
     last = std::exchange(puts, etcd_counters().at("puts"));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is played on a server of etcd.
+// The scenarios that are played on a server of etcd.
 //
-//   etcd_alone    acquire and release while nobody else is there
+//   etcd_alone    acquire and release while no other process is there
 //   etcd_handoff  from release in one process to the return of acquire in another
-//   etcd_line     a long line: what it costs while it waits, and what each release costs then
+//   etcd_line     a long wait queue: its cost while it waits, and the cost of each release then
 //   etcd_command  a whole process that runs `true` under a lock
 //
-// Each also counts what etcd did, for each grant (etcd_metrics.hpp).
+// Each also counts the work of etcd for each grant (etcd_metrics.hpp).
 #pragma once
 
 #include "program.hpp"

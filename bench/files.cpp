@@ -17,7 +17,7 @@ namespace bench {
 
 namespace {
 
-/// Microseconds of `deed`, the median of `count`, each with another number.
+/// The microseconds of the operation: the median of `count` calls, each with another number.
 double median_us(int count, const std::function<void(int)>& deed) {
   std::vector<double> us;
   for (int i = 0; i < count; ++i) {
@@ -28,7 +28,7 @@ double median_us(int count, const std::function<void(int)>& deed) {
   return percentile(std::move(us), 50);
 }
 
-/// As far as this user may.
+/// Raises the limit as far as this user may.
 void raise_descriptor_limit() {
   rlimit limit{1 << 20, 1 << 20};
   if (::setrlimit(RLIMIT_NOFILE, &limit) == 0) return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What it costs that a lock is a file.
+// The cost of using a file as a lock.
 //
 //   open   the first use of a name, and opening one that is there, beside open(2),
 //          flock(2), close(2); how many locks a process can have, and their memory

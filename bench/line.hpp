@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// line: what a long line costs while it waits, and how fast it drains.
+// line: the cost of a long wait queue while it waits, and how fast it drains.
 #pragma once
 
 #include <time.h>

@@ -3,8 +3,8 @@
 // lockbyfile_bench --list
 // lockbyfile_bench SCENARIO CONTENDER KEY=VALUE...
 //
-// Plays one round of one scenario with one lock and prints what it found, as JSON. Which
-// rounds are played, in which order, and what they mean, is bench.py's.
+// Plays one round of one scenario with one lock and prints the findings, as JSON. bench.py selects
+// the rounds and their order, and interprets the findings.
 #include <string>
 #include <vector>
 

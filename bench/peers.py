@@ -31,7 +31,7 @@ from typing import Any, Callable
 Call = Callable[[], Any]
 Answer = dict[str, Any]
 
-LIMIT = 300  # seconds: whatever hangs ends
+LIMIT = 300  # seconds: a contender that hangs ends
 BATCH = 2_000_000  # ns: what a batch of `uncontended` takes, or a little more
 now = time.monotonic_ns
 
@@ -108,7 +108,7 @@ class Shared:
             taken, numbers = numbers[:count], numbers[count:]
             return taken
 
-        self.inside = take(1)  # who is, or 0
+        self.inside = take(1)  # the process inside, or 0
         self.grants = take(1)
         self.released = take(1)  # when release() was last called
         self.handoffs = take(grants)  # ns
@@ -215,7 +215,7 @@ def handoff(contender: str, path: str, processes: int, hold_us: float, grants: i
                 time.sleep(20e-6)
 
     in_processes(processes, work)
-    # The first grant came from nobody, and who asked only after the release did not wait for it.
+    # The first grant came from nobody. A process that asked only after the release did not wait.
     seen = [ns / 1000 for ns in shared.handoffs[1:] if ns]
     if not seen:
         raise SystemExit("peers.py: nobody has waited; the holds are too short for this machine")

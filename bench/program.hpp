@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the programs of the benchmarks have in common: what they can play, by scenario and
-// contender, and how they are asked (bench.py).
+// The common parts of the benchmark programs: their list of plays, by scenario and contender, and
+// their command line (bench.py).
 #pragma once
 
 #include <functional>

@@ -118,7 +118,7 @@ def beside(peer: str, scenario: str, figure: str, **keys: Any) -> Figures:
 
 
 def worst_wait(processes: int) -> Figures:
-    """The longest wait, in waits of a whole line."""
+    """The longest wait, in units of the wait of a whole wait queue."""
 
     def of(data: Data) -> ByRound:
         keys = {"processes": processes, "hold_us": 100}
@@ -256,7 +256,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def named(contender: str, plays: Iterable[Mapping[str, Any]]) -> str:
-    """Ours are bold; whoever let two in at once is called so."""
+    """Ours are bold. A contender that let two in at once is marked."""
     name = f"**{escaped(contender)}**" if is_ours(contender) else escaped(contender)
     overlaps = sum(play["overlaps"] for play in plays if play["contender"] == contender)
     return f"{name}: **not exclusive, two inside {overlaps:,} times**" if overlaps else name

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every scenario is made of: its options, what it found, and the place it is played in.
+// The parts of every scenario: its options, its findings, and its place.
 #pragma once
 
 #include <chrono>
@@ -33,7 +33,7 @@ class options {
   std::map<std::string, double> values_;
 };
 
-/// What one round of a scenario found.
+/// The findings of one round of a scenario.
 struct findings {
   std::map<std::string, double> figures;
   std::map<std::string, std::vector<double>> samples;

@@ -3,8 +3,8 @@
 // Processes that want the lock at the same time.
 //
 //   handoff     from a release in one process to the return of acquire in another
-//   throughput  everybody loops over an empty critical section
-//   fairness    everybody loops over a busy one: who gets how much
+//   throughput  all processes loop over an empty critical section
+//   fairness    all processes loop over a busy one: how much each gets
 #pragma once
 
 #include <algorithm>
@@ -20,8 +20,8 @@ namespace bench {
 inline constexpr int most_processes = 1024;
 inline constexpr int most_grants = 100'000;
 
-/// After its release a process asks again only once somebody else has been granted the
-/// lock: so each grant comes from a handoff, of whichever lock.
+/// After its release a process asks again only when another process has been granted the lock. So
+/// each grant comes from a handoff, with every kind of lock.
 template <class Lock>
 findings handoff(const options& o) {
   struct page {
@@ -54,7 +54,7 @@ findings handoff(const options& o) {
       if (!is_last) {
         if (grant >= warm_up) {
           longest_wait = std::max(longest_wait, granted - asked);
-          // Who came only after the release was not handed the lock, but found it.
+          // A process that asked only after the release found the lock open: this was no handoff.
           shared->handoff_us[static_cast<std::size_t>(grant)] =
               asked < shared->released ? static_cast<double>(granted - shared->released) / 1e3 : -1;
         }
@@ -83,7 +83,7 @@ findings handoff(const options& o) {
   return found;
 }
 
-/// Everybody loops for the given time, with holds of that length.
+/// All processes loop for the given time, with holds of the given length.
 template <class Lock>
 findings loop(const options& o, instant hold) {
   struct page {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of the benchmarks, its report, and the check of exclusion; nothing here is measured."""
+"""The driver of the benchmarks, its report, the check of exclusion. Nothing is measured here."""
 
 from __future__ import annotations
 
