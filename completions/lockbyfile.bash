@@ -82,7 +82,7 @@ _lockbyfile() {
   local cur=${COMP_WORDS[COMP_CWORD]} verb='' play='' option='' word i
   local directory=${LOCKBYFILE_DIR:-.}
 
-  # What stands before the cursor. bash takes --dir=X apart, into --dir, = and X.
+  # The words before the cursor. bash splits --dir=X into --dir, = and X.
   for ((i = 1; i < COMP_CWORD; ++i)); do
     word=${COMP_WORDS[i]}
     if [[ -n $option ]]; then

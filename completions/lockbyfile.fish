@@ -3,8 +3,8 @@
 # Completion of lockbyfile for fish, from 3.1 on. Install it as lockbyfile.fish in
 # ~/.config/fish/completions or /usr/share/fish/vendor_completions.d.
 
-# Looks at the line before the cursor and says where it is, in lines: the verb, the play of
-# a demo, how many names there are, the directory, and for run the words of the command.
+# Parses the command line before the cursor. Prints, one a line: the verb, the play of a demo, the
+# number of names, the directory, and for run the words of the command.
 function __lockbyfile_parse
     set -l tokens (commandline -opc)
     set -e tokens[1]

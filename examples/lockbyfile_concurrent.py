@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many that want one lock, as Andreas Krueger's lockbyfile_concurrent.py (2015) showed it, written anew.
+"""Many that want one lock: Andreas Krueger's lockbyfile_concurrent.py (2015), written anew.
 
     python lockbyfile_concurrent.py 1 [SLEEPERS]     processes share one narrow bed
     python lockbyfile_concurrent.py 2 [CONSUMERS]    threads hammer one lock, and none may overlap

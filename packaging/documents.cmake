@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What each package has to have by Debian's policy: copyright and changelog, the list of
-# lintian's remarks that we know and leave; and manual pages are compressed. CPack runs this when the files are in place.
+# Debian's policy requires a copyright file and a changelog in each package, and compressed manual
+# pages. Each package also gets the list of lintian's remarks that we know and leave. CPack runs
+# this when the files are in place.
 set(names command lockbyfile demo lockbyfile-demo etcd lockbyfile-etcd
   library liblockbyfile0 development liblockbyfile-dev
   python python3-lockbyfile)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the shop needs: a folder, a database, and a web server with its pre-forked workers.
+"""The parts of a run of the shop: a folder, a database, and a web server with pre-forked workers.
 
 All of it is started here, listens on the loopback or in the folder, and is stopped by its own pid.
 """

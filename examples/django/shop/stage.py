@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the shop wants to see and to do: when a worker waited and held the lock, for the
-picture, and a worker that stops in the middle, for the tests. A shop of yours has none of it."""
+"""The stage of a run of the shop. A real shop needs none of it.
+
+For the picture, it records when each worker waited for the lock and held it. For the tests, it
+stops a worker in the middle.
+"""
 
 import contextlib
 import os

@@ -29,7 +29,7 @@ def count(request):
 
 
 def buy(request):
-    """One less in stock. The row has the token of who wrote it last, and refuses who is late."""
+    """One less in stock. The row has the token of its last writer, and refuses a late one."""
     asked = time.monotonic()
     written = 0
     with contextlib.suppress(LeaseLost):  # whether it was written decides

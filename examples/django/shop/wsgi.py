@@ -6,4 +6,5 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 application = get_wsgi_application()
 
-from shop import urls  # noqa: E402, F401  (now, before the server forks, and not at the first request)
+# Now, before the server forks, and not at the first request.
+from shop import urls  # noqa: E402, F401
