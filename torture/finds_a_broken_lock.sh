@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # usage: finds_a_broken_lock.sh PROGRAM WORDS [OPTION...]
-# Plays a storm over a lock that is broken on purpose. It has to be found, and for that
-# reason: exit code 1, and a violation with these words in it. 77 if it has to be skipped.
+# Plays a storm over a lock that is broken on purpose. The storm must find the fault: exit code 1,
+# and a violation with these words in it. Exits with 77 if the storm must be skipped.
 program=$1
 words=$2
 shift 2
