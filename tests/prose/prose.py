@@ -35,12 +35,19 @@ SUBSTITUTES = {
     "deeds": "operations",
 }
 BANNED = re.compile(r"\b(" + "|".join(w.replace(" ", r"\s+") for w in SUBSTITUTES) + r")\b", re.I)
+# "of late waiters", "not for readers but for writers" and "for ever-growing" are ordinary prose.
+ORDINARY_AFTER = re.compile(
+    r"of\s+late(?=\s+(?!(?:has|is|was|does)\b)\w+s\b)|for\s+ever(?=-)", re.I
+)
+ORDINARY_BEFORE = re.compile(r"\bnot\b[^.!?]*$", re.I)
 # Written by a program, or by others.
 LEFT_OUT = re.compile(
     r"^(LICENSES?/?|NOTICE$|\.reuse/|docs/benchmarks\.md$|packaging/debian/(copyright|changelog)$"
     r"|src/etcd/etcd\.proto$|fuzz/(corpus|findings)/|tests/prose/)"
-    r"|/(line|wait_queue)\.(cpp|hpp)$"  # the wait queue is rewritten by the issue on it
+    r"|^src/(file|etcd)/(line|wait_queue)\.(cpp|hpp)$"  # the wait queue is rewritten by the issue on it
 )
+# Comments for tools.
+DIRECTIVE = re.compile(r"\s*(noqa\b|type: ignore|NOLINT|clang-format (on|off)|shellcheck )")
 C_LIKE = {".cpp", ".hpp", ".h", ".c", ".in", ".proto"}
 HASH = {".py", ".pyi", ".sh", ".cmake", ".yml", ".toml", ".txt", ".service", ".timer", ".map", ".bash"}
 
@@ -48,6 +55,13 @@ HASH = {".py", ".pyi", ".sh", ".cmake", ".yml", ".toml", ".txt", ".service", ".t
 class Line(NamedTuple):
     number: int
     text: str  # without the sign of a comment
+
+
+class Comment(NamedTuple):
+    number: int
+    column: int
+    is_whole: bool  # no code stands before it
+    text: str
 
 
 class Finding(NamedTuple):
@@ -67,7 +81,7 @@ def split_blocks(lines: Iterable[Line]) -> Iterator[list[Line]]:
     block: list[Line] = []
     base = 0  # indentation of the block's text
     for line in lines:
-        stripped = line.text.strip()
+        stripped = "" if DIRECTIVE.match(line.text) else line.text.strip()
         indent = len(line.text) - len(line.text.lstrip())
         item = re.match(r"(\s*)([-*+•]|\d+[.)]|[@\\]\w+|[A-Z]{1,2}\d+|[a-z]\)) +", line.text)
         if not stripped or re.match(r"\s*([|+=─-]{2,}|\|)", line.text) or "---" in stripped:
@@ -75,7 +89,9 @@ def split_blocks(lines: Iterable[Line]) -> Iterator[list[Line]]:
                 yield block
             block = []
             continue
-        if item or (block and indent >= base + 4 and not block[0].text.strip().startswith("-")):
+        is_row = re.search(r"[^\s.!?:] {2,}\S", stripped)  # of a figure whose columns are aligned
+        is_code = indent >= base + 4 and block and not block[0].text.strip().startswith("-")
+        if item or is_row or is_code:
             if block:
                 yield block
             block = []
@@ -130,53 +146,50 @@ def man(text: str) -> Iterator[list[Line]]:
     yield from split_blocks(kept)
 
 
+TOKEN_IN_C = re.compile(
+    r"""R"(?P<mark>[^(\s]*)\(.*?\)(?P=mark)" | "(?:\\.|[^"\\\n])*" | (?<!\w)'(?:\\.|[^'\\\n])+'
+    | (?<!:)//(?P<line>[^\n]*) | /\*(?P<block>.*?)\*/""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
 def comments_in_c(text: str) -> Iterator[list[Line]]:
-    kept: list[Line] = []
-    in_block = False
-    for number, line in enumerate(text.splitlines(), 1):
-        without_strings = re.sub(r'"(\\.|[^"\\])*"', '""', line)
-        if in_block:
-            body, end, _ = line.partition("*/")
-            kept.append(Line(number, re.sub(r"^\s*\*", "", body)))
-            in_block = not end
-            continue
-        whole = re.match(r"\s*//[/!]?<?(.*)$", line)
-        if whole:
-            kept.append(Line(number, whole.group(1)))
-            continue
-        kept.append(Line(number, ""))
-        begun = re.match(r"\s*/\*+(.*)$", line)
-        if begun:
-            body, end, _ = begun.group(1).partition("*/")
-            kept.append(Line(number, body))
-            in_block = not end
-            continue
-        trailing = re.search(r"//[/!]?<?(.*)$", without_strings)
-        if trailing and "://" not in without_strings:
-            kept.append(Line(number, trailing.group(1)))
-    yield from split_blocks(kept)
+    found: list[Comment] = []
+    for token in TOKEN_IN_C.finditer(text):
+        number = text.count("\n", 0, token.start()) + 1
+        start = text.rfind("\n", 0, token.start()) + 1
+        before = text[start : token.start()]
+        if token["line"] is not None:
+            body = re.sub(r"^[/!]?<?", "", token["line"])
+            found.append(Comment(number, len(before), not before.strip(), body))
+        elif token["block"] is not None:
+            for i, line in enumerate(token["block"].split("\n")):
+                body = re.sub(r"^\s*\*+", "", line)
+                found.append(Comment(number + i, len(before), i > 0 or not before.strip(), body))
+    return split_blocks(separated(found))
 
 
 def comments_after_hash(text: str) -> Iterator[list[Line]]:
-    kept: list[Line] = []
+    found: list[Comment] = []
     for number, line in enumerate(text.splitlines(), 1):
-        whole = re.match(r"\s*#(?!!)(.*)$", line)
-        trailing = re.search(r"\s#\s(.*)$", line)
-        if whole:
-            kept.append(Line(number, whole.group(1)))
-            continue
-        kept.append(Line(number, ""))
-        if trailing and "'" not in line and '"' not in line:
-            kept.append(Line(number, trailing.group(1)))
-    yield from split_blocks(kept)
+        without_strings = re.sub(
+            r""""(?:\\.|[^"\\])*"|'[^']*'""", lambda s: "_" * len(s.group()), line
+        )
+        comment = re.search(r"^\s*#(?!!)|\s#(?=\s)", without_strings)
+        if comment:
+            is_whole = not line[: comment.end() - 1].strip()
+            found.append(Comment(number, comment.end(), is_whole, line[comment.end() :]))
+    return split_blocks(separated(found))
 
 
 def python(text: str) -> Iterator[list[Line]]:
-    kept: dict[int, str] = {}
+    found: list[Comment] = []
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT and not token.string.startswith("#!"):
-            kept[token.start[0]] = token.string[1:]
-    yield from split_blocks(gaps(kept))
+            number, column = token.start
+            is_whole = not token.line[:column].strip()
+            found.append(Comment(number, column, is_whole, token.string[1:]))
+    yield from split_blocks(separated(found))
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
@@ -188,13 +201,18 @@ def python(text: str) -> Iterator[list[Line]]:
             yield from split_blocks(Line(first.lineno + i, line) for i, line in enumerate(lines))
 
 
-def gaps(lines: dict[int, str]) -> Iterator[Line]:
-    last = 0
-    for number, text in sorted(lines.items()):
-        if number != last + 1:
-            yield Line(number, "")
-        yield Line(number, text)
-        last = number
+def separated(comments: Iterable[Comment]) -> Iterator[Line]:
+    """The lines of comments, with an empty one between two that do not belong together.
+
+    A comment after code belongs to nothing before it. Comments on lines of their own belong
+    together if nothing is between them and they begin at the same column.
+    """
+    last: Comment | None = None
+    for c in comments:
+        if last is None or not c.is_whole or (c.number, c.column) != (last.number + 1, last.column):
+            yield Line(c.number, "")
+        yield Line(c.number, c.text)
+        last = c
 
 
 # --- what is wrong with a block --------------------------------------------------------------------
@@ -210,7 +228,10 @@ def plain(text: str) -> str:
 
 def sentences(text: str) -> list[str]:
     text = re.sub(r"\b(e\.g|i\.e|vs|cf|etc|approx|no|Nr|St)\.", r"\1", text, flags=re.I)
-    return re.split(r"(?<=[.!?])[\")\]*']*\s+(?=[\"(\[*'‘“]*[A-Z0-9_`~$-])|(?<=:)\s*$", text)
+    # After a full stop, a lower-case letter begins a sentence only in a parenthesis, in emphasis or
+    # in the name of a file or function.
+    begin = r"[\"(\[*'‘“]*[A-Z0-9_`~$-]|[(\[*]+[a-z]|[\w/]+(?:[._:]+\w|\()"
+    return re.split(r"(?<=[.!?])[\")\]*']*\s+(?=" + begin + r")|(?<=:)\s*$", text)
 
 
 def check_block(path: str, block: list[Line], columns: dict[int, str]) -> Iterator[Finding]:
@@ -228,6 +249,9 @@ def check_block(path: str, block: list[Line], columns: dict[int, str]) -> Iterat
             yield Finding(path, line.number, f"{len(columns[line.number])} columns")
     for found in BANNED.finditer(text):
         word = " ".join(found.group(1).split())
+        is_contrast = word.lower() == "but for" and ORDINARY_BEFORE.search(text, 0, found.start())
+        if is_contrast or ORDINARY_AFTER.match(text, found.start()):
+            continue
         number = line_of(block, word.split()[0])
         yield Finding(path, number, f'"{word}": {SUBSTITUTES[word.lower()]}')
 
