@@ -16,7 +16,7 @@ namespace lockbyfile::cli {
 class progress {
  public:
   progress(std::string label, std::size_t total);
-  ~progress();  // clears the bar; what follows tells the result
+  ~progress();  // clears the bar; a later message reports the result
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
 

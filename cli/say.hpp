@@ -18,7 +18,7 @@
 
 namespace lockbyfile::cli {
 
-/// How much `run` tells about itself.
+/// How much `run` reports about itself.
 enum class chattiness {
   quiet,    // only what went wrong
   normal,   // also whom it waits for

@@ -146,7 +146,7 @@ class judge {
   // --- P7 ------------------------------------------------------------------------
 
   void judge_order() {
-    std::vector<const deed*> waiting;  // who began before
+    std::vector<const deed*> waiting;  // the acquires that began before
     tally& t = out_.tallies[static_cast<std::size_t>(bound::order)];
     for (const deed* b : name_.acquires) {
       std::erase_if(waiting, [&](const deed* a) { return time_.end_of(*a) < b->begin; });

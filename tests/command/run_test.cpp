@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lockbyfile run: what passes through, who keeps the lock, and what ends the command.
+// lockbyfile run: what passes through, which process keeps the lock, and what ends the command.
 #include <utility>
 
 #include "command/shell.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A release reaches who waits at once, also on a server that others write to: a watch that
-// starts in the past is served every 100 ms only (watch.hpp, W1).
+// A release reaches the waiter at once, even on a server that others write to. A watch that starts
+// in the past would be served only every 100 ms (watch.hpp, W1).
 #include <algorithm>
 #include <chrono>
 #include <stop_token>

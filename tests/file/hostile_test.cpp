@@ -145,7 +145,7 @@ class Hostile : public LockTest {
   static constexpr auto patience = 20ms;
   static constexpr auto too_long = patience + 2s;
 
-  /// Acquires and releases until told to stop, errors or not.
+  /// Acquires and releases until the test stops it, even after errors.
   void behave_well(watched& w, std::mt19937_64 random) const {
     std::optional<named_lock> lock;
     while (!w.done) {

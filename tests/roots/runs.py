@@ -21,7 +21,7 @@ from collections.abc import Callable
 LOCKBYFILE = os.path.abspath(os.environ["LOCKBYFILE"])
 STUCK = 60.0
 
-# Counts a signal until it is told on stdin to say how often it came.
+# Counts a signal until a line on stdin asks how often it came.
 COUNTER = """
 import os, select, signal, sys
 count, number = 0, int(sys.argv[1])

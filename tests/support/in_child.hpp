@@ -54,7 +54,7 @@ inline ::testing::AssertionResult passes_in_child(const std::function<void()>& b
   return ::testing::AssertionFailure() << "the child ended with " << code << ", see above";
 }
 
-/// The user nobody, who owns nothing here.
+/// The user nobody, which owns nothing here.
 inline constexpr uid_t nobody = 65534;
 
 /// Becomes nobody, for good.
