@@ -23,10 +23,9 @@
 //    wait queue, or releasing, adds 25 ms if it was stopped or killed in that time. It also adds
 //    them if the scheduler kept it from running for 15 ms: the wait queue takes it for stopped
 //    after 20 ms.
-//    A death or the end of a lease is noticed 8 ms later for each waiter that died in the wait
+//    A death or the end of a lease is noticed 20 ms later for each waiter that died in the wait
 //    queue less than 50 ms before it. Nobody notifies the waiters behind a dead one.
-//    (docs/guarantees.md, P5, allows 20 ms for waiters that die together with the holder. The
-//    judgement is stricter.)
+//    (docs/guarantees.md, P5, allows the same for waiters that die together with the holder.)
 //    Allowance: the delays of all waiters, since any of them may have been the first waiter.
 //    The next holder may have been stopped while it waited. Then nobody knows how late it took
 //    the lock, and the time is judged only up to the stop. If it was stopped from the beginning,
