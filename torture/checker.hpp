@@ -81,9 +81,9 @@ enum class engine : std::uint8_t { files, etcd };
 
 struct tally {
   std::uint64_t judged = 0;
-  std::uint64_t within = 0;  // the bare bound, without any allowance
-  instant worst = 0;         // beyond the bare bound
-  std::uint64_t broken = 0;  // beyond bound and allowance
+  std::uint64_t within = 0;         // the bare bound, without any allowance
+  instant worst = 0;                // beyond the bare bound
+  std::uint64_t broken = 0;         // beyond bound and allowance
   std::vector<std::string> barely;  // beyond both by no more than the yardstick's own error
 };
 

@@ -190,7 +190,8 @@ TEST_F(SystemCalls, OfAHandoffToOneThatStandsByAreNoneOfTheReleaseAndOneOfTheWai
     if (slept) continue;  // it was kept from running for as long as it stands by
     if (of_release == 0 && of_wait == "1") return;
     // Kept from running for long enough, it looks once more.
-    seen += std::to_string(of_release) + " of the release, of the wait " + of_wait + ": " + text + "\n";
+    seen +=
+        std::to_string(of_release) + " of the release, of the wait " + of_wait + ": " + text + "\n";
   }
   if (seen.empty()) GTEST_SKIP() << "it was never still there at the release";
   FAIL() << seen;
