@@ -35,7 +35,7 @@ constexpr yardstick of_files{.is_remote = false,
                              .look_for_each_dead = milliseconds(20),
                              .lately = milliseconds(50),
                              .waking = milliseconds(1),
-                             .error = milliseconds(2)};
+                             .error = microseconds(100)};
 
 constexpr instant slow_messages = milliseconds(1'500);
 constexpr instant end_of_etcd_lease = milliseconds(2'500) + slow_messages;

@@ -390,13 +390,13 @@ class OneInAThousand : public Checker {
 };
 
 TEST_F(OneInAThousand, MayBeLaterByWhatTheYardstickDoesNotSee) {
-  make(500);
+  make(50);
   expect_clean();
   EXPECT_EQ(check(deeds_).tallies[static_cast<std::size_t>(bound::handoff)].broken, 1U);
 }
 
 TEST_F(OneInAThousand, MayNotBeLaterByMore) {
-  make(3000);
+  make(300);
   expect_rejected("a free lock was left untaken");
 }
 
