@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What `cmake --install` installs, in components, which the packages are made of (packaging/packages.cmake):
+# What `cmake --install` installs, in components. The packages are made of these
+# (packaging/packages.cmake):
 #
 #   command      the program lockbyfile and what belongs to it
 #   demo         what `lockbyfile demo` runs

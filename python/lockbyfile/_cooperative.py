@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Greenlets that take turns on a thread, as gevent's and eventlet's do: which one runs, and how it waits.
+"""Greenlets that take turns on a thread, as gevent's and eventlet's do.
+
+This module knows which greenlet runs, and how it waits.
 
 The monkey patch of gevent or eventlet makes greenlets of what a program takes for threads. A
 greenlet that blocks its thread blocks every other one, the holder of the lock included. So a
@@ -41,7 +43,9 @@ def framework() -> Optional[str]:
 
 
 def storage() -> Dict[Any, Any]:
-    """A dictionary of the running greenlet, or of the thread where none are. It ends with its owner."""
+    """A dictionary of the running greenlet, or of the thread if there are no greenlets.
+
+    It ends with its owner."""
     name = framework()
     if name is None:
         return _lockbyfile._thread_storage()
@@ -67,8 +71,10 @@ class Local(Generic[T]):
 
 
 class Mutex:
-    """A re-entrant mutex, for `with`. It is new in a child after fork, whoever held it, and one of
-    greenlets once those take turns. Wait for nothing long while holding it."""
+    """A re-entrant mutex, for `with`.
+
+    It is new in a child after fork, even if it was held. It is one of greenlets once those take
+    turns. Wait for nothing long while holding it."""
 
     def __init__(self) -> None:
         self._now: Tuple[Optional[str], Any] = framework(), threading.RLock()
@@ -202,7 +208,7 @@ def _of_greenlets(name: str) -> Callable[[], Dict[Any, Any]]:
         found = dictionaries.get(current)
         if found is None:
             found = dictionaries[current] = {}
-            if hasattr(current, "link"):  # a finished one may be kept by whoever started it
+            if hasattr(current, "link"):  # a finished one may be kept by its starter
                 current.link(lambda finished, *_: dictionaries.pop(finished, None))
         return found
 

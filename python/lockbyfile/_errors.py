@@ -94,7 +94,7 @@ class PastBreak(NamedTuple):
 
 
 class PastRun(NamedTuple):
-    """How the work under a grant ended, where `lockbyfile run` held it. The duration is in seconds."""
+    """How the work under a grant of `lockbyfile run` ended. The duration is in seconds."""
 
     token: int
     duration: float

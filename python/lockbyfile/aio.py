@@ -11,16 +11,17 @@ waiter would bear that, and a thousand waiters would not bear the threads. So th
 path and one event loop stand in one queue of this process, the _Line, and only its head wants
 the lock of the file:
 
-(A1) A task that finds the line empty, or has no patience, tries on the loop's thread, if that cannot
-     block. What is free is held by the loop's thread, and no other thread is started.
-(A2) While a line has waiters, it has one worker, a thread that waits for the head in the line of
-     the file; while it has none, it has no worker. _Line.serve() restores this after each
-     change, on the loop's thread. A dismissed worker ends by itself; the loop waits for that a
-     moment, and no longer.
-(A3) The worker that was granted the lock holds it until it is released, and then ends. Of a file the
-     loop asks it what it wants to know and waits for the answer, some ten microseconds.
-(A4) If the head leaves, the worker waits on for the next one, who inherits the place in the line
-     of the file if the options are the same; otherwise a new worker starts at its end.
+(A1) A task that finds the line empty, or has no patience, tries on the loop's thread, if that
+     cannot block. The loop's thread then holds a free lock, and no other thread is started.
+(A2) While a line has waiters, it has one worker: a thread that waits in the wait queue of the file
+     for the line's first task. A line without waiters has no worker. _Line.serve() restores this
+     after each change, on the loop's thread. A dismissed worker ends by itself; the loop waits for
+     that a moment, and no longer.
+(A3) The worker that was granted the lock holds it until it is released, and then ends. If the lock
+     is in a file, the loop asks the worker and waits for the answer, some ten microseconds.
+(A4) If the first task leaves, the worker waits on for the next one. That task inherits the place in
+     the wait queue of the file if its options are the same. Otherwise a new worker starts at its
+     end.
 (A5) A dismissed worker's Lock is cancelled for good, so that a wait that is about to begin ends,
      too. A grant that came too late is given back by it.
 (A6) In a child after fork there are no workers: `_process` is another object there, and whatever
@@ -29,9 +30,9 @@ the lock of the file:
      Opening is a helper's, a thread that ends with it. A lock in etcd is always held by a worker,
      and what is asked of it there is answered by a future.
 
-Thus at any time a path costs as many threads as a line has grants that came by waiting and are
-not given back, usually one, and one more if tasks wait. In the line of the file each line has one
-place at a time: order of arrival holds among the tasks of a loop, and among the heads.
+Thus a path costs a thread for each grant that came by waiting and is not given back, usually one.
+If tasks wait, it costs one more. In the wait queue of the file each line has one place at a time.
+So order of arrival holds among the tasks of a loop, and among the first tasks of all lines.
 """
 
 from __future__ import annotations
@@ -91,9 +92,10 @@ class AsyncLock:
     methods, for tasks and callbacks of that loop; outside of it nothing is held. What a task holds
     when it ends is not given back. After fork the child holds nothing.
 
-    No call keeps the loop. If opening takes longer than a moment, because a server does not answer
-    or another process was stopped while it set up the file, the constructor returns, and the first
-    acquire() waits for it and raises its errors. After an error the next acquire() opens it anew.
+    No call keeps the loop. Opening may take longer than a moment: a server does not answer, or
+    another process was stopped while it set up the file. Then the constructor returns, and the
+    first acquire() waits for the opening and raises its errors. After an error the next acquire()
+    opens it anew.
     """
 
     @refuse_borrowed_names
@@ -154,13 +156,16 @@ class AsyncLock:
         """Gives the lock back. LeaseLost if it was lost before; LockError if it is not held.
 
         Of a file this is done when it returns, and has raised. Of a lock in etcd it has begun: the
-        result, which need not be awaited, tells how it ends; a failure that nobody awaits is logged."""
+        result, which need not be awaited, tells how it ends. A failure that nobody awaits is
+        logged."""
         holding = self._needed("release")
         self._holdings.remove(holding)
         return holding.release()
 
     def renew(self) -> Awaitable[None]:
-        """The lease starts anew, now. LeaseLost if it was lost before. The result is as release()'s."""
+        """The lease starts anew, now. LeaseLost if it was lost before.
+
+        The result is as that of release()."""
         return self._needed("renew").tell(Lock.renew)
 
     def keep_alive(self, on_lost: Optional[Callable[[LockError], object]] = None) -> _KeepAlive:
@@ -403,8 +408,9 @@ def _is_in_a_loop() -> bool:
 
 
 class _Helper:
-    """A thread that makes a call which may wait, and then lives until it is let go: what it opened is
-    its own until the loop's thread adopts that."""
+    """A thread that makes a call which may wait, and then lives until it is let go.
+
+    What it opened is its own until the loop's thread adopts that."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call

@@ -310,7 +310,8 @@ class _SharedHold(_Hold):
 
     def abandon(self, then: Callable[[], None]) -> None:
         """For the collector, which may run in any thread. A server that waited for a server could
-        wait for itself, and another thread may have what the server needs: a logger's mutex, say."""
+        wait for itself, and another thread may have what the server needs, such as the mutex of a
+        logger."""
         done = self._post(self.lock.release)
         self._post(then)
         self.close()
@@ -368,13 +369,13 @@ def _do(call: Callable[[], Any], done: Future[Any]) -> None:
 
 
 class _Idle:
-    """What stays for a moment, since a lock that was used again and again is likely to be used soon.
+    """Stays for a moment, since a lock that was used again and again is likely to be used soon.
 
-    To open a lock costs a hundred grants, to make its file and to remove it some hundreds. So if
-    objects for one path are made and dropped again and again, the Lock of the last one stays open for
-    the next one of the same thread. The file of a SoftFileLock stays while its lock is taken again and
-    again, until the lock has been idle for a moment, or its object is dropped and no Lock stays open.
-    At exit all goes.
+    Opening a lock costs a hundred grants, making and removing its file some hundreds. So if
+    objects for one path are made and dropped again and again, the Lock of the last one stays open
+    for the next one of the same thread. The file of a SoftFileLock stays while its lock is taken
+    again and again. It goes when the lock has been idle for a moment, or when its object is dropped
+    and no Lock stays open. At exit all goes.
 
     The finalizers of objects call this at any point, also amid itself in the same thread.
     """
@@ -674,7 +675,7 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
 
     @property
     def preserve_lock_file(self) -> bool:
-        """Accepted: the file stays in any case, but for that of a SoftFileLock."""
+        """Accepted: the file stays in any case, except that of a SoftFileLock."""
         return self._preserve_lock_file
 
     @property
@@ -695,7 +696,7 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
 
     @property
     def timeout(self) -> float:
-        """Seconds that acquire() waits by default; negative: for ever."""
+        """Seconds that acquire() waits by default; negative: forever."""
         return self._here().timeout
 
     @timeout.setter
@@ -1098,8 +1099,10 @@ class UnixFileLock(BaseFileLock):
 
 
 class SoftFileLock(BaseFileLock):
-    """A FileLock that removes its file, unless somebody else has got the lock: when it is released, or,
-    if this process takes it again and again, once it has been idle for a quarter of a second."""
+    """A FileLock that removes its file, unless somebody else has got the lock.
+
+    It does so when it is released. If this process takes it again and again, it does so once the
+    lock has been idle for a quarter of a second."""
 
     _can_keep_its_file = False
 
@@ -1118,7 +1121,7 @@ class SoftFileLock(BaseFileLock):
         return holder is not None and hold is not None and bool(holder.token == hold.token)
 
     def break_lock(self) -> None:
-        """Forces the lock open, whoever holds it, and removes its file."""
+        """Forces the lock open, also if another process holds it, and removes its file."""
         from . import break_lock, remove
 
         path = os.path.abspath(self.lock_file)

@@ -67,8 +67,9 @@ def _default(name: str) -> Any:
 
 
 class FLock:
-    """A lock by name: LoopWhileLocked_ThenLocking() or locking(), then unlocking(). Seconds are set as
-    attributes, FLock("x").TIMEOUT = 5, or in a subclass.
+    """A lock by name: LoopWhileLocked_ThenLocking() or locking(), then unlocking().
+
+    Seconds are set as attributes, FLock("x").TIMEOUT = 5, or in a subclass.
 
     The name gets LOCKFILEEXTENSION unless it has it, a path too: FLock("/srv/db.sqlite3") never
     touches the database. TIMEOUT counts for the grant that this object holds whenever the object is
@@ -112,8 +113,10 @@ class FLock:
         self.filename = os.path.abspath(self.filename)
 
     def fn(self) -> str:
-        """The lockfile: the name with its extension; its whole path if that leads elsewhere, as after
-        a chdir, or with $LOCKBYFILE_DIR."""
+        """The lockfile: the name with its extension.
+
+        It is the whole path if the name leads elsewhere, as after a chdir, or with
+        $LOCKBYFILE_DIR."""
         return self._file if os.path.abspath(self._file) == self.filename else self.filename
 
     def dirname(self) -> str:
@@ -144,8 +147,10 @@ class FLock:
         return True
 
     def isLocked(self) -> bool:
-        """Whether anybody, this object included, holds the lock in time. If this object has held it for
-        longer than TIMEOUT, and nobody has taken it since, that is given back (REMOVETIMEDOUT)."""
+        """Whether anybody, this object included, holds the lock in time.
+
+        If this object has held it for longer than TIMEOUT, and nobody has taken it since, the grant
+        is given back (REMOVETIMEDOUT)."""
         self._tell_timeout()
         holder = self._holder()
         if holder is None:
@@ -194,7 +199,7 @@ class FLock:
         return holder is not None and _in_time(holder)
 
     def removeIfTimedOut(self) -> None:
-        """Forces the lock open if its grant has timed out: that grant only, whoever comes meanwhile."""
+        """Forces the lock open if its grant has timed out: that grant, and no later one."""
         self._tell_timeout()
         holder = self._holder()
         if holder is None or _in_time(holder):
@@ -205,7 +210,7 @@ class FLock:
             self._break(holder.token)
 
     def breakLock(self) -> bool:
-        """Forces the lock open, whoever holds it. True if there was something to break."""
+        """Forces the lock open for any holder. True if there was something to break."""
         return self._break(0)
 
     def startWaiting(self) -> None:
@@ -238,8 +243,9 @@ class FLock:
         return True
 
     def _tell_timeout(self) -> bool:
-        """Puts a TIMEOUT that was changed since into the grant of this object. False if that grant is
-        over by it."""
+        """Puts a TIMEOUT that was changed since into the grant of this object.
+
+        False if that ends the grant."""
         if self._lock is None or self._told is None or self.TIMEOUT == self._told:
             return True
         if not self._lock.held:
@@ -259,7 +265,9 @@ class FLock:
         return self._lock is not None and self._lock.token == holder.token
 
     def _give_back(self) -> None:
-        """The grant of this object, which has timed out. Renewed first: a late release opens nothing."""
+        """Gives back the grant of this object, which has timed out.
+
+        It is renewed first, since a late release opens nothing."""
         assert self._lock is not None
         try:
             self._lock.lease = None
@@ -298,8 +306,10 @@ def _seconds(value: float, what: str) -> float:
 
 
 def getInfoLogger(ID: str = "") -> Callable[..., None]:
-    """A function that prints to stderr, with the time and the ID before it. The ID may have fields of
-    logging, "[pId=%(process).5d]" say. The program's own logging is left alone."""
+    """A function that prints to stderr, with the time and the ID before it.
+
+    The ID may have fields of logging, such as "[pId=%(process).5d]". The program's own logging is
+    left alone."""
     handler = logging.StreamHandler()
     form = "[%(asctime)s.%(msecs).03d] " + ID + " %(message)s"
     handler.setFormatter(logging.Formatter(form, datefmt="%I:%M:%S"))

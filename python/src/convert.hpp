@@ -45,13 +45,13 @@ class object {
 /// Remembers what the functions below need. Once, when the module is made. False with an error.
 bool prepare_conversions();
 
-/// Seconds as a number, or a timedelta; None is for ever. Nothing, with an error set: TypeError,
+/// Seconds as a number, or a timedelta; None is forever. Nothing, with an error set: TypeError,
 /// or ValueError for NaN, a negative duration, and zero unless `zero_is_fine`. What `what` is is
-/// said in the message. More than 292 years are for ever.
+/// said in the message. More than 292 years are forever.
 enum class zero { is_fine, is_not };
 std::optional<std::chrono::nanoseconds> duration_of(PyObject* value, const char* what, zero z);
 
-/// Seconds, or None if it lasts for ever. None without an error never.
+/// Seconds, or None if it lasts forever. None without an error never.
 PyObject* seconds_of(std::chrono::nanoseconds d);
 
 /// A str, bytes or PathLike; nothing with an error set.

@@ -21,7 +21,7 @@
 //      Python handlers there. If one raises, the wait ends; a grant that came together with
 //      it is given back.
 // (P5) The thread of a keep_alive drops no reference. What it calls belongs to the part, and is
-//      dropped with the GIL by whoever ends the keep_alive.
+//      dropped with the GIL by the thread that ends the keep_alive.
 // (P6) After fork the child's parts of other threads are left as they are: their threads are not
 //      there to finish what they were doing. So is a keep_alive, which has no thread there.
 #include "lock.hpp"

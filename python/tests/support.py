@@ -18,8 +18,10 @@ def eventually(event: Callable[[], bool]) -> None:
 
 
 def interrupt(function: Callable[[], Any], file: str, at: int) -> Optional[Tuple[str, int]]:
-    """Calls the function, with an exception, as of a signal's handler, before the `at`th line that it
-    runs of that file. Tells the line's place, or None if it runs fewer."""
+    """Calls the function, and raises in it as a signal's handler may.
+
+    It raises before the `at`th line that the function runs of that file. Tells the line's place, or
+    None if it runs fewer."""
 
     class Interrupt(BaseException):
         pass

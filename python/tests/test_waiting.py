@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No call that may wait keeps other threads or an event loop from running, whatever does not answer."""
+"""No call that may wait keeps other threads or an event loop from running."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class WhileAServerDoesNotAnswer(unittest.TestCase):
         self.assert_others_run(thread.join)
 
     def assert_the_loop_runs(self, act: Callable[[AsyncLock], Any], is_held: bool) -> None:
-        """`act` may be awaited, or not; then the lock is closed, which may not keep the loop either."""
+        """`act` may be awaited, or not. Then the lock is closed, which must not keep the loop."""
 
         async def main() -> Tuple[float, int]:
             lock = AsyncLock(self.name, lease=2, patience=1)

@@ -70,10 +70,11 @@ class Command(BaseCommand):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _interruptions(losses: List[LockError]) -> Iterator[Callable[[LockError], None]]:
-    """What interrupts the command after a loss, as Ctrl-C does, also where that is ignored. Any other
-    SIGINT is left to the handler that was there, which is put back at the end. Only the main thread
-    of Python can be interrupted, and not if the handler is another language's: then the loss is told
-    when the command is done."""
+    """Interrupts the command after a loss, as Ctrl-C does, also where that is ignored.
+
+    Any other SIGINT is left to the handler that was there, which is put back at the end. Only the
+    main thread of Python can be interrupted, and only if the handler is Python's. Otherwise the
+    loss is told when the command is done."""
     before = signal.getsignal(signal.SIGINT)
     if before is None or threading.current_thread() is not threading.main_thread():
         yield losses.append
