@@ -2,8 +2,8 @@
 """What mkdocs is told beside mkdocs.yml: pages from outside of docs/, and where their links go.
 
 The pages at the top of the repository and the man pages join those of docs/. A link to another
-page leads there. A link to a source file leads to `repo_url`; without that it is only its text. A link to
-something that is not in the repository is a warning, and with --strict an error."""
+page leads there. A link to a source file leads to `repo_url`; without that it is only its
+text. A link to something that is not in the repository is a warning, and with --strict an error."""
 
 from __future__ import annotations
 
