@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lockbyfile for C, and for every language that can call it: a named lock between processes,
- * with leases and fencing tokens. See lockbyfile/named_lock.hpp for what a lock promises; this
- * is the same lock.
+ * lockbyfile for C, and for every language that can call C: a named lock between processes,
+ * with leases and fencing tokens. It is the same lock as in C++; lockbyfile/named_lock.hpp says
+ * what it promises.
  *
  *   lockbyfile_lock *lock;
  *   int r = lockbyfile_open(&lock, "nightly", NULL);
@@ -10,30 +10,31 @@
  *   if (r != 0) fprintf(stderr, "%s\n", lockbyfile_message());
  *
  * Rules
- *   - A call returns 0, or a negative number that says what went wrong: LOCKBYFILE_..., or
- *     -errno for an error of the system (lockbyfile_error_is_system()). After an error nothing is
- *     held that was not held before, and what was to be filled in is unchanged.
- *   - lockbyfile_message() tells the last error of the calling thread in a sentence, with the
+ *   - A call returns 0, or a negative number that says what went wrong. The number is
+ *     LOCKBYFILE_..., or -errno for an error of the system (lockbyfile_error_is_system()). A failed
+ *     call takes no lock, and leaves the structs that it should fill unchanged.
+ *   - lockbyfile_message() returns the last error of the calling thread as a sentence, with the
  *     path. It is valid until the thread's next call that fails. lockbyfile_last_failure() has the
- *     parts: why a grant was lost, who holds the lock, how long was waited, how many waited.
+ *     parts: why a grant was lost, who holds the lock, how long the call waited, how many waited.
  *   - No exception leaves these functions. Out of memory is -ENOMEM.
  *   - Durations are nanoseconds. LOCKBYFILE_FOREVER is a lease or a patience without end.
- *   - Structs that may grow begin with their size: fill them by their ..._INIT. A struct of a later
- *     version works with an earlier library if the members that it does not know are zero, and an
- *     earlier struct with a later library always.
+ *   - Structs that may grow begin with their size: fill them by their ..._INIT. An earlier struct
+ *     always works with a later library. A later struct works with an earlier library if the
+ *     members that the library does not know are zero.
  *   - NULL for an option string is the default. A NULL lock or name is -EINVAL; freeing NULL does
  *     nothing.
- *   - Threads: any thread may use a lock at any time, except that it may be freed only when no
- *     other thread uses it. It has one grant at a time. A second thread that acquires waits for the
- *     first one's release, for its patience at the most; LOCKBYFILE_WOULD_DEADLOCK is for the
- *     thread that acquired it. Such threads take turns in order of arrival, and have one place
- *     among the processes that wait; open a lock for each thread to have each of them queue there.
+ *   - Threads: any thread may use a lock at any time. Except: free a lock only when no other thread
+ *     uses it. A lock has one grant at a time. A second thread that acquires waits for the first
+ *     one's release, at most for its patience. Only the thread that acquired the grant gets
+ *     LOCKBYFILE_WOULD_DEADLOCK. Threads that share a lock take turns in order of arrival, and have
+ *     one place among the processes that wait. Open a lock for each thread to have each of them
+ *     queue there.
  *   - fork: the parent keeps its grant. The child's copy holds nothing; it opens a session of its
  *     own when it is used, and may be freed.
  *   - Signals: handlers run while a call waits, and do not end the wait.
- *   - Blocking is said of locks in files. With those in etcd all but is_held, token, lease_left,
- *     set_lease, lifeline and path exchange messages with a server, and give up after some seconds
- *     (LOCKBYFILE_UNREACHABLE).
+ *   - Blocking: what the functions say of it refers to locks in files. With locks in etcd most
+ *     functions exchange messages with a server, and give up after some seconds
+ *     (LOCKBYFILE_UNREACHABLE). Except: is_held, token, lease_left, set_lease, lifeline and path.
  */
 #ifndef LOCKBYFILE_H
 #define LOCKBYFILE_H
@@ -57,7 +58,7 @@ enum {
   LOCKBYFILE_CANCELLED = -1002,      /* gives_up said so */
   LOCKBYFILE_WOULD_DEADLOCK = -1003, /* this thread holds this very lock */
   LOCKBYFILE_NOT_HOLDER = -1004,     /* renew or release without a grant */
-  LOCKBYFILE_LEASE_LOST = -1005,     /* the grant ran out, was broken, or its file deleted */
+  LOCKBYFILE_LEASE_LOST = -1005,     /* the grant ran out, was broken, or its file was deleted */
   LOCKBYFILE_IN_USE = -1006,         /* remove: somebody holds the lock */
   LOCKBYFILE_TOKEN_MISMATCH = -1007, /* break: it is not held under that token */
   LOCKBYFILE_NOT_FOUND = -1008,      /* observe, break, remove: there is no such lock */
@@ -88,8 +89,8 @@ typedef struct lockbyfile_options {
   uint32_t mode;           /* of a lockfile that is created, whatever the umask */
   int32_t group;           /* of a lockfile that is created; -1: as the system chooses */
   int32_t leave_sigbus;    /* not 0: install no handler for truncated lockfiles */
-  int32_t any_filesystem;  /* not 0: take a filesystem of unknown type for a local one */
-  /* Asked by a thread that waits, after a signal and ten times a second: not 0 gives up
+  int32_t any_filesystem;  /* not 0: treat a filesystem of unknown type as a local one */
+  /* A thread that waits asks this after a signal and ten times a second. Not 0 gives up
    * (LOCKBYFILE_CANCELLED). Must not use the lock. NULL: never. */
   int (*gives_up)(void* context);
   void* context;
@@ -118,9 +119,9 @@ enum {
 
 typedef struct lockbyfile_grant {
   size_t size;
-  uint64_t token; /* larger than that of every earlier grant; below 2^52 */
+  uint64_t token; /* larger than the token of every earlier grant; below 2^52 */
   int64_t waited; /* from the call to the grant */
-  uint64_t place; /* how many were in line when this one joined it */
+  uint64_t place; /* how many waited when this waiter joined the wait queue */
   int32_t how;    /* LOCKBYFILE_FREE, ... */
   int32_t reserved;
 } lockbyfile_grant;
@@ -128,16 +129,17 @@ typedef struct lockbyfile_grant {
 #define LOCKBYFILE_GRANT_INIT \
   { sizeof(lockbyfile_grant), 0, 0, 0, 0, 0 }
 
-/* A lock at one instant. All but is_open, is_held and waiters is the holder's, if there is one. */
+/* A lock at one instant. If there is a holder, all members except is_open, is_held and waiters
+ * describe it. */
 typedef struct lockbyfile_state {
   size_t size;
-  int32_t is_open;  /* acquire would succeed at once but for those in line */
+  int32_t is_open;  /* acquire would succeed at once if nobody waited */
   int32_t is_held;  /* somebody holds it, alive or dead */
   int32_t is_alive; /* 0: the holder has died, and the next acquire takes the lock over */
-  uint32_t pid;     /* to be shown only: no decision may rest on it */
+  uint32_t pid;     /* only for display: no decision may rest on it */
   uint32_t user;
   uint32_t reserved;
-  uint64_t token;     /* 0: the holder has not told it yet (only in etcd) */
+  uint64_t token;     /* 0: the holder has not written it yet (only in etcd) */
   int64_t since;      /* wall clock, nanoseconds since 1970 */
   int64_t lease;      /* as granted or last renewed */
   int64_t lease_left; /* 0: it has run out */
@@ -158,7 +160,7 @@ typedef struct lockbyfile_failure {
   int64_t waited;      /* of a wait that ended without the lock: since the call */
   uint64_t waiters;    /* and how many others wait now */
   int32_t has_holder;  /* not 0: somebody holds the lock, and the rest says who */
-  uint32_t pid;        /* to be shown only: no decision may rest on it */
+  uint32_t pid;        /* only for display: no decision may rest on it */
   uint32_t user;
   uint32_t reserved;
   char command[64];
@@ -173,7 +175,7 @@ typedef struct lockbyfile_failure {
   }
 
 /* Opens the lock called `name` and creates its state if absent. Holds nothing. Blocks only while
- * another process is setting up or removing the very same file, some 2 seconds at the most. */
+ * another process sets up or removes the very same file, for some 2 seconds at most. */
 LOCKBYFILE_API int lockbyfile_open(lockbyfile_lock** lock, const char* name,
                                    const lockbyfile_options* options);
 
@@ -188,27 +190,27 @@ LOCKBYFILE_API int lockbyfile_acquire(lockbyfile_lock* lock, int64_t patience,
 /* Starts the lease again at full length; the token stays. Never waits for other parties. */
 LOCKBYFILE_API int lockbyfile_renew(lockbyfile_lock* lock);
 
-/* Releases. LOCKBYFILE_LEASE_LOST if the grant had run out or was lost; nothing is held
+/* Releases. LOCKBYFILE_LEASE_LOST if the grant had run out or was lost. Nothing is held
  * afterwards in any case, and a new holder is not disturbed. Does not block. */
 LOCKBYFILE_API int lockbyfile_release(lockbyfile_lock* lock);
 
 /* 1 if the lock is held by an unexpired grant that nobody broke, else 0. */
 LOCKBYFILE_API int lockbyfile_is_held(const lockbyfile_lock* lock);
 
-/* Of the current or last grant; 0 if there was none. */
+/* The token of the current or last grant; 0 if there was none. */
 LOCKBYFILE_API uint64_t lockbyfile_token(const lockbyfile_lock* lock);
 
-/* Until the lease ends; 0 if nothing is held, LOCKBYFILE_FOREVER if it never does. */
+/* Time until the lease ends; 0 if nothing is held, LOCKBYFILE_FOREVER if it never ends. */
 LOCKBYFILE_API int64_t lockbyfile_lease_left(const lockbyfile_lock* lock);
 
 /* The lease of the next grant or renewal. */
 LOCKBYFILE_API int lockbyfile_set_lease(lockbyfile_lock* lock, int64_t lease);
 
 /* The lock counts as alive while any process has this descriptor open: pass a duplicate to a
- * child that shall share it. -1: none. */
+ * child that shares the lock. -1: none. */
 LOCKBYFILE_API int lockbyfile_lifeline(const lockbyfile_lock* lock);
 
-/* The lockfile; valid as long as the lock. */
+/* The path of the lockfile; valid as long as the lock. */
 LOCKBYFILE_API const char* lockbyfile_path(const lockbyfile_lock* lock);
 
 /* Looks at a lock, takes nothing, creates nothing. Of `options` only directory and leave_sigbus
@@ -216,25 +218,26 @@ LOCKBYFILE_API const char* lockbyfile_path(const lockbyfile_lock* lock);
 LOCKBYFILE_API int lockbyfile_observe(const char* name, const lockbyfile_options* options,
                                       lockbyfile_state* state);
 
-/* Forces the lock open if it is held under `token`; 0 stands for whoever holds it, so do not hand
- * on a 0 that lockbyfile_observe showed. */
+/* Forces the lock open if it is held under `token`. 0 matches any holder, so do not pass on a 0
+ * that lockbyfile_observe showed. */
 LOCKBYFILE_API int lockbyfile_break(const char* name, uint64_t token,
                                     const lockbyfile_options* options);
 
-/* Removes the lockfile. Whoever has it open moves on to the path's next one; no grant is lost. */
+/* Removes the lockfile. Sessions that have it open move on to the path's next one; no grant is
+ * lost. */
 LOCKBYFILE_API int lockbyfile_remove(const char* name, const lockbyfile_options* options);
 
 /* The last error of this thread in a sentence; "" if there was none. */
 LOCKBYFILE_API const char* lockbyfile_message(void);
 
-/* The last failure of this thread; see struct lockbyfile_failure. Does not replace it, unless
- * `failure` has no size. */
+/* The last failure of this thread; see struct lockbyfile_failure. This call does not replace it,
+ * unless `failure` has no size. */
 LOCKBYFILE_API int lockbyfile_last_failure(lockbyfile_failure* failure);
 
 /* Whether `error` is -errno. */
 LOCKBYFILE_API int lockbyfile_error_is_system(int error);
 
-/* What the number means, without the circumstances. Never NULL; valid for ever. */
+/* What the number means, without the circumstances. Never NULL; valid forever. */
 LOCKBYFILE_API const char* lockbyfile_error_text(int error);
 
 /* The library's version, like "0.1.0". */

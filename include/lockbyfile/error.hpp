@@ -2,10 +2,9 @@
 //
 // What can go wrong, by name.
 //
-// The first group are results: the lock works, the answer is no. The second
-// group is broken things: they are thrown as lock_error, which adds the path
-// and a sentence. Errors of the operating system keep their errno in
-// std::system_category(), also inside a lock_error with the path.
+// The first group are results: the lock works, the answer is no. The second group is broken things.
+// They are thrown as lock_error, which adds the path and a sentence. Errors of the operating system
+// keep their errno in std::system_category(), also inside a lock_error with the path.
 #pragma once
 
 #include <chrono>
@@ -37,7 +36,7 @@ enum class errc {
   invalid_name,        // empty, too long, with NUL, or not the name of a file
   invalid_option,      // a lease that is no usable duration, a mode, an option of etcd, ...
   wrong_engine,        // scheme://, a foreign file, or a newer format
-  damaged,             // a lockfile whose content makes no sense, while it is in use (else the
+  damaged,             // a lockfile whose content makes no sense, while it is in use (otherwise the
                        // next acquire mends it), or the file beside it that keeps its tokens
   too_many_sessions,   // 4,000 are open already
   clock_mismatch,      // in use from another time namespace or another kernel; this process's
@@ -59,7 +58,7 @@ enum class lost_cause : std::uint8_t {
   expired,          // its lease ran out before it was renewed
   broken,           // break_lock ended it
   deleted,          // its lockfile, or its key in etcd, was deleted, renamed or replaced
-  unreachable,      // the engine's servers were not heard of for as long as they kept it
+  unreachable,      // the engine's servers have been silent for as long as they kept the grant
   lifeline_closed,  // this process closed the descriptor that keeps the lock alive
 };
 
@@ -71,17 +70,17 @@ struct failure {
   lost_cause cause = lost_cause::none;  // of lease_lost
   std::optional<party> holder;          // timed_out, would_deadlock, in_use, lease_lost: who
                                         // holds the lock now, if anybody does
-  std::chrono::nanoseconds waited{0};   // timed_out, cancelled: from the call on
-  std::size_t waiters = 0;              // timed_out, cancelled: others that wait now
+  std::chrono::nanoseconds waited{0};   // timed_out, cancelled: counted from the call
+  std::size_t waiters = 0;              // timed_out, cancelled: how many others wait now
 };
 
-/// The last failure of the calling thread in a call of this library that told it by a
-/// std::error_code or by lock_error; a failure without a code if there was none. The reference is
-/// valid until the thread's next call that fails. Each thread has its own, also after fork.
+/// The calling thread's last failure that a call of this library reported by a std::error_code or
+/// by lock_error. A failure without a code if there was none. The reference is valid until the
+/// thread's next call that fails. Each thread has its own, also after fork.
 [[nodiscard]] LOCKBYFILE_EXPORT const failure& last_failure() noexcept;
 
-/// An error with the lockfile that it happened to. what() is a whole sentence:
-/// what was tried, on which path (if it is about one), why it failed.
+/// An error, and the lockfile that it concerns. what() is a whole sentence: what was tried, on
+/// which path (if the error is about one), why it failed.
 class LOCKBYFILE_EXPORT lock_error : public std::system_error {
  public:
   lock_error(std::error_code code, const std::string& what, std::string path);
@@ -90,8 +89,8 @@ class LOCKBYFILE_EXPORT lock_error : public std::system_error {
   /// details().message.
   [[nodiscard]] const char* what() const noexcept override { return failure_->message.c_str(); }
 
-  /// The lockfile's path, or the name as it was given if there is no path yet; or the
-  /// directory or other file that the error is about.
+  /// The lockfile's path, or the name as it was given if there is no path yet. If the error is
+  /// about a directory or another file, the path of that.
   [[nodiscard]] const std::string& path() const noexcept { return failure_->path; }
 
   /// As in struct failure.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A grant: one successful acquisition, and what it tells.
+// A grant: one successful acquisition, and what is known of it.
 #pragma once
 
 #include <chrono>
@@ -13,9 +13,9 @@
 namespace lockbyfile {
 inline namespace v0 {
 
-/// A number larger than that of every earlier grant of the same name, below
-/// 2^52 and so exact in JSON and in a double. Zero means: none. Send it with each
-/// write, and let the resource refuse tokens smaller than the largest it saw.
+/// A number larger than that of every earlier grant of the same name. It is below 2^52 and so exact
+/// in JSON and in a double. Zero means none. Send the token with each write, and let the resource
+/// refuse tokens smaller than the largest it saw.
 class fencing_token {
  public:
   constexpr fencing_token() noexcept = default;
@@ -37,8 +37,8 @@ enum class grant_kind : std::uint8_t {
   broken,     // the last grant was ended by break_lock, or by a deleted lockfile
 };
 
-/// A process as it described itself in the lockfile. Only to be shown: no
-/// decision rests on it. The pid is that of the process's own pid namespace.
+/// A process as it described itself in the lockfile. Only for display: no decision rests on it. The
+/// pid is that of the process's own pid namespace.
 struct party {
   unsigned pid = 0;
   unsigned user = 0;  // uid
@@ -57,7 +57,7 @@ struct grant {
   /// From the call of acquire to the grant.
   std::chrono::nanoseconds waited{0};
 
-  /// How many were in line when this waiter joined it; 0 if it went straight in.
+  /// How many waited when this waiter joined the wait queue; 0 if it went straight in.
   std::size_t place = 0;
 };
 
