@@ -14,8 +14,9 @@
  *     LOCKBYFILE_..., or -errno for an error of the system (lockbyfile_error_is_system()). A failed
  *     call takes no lock, and leaves the structs that it should fill unchanged.
  *   - lockbyfile_message() returns the last error of the calling thread as a sentence, with the
- *     path. It is valid until the thread's next call that fails. lockbyfile_last_failure() has the
- *     parts: why a grant was lost, who holds the lock, how long the call waited, how many waited.
+ *     path. It is valid until the thread's next call that fails. The parts are in
+ *     lockbyfile_last_failure(): why a grant was lost, who holds the lock, how long the call
+ *     waited, how many waited.
  *   - No exception leaves these functions. Out of memory is -ENOMEM.
  *   - Durations are nanoseconds. LOCKBYFILE_FOREVER is a lease or a patience without end.
  *   - Structs that may grow begin with their size: fill them by their ..._INIT. An earlier struct

@@ -27,9 +27,9 @@
 // object. The object has one grant at a time. A thread that acquires while another thread has the
 // grant waits for that thread, as with a std::mutex, at most for its patience. Only the
 // thread that acquired the grant gets would_deadlock. The functions is_held(), token(), renew() and
-// release(), and keep_alive, act on the object's grant, whichever thread calls. Except: a thread may
-// have lost its grant and not have released it when another thread acquires. That thread then gets
-// lease_lost from renew() and release(), and the new grant is not disturbed.
+// release(), and keep_alive, act on the object's grant, whichever thread calls. Except: a thread
+// may have lost its grant and not have released it when another thread acquires. That thread then
+// gets lease_lost from renew() and release(), and the new grant is not disturbed.
 //
 // Order: threads of one object take turns in order of arrival. Only the thread whose turn it is
 // waits among the processes, at the end of their wait queue. So a process with many threads on one

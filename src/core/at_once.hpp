@@ -10,8 +10,8 @@ namespace lockbyfile {
 inline namespace v0 {
 
 struct at_once {
-  /// True with the lock held, which nobody held before; false with nothing changed, for whatever
-  /// reason: then named_lock::acquire has the answer.
+  /// True with the lock held, if nobody held it before. False with nothing changed, whatever the
+  /// reason; named_lock::acquire then gives the answer.
   static bool acquire(named_lock& lock) noexcept { return lock.impl_->acquire_at_once(); }
 };
 

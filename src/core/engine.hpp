@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine contract: what named_lock asks of whatever keeps the locks.
+// The engine contract: what named_lock asks of the code that keeps the locks.
 //
-// An engine supplies sessions. A session is one open handle on one name; it has
-// at most one grant at a time. Nothing above this line knows how an engine works,
-// and an engine knows nothing of std::mutex idioms, patience or option parsing.
+// An engine supplies sessions. A session is one open handle on one name; it has at most one grant
+// at a time. Code above this interface does not know how an engine works. An engine knows nothing
+// of std::mutex idioms, patience or option parsing.
 //
-// Engines: the file engine (src/file), and the etcd engine (src/etcd), a module. Later ones join
-// open_session(), and the suite that states this contract as claims (tests/conformance).
+// Engines: the file engine (src/file), and the etcd engine (src/etcd), a module. A later engine
+// joins open_session(), and the suite that states this contract as claims (tests/conformance).
 //
 // Every engine keeps these claims, whatever happens to processes in between:
-//   - at most one grant of a name is valid at an instant;
-//   - a later grant has a larger token;
-//   - an unexpired grant ends only by release, death of its holder, or break;
-//   - a call for a grant that is no longer current changes nothing;
-//   - acquire waits in the engine's own way, wakes when the lock opens, and leaves
-//     nothing behind when it gives up; a grant that arrives together with the
-//     deadline or the stop request is returned.
+//   - At most one grant of a name is valid at an instant.
+//   - A later grant has a larger token.
+//   - An unexpired grant ends only by release, death of its holder, or break.
+//   - A call for a grant that is no longer current changes nothing.
+//   - Acquire waits in the engine's own way, and wakes when the lock opens. It leaves nothing
+//     behind when it gives up. A grant that arrives together with the deadline or the stop request
+//     is returned.
 //
-// Results (errc's first group) are set in `ec`; broken things are thrown as
-// lock_error. Threads: acquire, renew, release and set_lease by one thread at a
-// time, the const functions by any thread at any time. Two concurrent calls of
-// acquire are refused (would_deadlock), not undefined.
+// Results (errc's first group) are set in `ec`; broken things are thrown as lock_error. Threads:
+// acquire, renew, release and set_lease by one thread at a time, the const functions by any thread
+// at any time. Two concurrent calls of acquire are refused (would_deadlock), not undefined.
 #pragma once
 
 #include <chrono>
@@ -50,49 +49,49 @@ class session {
   /// Waits until `deadline`, an instant; 0 tries once and does not wait.
   virtual std::optional<grant> acquire(instant deadline, const std::stop_token& stop,
                                        std::error_code& ec) = 0;
-  /// Of the grant `of`. A later one, which another thread may have been given meanwhile, is not
-  /// touched: lease_lost.
+  /// Acts on the grant `of`. Another thread may have been given a later grant meanwhile; that one
+  /// is not touched, and the result is lease_lost.
   virtual void renew(fencing_token of, std::error_code& ec) = 0;
   virtual void release(fencing_token of, std::error_code& ec) noexcept = 0;
   virtual void set_lease(std::chrono::nanoseconds lease) noexcept = 0;
 
-  /// The fast way of acquire, for an engine that has one: the token of a grant that is `free`, or
-  /// none with nothing changed, for whatever reason. Never waits. Not while a grant that was lost
-  /// has not been given back.
+  /// The fast path of acquire, for an engine that has one. Returns the token of a grant that is
+  /// `free`, or none with nothing changed, whatever the reason. Never waits. Must not be called
+  /// while a lost grant has not been released.
   virtual fencing_token acquire_at_once() noexcept { return {}; }
-  /// release, for who does not want to know whether the lease lasted.
+  /// release, for a caller that does not need to know whether the lease lasted.
   virtual void release_quietly(fencing_token of) noexcept {
     const uncancelled us;
     std::error_code ignored;
     release(of, ignored);
   }
 
-  /// Has `tell` called whenever a grant is lost, by a thread of the engine that must not be kept;
-  /// an empty one ends that, and none is called afterwards. For an engine whose servers tell. One
-  /// that has to be asked does nothing.
+  /// Sets `tell`, which is called whenever a grant is lost. A thread of the engine calls it and
+  /// must not be kept. An empty function ends that, and none is called afterwards. For an engine
+  /// whose servers report losses; an engine that has to be asked does nothing.
   virtual void when_lost(std::function<void()> /*tell*/) {}  // NOLINT: others keep it
 
   /// named_lock::note_run.
   virtual void note_run(std::chrono::nanoseconds /*duration*/, int /*exit_code*/) noexcept {}
 
-  /// Why the last grant of this session was lost, and who holds the lock now; asked after a call
-  /// said lease_lost, before the next acquire. May look at the lock, and so wait for a server.
+  /// Why the last grant of this session was lost, and who holds the lock now. Asked after a call
+  /// returned lease_lost, before the next acquire. May look at the lock, and so wait for a server.
   struct loss {
     lost_cause cause = lost_cause::none;
     std::optional<party> holder = {};
   };
   [[nodiscard]] virtual loss why_lost() const { return {}; }
 
-  /// Who holds the lock and how many others wait; asked after acquire ended without a grant, so
-  /// that its error can say it. May look at the lock, and so wait for a server.
+  /// Who holds the lock and how many others wait. Asked after acquire ended without a grant, for
+  /// its error. May look at the lock, and so wait for a server.
   struct surroundings {
     std::optional<party> holder = {};
     std::size_t waiters = 0;
   };
   [[nodiscard]] virtual surroundings look_around() const { return {}; }
 
-  /// The same for less: by the thread whose acquire has just failed, before another thread of this
-  /// process may acquire. None if the engine has no cheaper way.
+  /// The same at a lower price. The thread whose acquire has just failed calls it before another
+  /// thread of this process may acquire. None if the engine has no cheaper way.
   [[nodiscard]] virtual std::optional<surroundings> look_inside() const { return std::nullopt; }
 
   [[nodiscard]] virtual std::chrono::nanoseconds lease() const noexcept = 0;

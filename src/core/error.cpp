@@ -51,7 +51,7 @@ class category final : public std::error_category {
   }
 };
 
-/// Never destroyed, since codes of ours may outlive it. Not a guarded static: a child that is
+/// Never destroyed, because codes of ours may outlive it. Not a guarded static: a child that is
 /// forked while a thread makes it would wait for that thread forever.
 union immortal {
   category instance;

@@ -5,7 +5,7 @@
 
 namespace lockbyfile {
 
-/// What the code means, without the circumstances; null for a number that is none.
+/// What the code means, without the circumstances; null for a number that is no code.
 const char* text_of(errc code) noexcept;
 
 /// Makes `what` the last_failure() of this thread.

@@ -19,7 +19,7 @@ std::string text_of(std::chrono::nanoseconds d) {
   return text.data();
 }
 
-/// "; make (pid 7) holds the lock, and 2 others wait", as far as there is something to tell.
+/// "; make (pid 7) holds the lock, and 2 others wait", as far as that is known.
 std::string text_of_surroundings(const failure& f) {
   const std::string others = std::to_string(f.waiters) + (f.waiters == 1 ? " other" : " others");
   std::string text;
@@ -89,10 +89,10 @@ failure failure_of(const session& s, std::error_code code, const char* tried,
       } else if (code == errc::lease_lost) {
         f.holder = s.look_around().holder;
       }
-    } catch (const std::system_error&) {  // it is only told, and the call has failed anyway
+    } catch (const std::system_error&) {  // extra information only; the call has failed anyway
     }
     f.message = message_of(f, tried);
-  } catch (...) {  // too little memory: the code says what there is to know
+  } catch (...) {  // too little memory: the code alone has to do
   }
   return f;
 }

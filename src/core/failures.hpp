@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a failed call tells: the sentence, the cause, the holder. Every function that users call
-// and that can fail goes through told() or caught(), so last_failure() has the same as the
+// What a failed call reports: the sentence, the cause, the holder. Every function that users call
+// and that can fail goes through told() or caught(). So last_failure() has the same as the
 // lock_error.
 #pragma once
 
@@ -15,12 +15,12 @@
 
 namespace lockbyfile {
 
-/// As it is shown in a sentence: "make (pid 7)". What is not printable in a name is shown as "?".
+/// The party as a sentence shows it: "make (pid 7)". Unprintable characters of a name become "?".
 [[nodiscard]] std::string text_of(const party& who);
 
 /// The failure of a call on `s`. `tried` is like "cannot renew". Asks the engine for the cause of a
-/// loss, unless it is `known`, and for the holder; that may wait for a server. Does not throw: with
-/// too little memory there is only the code.
+/// loss, unless it is `known`, and for the holder; that may wait for a server. Does not throw. With
+/// too little memory the result has only the code.
 [[nodiscard]] failure failure_of(const session& s, std::error_code code, const char* tried,
                                  lost_cause known = lost_cause::none) noexcept;
 
@@ -29,12 +29,12 @@ struct refusal {
   std::error_code code = {};
   std::chrono::nanoseconds waited{0};
   std::size_t in_process = 0;  // threads that wait for their turn with this object
-  bool is_to_be_told = true;   // or nobody asks for `seen`
+  bool is_to_be_told = true;   // false: nobody reads `seen`
   std::optional<session::surroundings> seen = {};
 };
 
-/// The failure of acquiring by `s`. Looks at the lock if that was not done: only for a caller that
-/// tells what it saw.
+/// The failure of acquiring by `s`. Looks at the lock if nobody has looked yet: only for a caller
+/// that reports what it saw.
 [[nodiscard]] failure failure_of(const session& s, const refusal& how) noexcept;
 
 /// remember() for an exception that is on its way to the user.
@@ -52,7 +52,7 @@ auto told(F&& call) -> decltype(call()) {
   }
 }
 
-/// The error_code overloads are the throwing ones, turned round.
+/// An error_code overload calls the throwing one and catches.
 template <class F>
 auto caught(std::error_code& ec, F&& call) -> decltype(call()) {
   const uncancelled us;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LOCKBYFILE_HIDDEN keeps a class that is declared inside of an exported one out of the binary
+// LOCKBYFILE_HIDDEN keeps a class that is declared inside an exported class out of the binary
 // interface.
 #pragma once
 

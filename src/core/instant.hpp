@@ -38,16 +38,16 @@ inline struct timespec to_timespec(instant t) noexcept {
   return result;
 }
 
-/// Microseconds since 1970 by the wall clock, which may be set.
+/// Microseconds since 1970 by the wall clock, which may be set at any time.
 inline std::uint64_t wall_clock_us() noexcept { return read_clock(CLOCK_REALTIME) / 1000; }
 
-/// Behind now() by up to a tick of the kernel, seldom by more, and four times as cheap.
+/// Behind now() by up to a tick of the kernel, seldom by more. Four times as cheap.
 inline instant now_coarse() noexcept { return read_clock(CLOCK_MONOTONIC_COARSE); }
 
-/// How far the coarse clock is taken to be behind. A tick is 10 ms at the most (CONFIG_HZ=100).
-/// But if the processor that keeps the time stands still (a virtual one, whose host runs
-/// another: 17 ms were seen, of ticks of 4), the next one takes over after five ticks only
-/// (MAX_STALLED_JIFFIES in Linux, kernel/time/tick-sched.c).
+/// How far the coarse clock is assumed to be behind. A tick is at most 10 ms (CONFIG_HZ=100). But
+/// the processor that keeps the time may stand still, if it is a virtual one whose host runs
+/// another (17 ms were seen, with ticks of 4 ms). The next processor takes over only after five
+/// ticks (MAX_STALLED_JIFFIES in Linux, kernel/time/tick-sched.c).
 inline constexpr instant longest_lag = milliseconds(100);
 
 /// `from` + `d`, where the longest duration means never and a negative one `from`.

@@ -20,12 +20,12 @@ std::chrono::nanoseconds interval(std::chrono::nanoseconds lease) {
   return lease == no_lease ? watch_interval : std::max(lease / 3, shortest_interval);
 }
 
-/// Whether a renewal that failed so may succeed if it is tried again while the lease lasts.
+/// Whether a later renewal may succeed while the lease lasts, after one that failed like this.
 bool may_pass(const std::error_code& ec) {
   return ec == errc::unreachable || ec.category() == std::system_category();
 }
 
-/// How long to wait for the next one, after the last one's result.
+/// How long to wait before the next renewal, after the result of the last one.
 std::chrono::nanoseconds next_renewal(const session& s, const std::error_code& last) {
   const auto regular = interval(s.lease());
   return last ? std::min(regular, watch_interval) : std::min(regular, s.certain_for());

@@ -2,9 +2,9 @@
 //
 // Loading a module (engines.hpp).
 //
-// `loaded` is what one process has loaded. A child sees its parent's, whose epoch is not its own,
-// and makes one anew; the parent's is never destroyed. Its mutex may be locked for ever in a
-// child, and is not touched there.
+// `loaded` is what one process has loaded. A child sees its parent's, which has another epoch, and
+// makes a new one. The parent's is never destroyed. Its mutex may be locked forever in a child,
+// which does not touch it.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -48,7 +48,7 @@ loaded& ours() {
   return *seen;
 }
 
-/// The directory of the file that this code is in; empty if it is not certain.
+/// The directory of the file that contains this code; empty if that is not certain.
 std::string own_directory() {
   if (::getauxval(AT_SECURE) != 0) return "";
   Dl_info info{};
@@ -82,7 +82,7 @@ struct descriptor {
   }
 };
 
-/// The module in a file of its own, so that it is loaded a second time.
+/// The module as a file of its own, so that the dynamic linker loads it a second time.
 void* load_copy(const std::string& path) {
   const descriptor from{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   const descriptor to{::memfd_create(file_name, MFD_CLOEXEC)};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lock_error, on its own: a module of an engine has it a second time, but not the error category,
-// of which there must be one in a process (etcd/module.cpp).
+// lock_error is in a file of its own because the module of an engine has a second copy of it. Of
+// the error category there must be only one in a process (etcd/module.cpp).
 #include <lockbyfile/error.hpp>
 #include <utility>
 

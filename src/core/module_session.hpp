@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// module_session: a session of a module's engine, kept from the child of a fork.
+// module_session: a session of a module's engine, kept away from the child of a fork.
 //
-// `inner_` belongs to the process that opened it. In another one it is neither asked nor
-// destroyed (it has threads and connections of the parent's); there, nothing is held, and acquire
-// opens a session anew, of the module's instance for that process (engines.hpp).
+// `inner_` belongs to the process that opened it. It has threads and connections of that process,
+// so another process neither asks nor destroys it. In another process nothing is held, and acquire
+// opens a new session, of the module's instance for that process (engines.hpp).
 #pragma once
 
 #include <memory>

@@ -33,12 +33,12 @@ bool has_scheme(std::string_view name) {
 
 std::string default_directory(const std::string& directory) {
   if (!directory.empty()) return directory;
-  // A setuid program makes no file where its caller says.
+  // A setuid program must not create a file where its caller chooses.
   const char* from_environment = ::secure_getenv("LOCKBYFILE_DIR");
   return from_environment != nullptr && *from_environment != '\0' ? from_environment : ".";
 }
 
-/// `text` with %XX for all that means something in a URL.
+/// `text` with %XX for every character that means something in a URL.
 std::string escaped(std::string_view text) {
   constexpr std::string_view digits = "0123456789ABCDEF";
   constexpr std::string_view plain = "-._~";
@@ -85,7 +85,7 @@ std::string resolve(std::string_view name, const std::string& directory) {
   if (last.empty()) refuse(name, errc::invalid_name, "ends in a slash: it names no file");
   if (last == "." || last == "..") refuse(name, errc::invalid_name, "names a directory");
 
-  // Typed with its suffix, as the shell's Tab key does, it is the same lock.
+  // A name that is typed with its suffix, as by the shell's Tab key, is the same lock.
   const bool has_suffix = last.size() > lockfile_suffix.size() && last.ends_with(lockfile_suffix);
   std::string file(last);
   if (!is_path && !has_suffix) file += lockfile_suffix;

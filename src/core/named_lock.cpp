@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// named_lock: patience and the idioms of std over an engine's session.
+// named_lock: adds patience and the idioms of std to an engine's session.
 #include <lockbyfile/named_lock.hpp>
 
 #include "core/failures.hpp"

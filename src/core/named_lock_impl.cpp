@@ -8,7 +8,7 @@ namespace lockbyfile {
 
 turns& named_lock::impl::shared() {
   turns* found = turns_.load();
-  while (found == nullptr || found->process != process_epoch()) {  // a parent's is left as it is
+  while (found == nullptr || found->process != process_epoch()) {  // a parent's stays untouched
     auto fresh = std::make_unique<turns>();
     if (turns_.compare_exchange_strong(found, fresh.get())) return *fresh.release();
   }
@@ -47,7 +47,7 @@ std::optional<grant> named_lock::impl::acquire(std::chrono::nanoseconds p,
   return std::nullopt;
 }
 
-/// Says would_deadlock if another thread is at it, or holds what it was granted.
+/// Sets would_deadlock if another thread is acquiring, or holds the grant it got.
 std::optional<grant> named_lock::impl::ask_session(turns* t, instant deadline,
                                                    const std::stop_token& stop, std::error_code& ec,
                                                    refusal& how) {
@@ -110,14 +110,14 @@ std::optional<grant> named_lock::impl::in_turn(instant deadline, const std::stop
       ec = errc::cancelled;
       return std::nullopt;
     }
-    // At the end of its lease the grant is over, and nobody says so (T2).
+    // At the end of its lease the grant is over, and nobody reports that (T2).
     const std::chrono::nanoseconds left = session->lease_remaining();
     const instant next = left > std::chrono::nanoseconds(0) ? after(looked, left) : never;
     place.sleep(seen, std::min({deadline, looked + turns::watch, next}), stop);
   }
 }
 
-/// Of a thread that waits for the next grant: then the last one is over.
+/// Called by a thread that waits for the next grant; the last one is then over.
 bool named_lock::impl::is_asked_by_another() const noexcept {
   const std::uint64_t mark = asking_.load();
   return is_of_this_process(mark) && mark != asking_mark() && !session->is_held();
@@ -173,7 +173,7 @@ void named_lock::impl::release(std::error_code& ec, lost_cause& known) noexcept 
       return;
     }
     owner_.store(0, std::memory_order_relaxed);
-    if (is_asked_by_another()) {  // the session is not ours to be used, and the grant is over
+    if (is_asked_by_another()) {  // the session is another thread's now, and the grant is over
       ec = holder == 0 ? errc::not_holder : errc::lease_lost;
     } else {
       session->release(session->token(), ec);

@@ -3,19 +3,19 @@
 // What a named_lock and the keep_alive that renews it share.
 //
 // A session is made for one thread that acquires and releases. Threads that share an object take
-// turns (turns.hpp), and so does a keep_alive; until a second one comes there are none, and
-// nothing is paid for them. An acquisition may wait for long and so is not made under their mutex.
-// A keep_alive renews one grant, by its token, and keeps off any other.
+// turns (turns.hpp), and so does a keep_alive. Until a second one comes there are no turns and no
+// cost. An acquisition may wait for long, so it is not made under the mutex of the turns. A
+// keep_alive renews one grant, by its token, and leaves every other grant alone.
 //
-// Whose the grant is. `owner_` is the thread that acquired it, and `owned_` its token, written
-// in this order; they are read in the other one. So a thread that reads the token of the current
-// grant reads the thread that acquired it, and not one that had the grant before (O1). Only that
+// Whose grant it is. `owner_` is the thread that acquired the grant, and `owned_` is its token.
+// They are written in this order and read in the reverse order. So a thread that reads the token of
+// the current grant also reads the thread that acquired it, never an earlier owner (O1). Only that
 // thread deadlocks when it acquires again.
 //
-// Where there are no turns, a thread reads the token of its grant first, then looks for turns, and
-// then releases or renews that very grant. If another thread is granted the lock in between,
-// however long that takes, its grant has another token (O2). Who reads the other one's token sees
-// turns.
+// Without turns, a thread first reads the token of its grant, then looks for turns, and then
+// releases or renews exactly that grant. Another thread may be granted the lock in between, however
+// long that takes. Its grant then has another token (O2). A thread that reads another thread's
+// token also sees turns.
 #pragma once
 
 #include <atomic>
@@ -36,17 +36,17 @@ class LOCKBYFILE_HIDDEN named_lock::impl {
   impl(std::unique_ptr<lockbyfile::session> s, const lock_options& options)
       : session(std::move(s)), patience(options.patience), gives_up_(options.gives_up) {}
   ~impl() {
-    turns* const t = mine();  // another process's may be locked for ever
+    turns* const t = mine();  // another process's may be locked forever
     if (t != nullptr && t->has_asked()) session->when_lost({});
     delete t;
   }
   impl(const impl&) = delete;
   impl& operator=(const impl&) = delete;
 
-  /// On failure `how` says so; failure_of() has the circumstances.
+  /// On failure `how` has the reason; failure_of() has the circumstances.
   std::optional<grant> acquire(std::chrono::nanoseconds p, const std::stop_token& stop,
                                refusal& how);
-  /// True with the lock held; false, and acquire has to be asked.
+  /// True with the lock held. False: the caller has to use acquire.
   bool acquire_at_once() noexcept {
     if (!has_no_turns()) return false;
     const fencing_token token = session->acquire_at_once();
@@ -66,19 +66,19 @@ class LOCKBYFILE_HIDDEN named_lock::impl {
     lost_cause unused{};
     release(ignored, unused);
   }
-  /// `known` is why a grant was lost that another thread's has replaced since.
+  /// `known` is why the grant was lost, if another thread's grant has replaced it since.
   void renew(std::error_code& ec, lost_cause& known) noexcept;
-  /// Only the grant `token`; not_holder if it is over and was given back.
+  /// Acts only on the grant `token`; not_holder if it is over and was released.
   void renew_for(fencing_token token, std::error_code& ec) noexcept;
   void release(std::error_code& ec, lost_cause& known) noexcept;
 
-  /// For renew_for: of the grant that is held now.
+  /// For renew_for: the token of the grant that is held now.
   fencing_token keep_alive_from_now() {
     const std::lock_guard guard(shared().use);
     return session->token();
   }
 
-  /// Has an engine that knows of a loss by itself tell it, until unsubscribe.
+  /// Makes an engine that notices losses by itself report them, until unsubscribe.
   turns::subscription subscribe(std::function<void()> tell) {
     turns& t = shared();
     const auto made = t.subscribe(std::move(tell));
@@ -107,7 +107,7 @@ class LOCKBYFILE_HIDDEN named_lock::impl {
     owner_.store(this_thread(), std::memory_order_release);
     owned_.store(token.value(), std::memory_order_release);
   }
-  /// Of the grant that was not given back, if there is one, lost or not (O1).
+  /// The token of the grant that was not released, if there is one, lost or not (O1).
   [[nodiscard]] thread_mark owner() const noexcept {
     const std::uint64_t owned = owned_.load(std::memory_order_acquire);
     const thread_mark who = owner_.load(std::memory_order_acquire);
@@ -131,9 +131,9 @@ class LOCKBYFILE_HIDDEN named_lock::impl {
   }
 
   std::atomic<turns*> turns_{nullptr};
-  std::atomic<thread_mark> owner_{0};     // 0: given back
+  std::atomic<thread_mark> owner_{0};     // 0: released
   std::atomic<std::uint64_t> owned_{0};   // token
-  std::atomic<std::uint64_t> asking_{0};  // mark of the thread that asks the session, and may wait
+  std::atomic<std::uint64_t> asking_{0};  // mark of the thread that uses the session, and may wait
   const std::function<bool()> gives_up_;
 };
 

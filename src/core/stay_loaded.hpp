@@ -4,8 +4,8 @@
 namespace lockbyfile {
 
 /// Keeps the code of the library, and of the plugin that it may have been linked into, when the
-/// program unloads it: signal handlers stay behind. It belongs to the part of the library that
-/// loads modules: null in a static program without that part, of which nothing is unloaded.
+/// program unloads it: signal handlers stay behind. The function is in the part of the library that
+/// loads modules. It is null in a static program without that part, where nothing is unloaded.
 [[gnu::weak]] void stay_loaded() noexcept;
 
 }  // namespace lockbyfile

@@ -2,23 +2,27 @@
 //
 // turns: threads of one process that want the same named_lock.
 //
-// They wait here, in order of arrival, and only the first of them asks the session, which may make
-// it wait with the processes. So an object has one place in the wait queue of the processes,
-// however many threads want it, and a thread that gets its turn joins that queue at the end.
+// They wait here, in order of arrival. Only the first of them uses the session, which may make it
+// wait among the processes. So an object has one place in the wait queue of the processes, however
+// many threads want it. A thread that gets its turn joins that queue at the end.
 //
-//   (T1) Nobody pays for this who has an object for itself: turns are made when a second thread
-//        comes, or a keep_alive. A release that found none looks again after it has opened the
-//        lock. Who makes them does so before it asks the session. Both are seq_cst, so either the
-//        releaser finds the turns and wakes, or the other finds the lock open (Dekker's pattern).
-//   (T2) The grant of an object may end without a release: its lease runs out, somebody breaks it.
-//        Nothing tells that, so who waits for it looks every `watch`, as a keep_alive does.
-//   (T3) Who acquires while another thread has not given back a grant that was lost supersedes that
-//        thread. Its late release or renewal is not of the new grant: it says lease_lost and
-//        changes nothing (P4). One that began before there were turns names its grant by the token,
-//        so it changes nothing either (named_lock_impl.hpp, O2). But it may forget whose the new
-//        grant is, which costs that thread would_deadlock; so who makes turns for that purpose
-//        waits for `grace` first.
-//   (T4) fork: the child's copy may be locked for ever. It belongs to the process that made it, and
+//   (T1) A thread that has an object to itself pays nothing. Turns are made when a second thread
+//        comes, or a keep_alive. A release that found no turns looks again after it has opened the
+//        lock. The thread that makes turns does so before it asks the session. Both are seq_cst, so
+//        either the releaser finds the turns and wakes, or the other thread finds the lock open
+//        (Dekker's pattern).
+//   (T2) The grant of an object may end without a release: its lease runs out, or somebody breaks
+//        it. Nothing reports that. So a thread that waits for it looks every `watch`, as a
+//        keep_alive does.
+//   (T3) A thread may acquire while another thread has not released a grant that was lost. The
+//        first thread then supersedes the other. A late release or renewal by the other thread is
+//        not of the new grant: it returns lease_lost and changes nothing (P4). A release or renewal
+//        that began before there were turns names its grant by the token, so it changes nothing
+//        either (named_lock_impl.hpp, O2). But it may erase who owns the new grant, and then that
+//        thread does not get would_deadlock. So a thread that makes turns for that purpose first
+//        waits for `grace`.
+//   (T4) fork: the child's copy may be locked forever. It belongs to the process that made it, and
+//        no other process touches it.
 //        is not touched in another.
 #pragma once
 
@@ -41,7 +45,7 @@
 
 namespace lockbyfile {
 
-/// A thread of this process; another may have the same after it has ended. Not 0.
+/// A thread of this process. Another may have the same mark after this one has ended. Not 0.
 using thread_mark = std::uint64_t;
 
 inline thread_mark this_thread() noexcept { return static_cast<thread_mark>(::pthread_self()); }
@@ -53,10 +57,11 @@ class turns {
 
   const std::uint64_t process = process_epoch();
 
-  /// Of renewals and releases: one at a time, and not while a thread begins to ask the session.
+  /// For renewals and releases: one at a time, and not while a thread begins to use the session.
   std::mutex use;
 
-  /// A place among the threads that wait. While this lives, `alone` is locked but in sleep().
+  /// A place among the threads that wait. While this lives, `alone_` is locked, except in sleep()
+  /// and between let_go() and come_back().
   class place {
    public:
     explicit place(turns& t) : turns_(t), alone_(t.mutex_) {
@@ -73,11 +78,11 @@ class turns {
 
     [[nodiscard]] bool is_first() const { return turns_.line_.begin() == at_; }
     [[nodiscard]] std::size_t others() const { return turns_.line_.size() - 1; }
-    /// For as long as the session is asked.
+    /// Lets others in while the session is asked.
     void let_go() { alone_.unlock(); }
     void come_back() { alone_.lock(); }
     [[nodiscard]] std::uint64_t changes() const { return turns_.changes_; }
-    /// Until somebody has released, or left, since there were `seen` changes, or `until`.
+    /// Sleeps until another thread has released or left since `seen` changes, or until `until`.
     void sleep(std::uint64_t seen, instant until, const std::stop_token& stop) {
       const auto has_changed = [&] { return turns_.changes_ != seen; };
       const auto ns = std::chrono::nanoseconds(between(0, until));
@@ -91,7 +96,7 @@ class turns {
     std::list<int>::iterator at_;
   };
 
-  /// Lets those who wait look again.
+  /// Makes the waiting threads look again.
   void have_changed() noexcept {
     {
       const std::lock_guard alone(mutex_);
@@ -100,13 +105,14 @@ class turns {
     changed_.notify_all();
   }
 
-  /// Of the grant `token`, which `before` has not given back (T3); 0: it has.
+  /// Supersedes the grant `token`, which `before` has not released (T3).
+  /// `before` is 0 if it has.
   void supersede(thread_mark by, thread_mark before, std::uint64_t token, lost_cause cause) {
     const std::lock_guard alone(mutex_);
     std::erase_if(superseded_, [&](const lost& l) { return l.who == by; });
     if (before != 0 && before != by) superseded_.push_back({before, token, cause});
   }
-  /// Whether the calling thread was.
+  /// Whether the calling thread was superseded.
   [[nodiscard]] bool is_superseded(thread_mark who) const noexcept {
     const std::lock_guard alone(mutex_);
     return std::ranges::any_of(superseded_, [&](const lost& l) { return l.who == who; });
@@ -115,13 +121,13 @@ class turns {
     const std::lock_guard alone(mutex_);
     return std::ranges::any_of(superseded_, [&](const lost& l) { return l.token == token; });
   }
-  /// Those whom the engine tells of a loss by itself: each keep_alive of the object.
+  /// The callbacks for an engine that reports losses by itself: one for each keep_alive.
   using subscription = std::list<std::function<void()>>::iterator;
   subscription subscribe(std::function<void()> tell) {
     const std::lock_guard alone(subscribers_mutex_);
     return subscribers_.insert(subscribers_.end(), std::move(tell));
   }
-  /// None is called afterwards.
+  /// No callback runs afterwards.
   void unsubscribe(subscription which) noexcept {
     const std::lock_guard alone(subscribers_mutex_);
     subscribers_.erase(which);
@@ -130,7 +136,7 @@ class turns {
     const std::lock_guard alone(subscribers_mutex_);
     for (const auto& tell : subscribers_) tell();
   }
-  /// Whether to ask the engine for it: the first time.
+  /// True the first time only: the caller then asks the engine to report losses.
   bool first_to_ask() noexcept { return !has_asked_.exchange(true); }
   [[nodiscard]] bool has_asked() const noexcept { return has_asked_.load(); }
 
