@@ -5,37 +5,41 @@
 //
 // A look finds one of these:
 //
-//   the word                     may be taken since         how
-//   free                         it was freed               free
-//   free, broken                 it was freed               broken
-//   held, no lifeline            we noticed                 abandoned
-//   held, deadline passed        the deadline               expired
-//   held otherwise               -
-//   tombstone, or damaged: no
-//   state at all, or less than
-//   we saw before                - open the path again, which mends it or tells why not
+//   | the word                  | may be taken since | how
+//   | --------------------------+--------------------+---------------------------------
+//   | free                      | it was freed       | free
+//   | free, broken              | it was freed       | broken
+//   | held, no lifeline         | we noticed         | abandoned
+//   | held, deadline passed     | the deadline       | expired
+//   | held otherwise            | -                  |
+//   | tombstone, or damaged: no | -                  | open the path again, which mends
+//   | state at all, or less     |                    | it or reports why it cannot
+//   | than we saw before        |                    |
 //
-// and takes an opening at once if nobody is ahead (line.hpp, L5), if the lock is free
-// and newcomers may go first, or if those ahead have left it untaken for too long.
+// The session takes an opening at once in three cases:
+//   - Nobody is ahead (line.hpp, L5).
+//   - The lock is free and newcomers may go first.
+//   - The waiters ahead have left the lock untaken for too long.
 //
-// (A1) Word, then the holder's slot and lifeline, then a compare-exchange from that
-//      same word (S3). If it succeeds, what was read belonged to that word, since a word
-//      never returns. If not, we look again.
-// (A2) The own futex word is read before the look, and the sleep starts only if it
-//      is unchanged: a wake-up between look and sleep is not lost. Nor is a release that
-//      found nobody wanted: the word is compared once more after want() (line.hpp, L3). Who
-//      only naps wants nobody to wake it (L8).
-// (A3) After a sleep the lock is looked at before the clock and the stop request: a
-//      grant that arrives together with them is returned.
-// (A4) A waiter that gives up may have swallowed a wake-up: it passes it on.
-// (A5) Somebody may copy other data over the file in place, and what is mapped is then theirs.
-//      So a waiter looks for the signature before each run of writes: before it joins, answers
-//      or leaves the line, and before it says that it is wanted. Whoever else writes compares
-//      first with a value that nobody else's data has: a word, a ticket, a session's number.
-//      What remains are the instructions between the look at the signature and the last write
-//      after it, a microsecond. If the data is copied just then, or if the waiter is kept from
-//      running just then and the data is copied meanwhile, a few bytes of it change. No order
-//      of looks can close that: memory has no write that depends on another word.
+// (A1) Read the word, then the holder's slot and lifeline, then compare-exchange from that same
+//      word
+//      (S3). If it succeeds, the values read belonged to that word, since a word never returns. If
+//      it fails, we look again.
+// (A2) The session reads its own futex word before the look. The sleep starts only if that word is
+//      unchanged, so a wake-up between look and sleep is not lost. Nor is a release lost that found
+//      nobody wanted: the word is compared once more after want() (line.hpp, L3). A waiter that
+//      only naps asks nobody to wake it (L8).
+// (A3) After a sleep the session looks at the lock before the clock and the stop request. A grant
+//      that arrives together with them is returned.
+// (A4) A waiter that gives up may have swallowed a wake-up, so it passes the wake-up on.
+// (A5) Somebody may copy other data over the file in place. The mapping then shows foreign data. So
+//      a waiter looks for the signature before each run of writes: before it joins, answers or
+//      leaves the wait queue, and before it stores `wanted`. Every other writer first compares with
+//      a value that no foreign data has: a word, a ticket, a session's number.
+//      A gap remains: the instructions between the look at the signature and the last write after
+//      it, a microsecond. If the data is copied in that gap, a few bytes of it change. The gap
+//      grows if the waiter is kept from running in it. No order of looks can close the gap: memory
+//      has no write that depends on another word.
 
 #include <algorithm>
 
@@ -58,12 +62,12 @@ struct file_session::waiting {
   instant deadline = 0;
   instant now = 0;            // of this look
   instant next_look = 0;      // as this look finds it
-  instant next_question = 0;  // of whether to give up
+  instant next_question = 0;  // when to ask next whether to give up
   unsigned reopened = 0;
   bool has_given_up = false;
   bool has_stood_by = false;  // since it slept
   std::uint64_t watched = 0;  // the token of the grant that it stood by for last
-  word seen;                  // by it
+  word seen;                  // by this look
 };
 
 std::optional<grant> file_session::acquire_slowly(instant deadline, const std::stop_token& stop,
@@ -86,7 +90,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     bool granted = false;
     ~leaving() {
       if (!s.line_.is_in()) return;
-      // A child that leaves by an exception, from a fork in gives_up: the place is the parent's.
+      // A child may leave by an exception, from a fork in gives_up: the place is the parent's.
       if (!s.is_this_process() || !s.file_.is_signed()) {  // (A5)
         s.line_.forget();
         return;
@@ -102,13 +106,13 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
     }
   } place{*this, w};
 
-  // Who will have to wait most likely joins before the first look, which is then the only one.
+  // A waiter that is likely to wait joins before the first look, which is then the only one.
   if (deadline > begun && is_this_process() && owns_slot() &&
       word(file_.get().header.word.load()).is_held()) {
     join(begun, result);
   }
   for (;;) {
-    // Before the look at the path: we may be stopped after it, for as long as you like.
+    // Before the look at the path: after that look we may be stopped for any length of time.
     const instant checked = now_coarse();
     const bool is_unchecked = checked >= next_check_.load(std::memory_order_relaxed);
     if (!is_this_process() || (is_unchecked && !file_.is_current())) {
@@ -124,7 +128,7 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
       return result;
     }
     if (found == outlook::reopen) {
-      // Whoever tries once has a few tries, since files come and go.
+      // A call that tries once gets a few tries, because files come and go.
       if (++w.reopened > most_reopened && (now() >= w.deadline || stop.stop_requested())) {
         ec = stop.stop_requested() ? errc::cancelled : errc::timed_out;
         return std::nullopt;
@@ -145,8 +149,8 @@ std::optional<grant> file_session::acquire_slowly(instant deadline, const std::s
   }
 }
 
-/// From one look to the next: stands by, naps or sleeps, unless the own futex word is not as
-/// `seen` (A2).
+/// From one look to the next: stands by, naps or sleeps. Returns at once if the own futex word
+/// differs from `seen` (A2).
 void file_session::rest(waiting& w, std::uint32_t seen) {
   const instant until = std::min({w.deadline, w.next_look, w.next_question});
   if (!w.has_stood_by && token_of(w.seen) != w.watched &&
@@ -172,7 +176,7 @@ void file_session::rest(waiting& w, std::uint32_t seen) {
   }
 }
 
-/// Of the grant; not of its word, which each renewal changes.
+/// The token of the grant. It stays the same over renewals, each of which changes the word.
 std::uint64_t file_session::token_of(word held) const noexcept {
   return held.is_held() ? file_.get().slots[held.slot()].token.load() : 0;
 }
@@ -189,7 +193,7 @@ void file_session::reopen() {
       line_.forget();  // (A5)
     } else if (line_.is_in()) {
       line_.leave();
-      line_.hasten(now());  // they have to move, too
+      line_.hasten(now());  // the waiters behind have to move, too
     }
   } else {
     line_.forget();  // the place is the parent's

@@ -25,7 +25,7 @@ constinit thread_local bool thread_is_prepared = false;
 struct attachment::record {
   std::atomic<void*> base{nullptr};  // null: not in use
   std::atomic<int> fd{-1};
-  std::atomic<int> closing{-1};  // what `fd` was, while it is closed
+  std::atomic<int> closing{-1};  // the value of `fd` while it is being closed
   std::atomic<bool> guarded{false};
   std::atomic<fault> found{fault::none};
   std::atomic<std::uint64_t> device{0};  // of the file
@@ -35,7 +35,7 @@ struct attachment::record {
     return other.st_dev == device.load(std::memory_order_relaxed) &&
            other.st_ino == inode.load(std::memory_order_relaxed);
   }
-  /// Whether the number still stands for the file.
+  /// Whether the number still refers to the file.
   [[nodiscard]] bool is_open_as(int number) const noexcept {
     struct stat s {};
     return number >= 0 && sys.fstat(number, &s) == 0 && is_same_file(s);
@@ -72,8 +72,8 @@ record* take_record(void* base) {
   return fresh;
 }
 
-/// Who attached with a descriptor last: nobody else can have it. Null for one that is too large
-/// for the table, or where there is no memory for it.
+/// The last attachment that got this descriptor; no other can have it. Null if the number is too
+/// large for the table, or if there is no memory for it.
 std::atomic<record*>* last_with(int fd) noexcept {
   constexpr std::size_t block_size = 512;
   struct block {
@@ -92,8 +92,8 @@ std::atomic<record*>* last_with(int fd) noexcept {
   return &found->last[number % block_size];
 }
 
-/// A number that open() just gave to `owner` cannot be another attachment's: that one was closed
-/// behind our back.
+/// open() just gave this number to `owner`, so no other attachment can have it. An attachment that
+/// claims it had its descriptor closed without our knowledge.
 void forget_in_others(int fd, record* owner) noexcept {
   if (std::atomic<record*>* const last = last_with(fd); last != nullptr) {
     int same = fd;
@@ -112,15 +112,15 @@ void* map_zeros(void* where, int fixed) noexcept {
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
 }
 
-/// Zeros in the place of a range that is mapped. The system refuses to map anything, also in the
-/// place of what there is, to a process that has all the mappings it can have: then the range
-/// makes room for itself. What another thread maps there meanwhile is left alone.
+/// Maps zeros in place of a range that is mapped. A process that has all the mappings it can have
+/// gets no new one, not even in place of an old one. Then the range is unmapped to make room. If
+/// another thread maps something there meanwhile, that is left alone.
 bool put_zeros(void* range) noexcept {
   if (map_zeros(range, MAP_FIXED) != MAP_FAILED) return true;
   return sys.munmap(range, map_size) == 0 && map_zeros(range, MAP_FIXED_NOREPLACE) == range;
 }
 
-/// What there is where not even zeros could be mapped. Nobody writes to it: it has no signature.
+/// The image where not even zeros could be mapped. Nobody writes to it: it has no signature.
 constinit image nothing{};
 
 constinit std::atomic<std::uint64_t> fork_events{0};
@@ -144,20 +144,20 @@ void after_fork_in_child() {
 }
 
 void hand_on(int signal, siginfo_t* info, void* context) noexcept {
-  const bool was_sent = info->si_code <= 0;  // by kill(2) and the like; else it is a fault
+  const bool was_sent = info->si_code <= 0;  // by kill(2) and the like; otherwise a fault
   if ((previous_action.sa_flags & SA_SIGINFO) != 0) {
     previous_action.sa_sigaction(signal, info, context);
   } else if (previous_action.sa_handler == SIG_IGN && was_sent) {
     return;
   } else if (previous_action.sa_handler == SIG_DFL || previous_action.sa_handler == SIG_IGN) {
-    ::signal(signal, SIG_DFL);  // a fault repeats now, and takes its course
+    ::signal(signal, SIG_DFL);  // the fault repeats now, and ends the process
     if (was_sent) ::raise(signal);
   } else {
     previous_action.sa_handler(signal);
   }
 }
 
-/// Whether the file ends before `offset`, or is not to be asked any more.
+/// Whether the file ends before `offset`, or can no longer be asked.
 bool ends_before(const record& r, std::uintptr_t offset) noexcept {
   struct stat s {};
   const int fd = r.fd.load();
@@ -170,9 +170,9 @@ bool answer_fault(record& r, void* range, std::uintptr_t offset) noexcept {
   return put_zeros(range);
 }
 
-/// A handler that was installed after ours and is done passes a fault of ours on by raise(), as
-/// Python's faulthandler does: then nothing tells where the fault was. So each file that has become
-/// shorter is taken for it. The instruction is repeated when we return.
+/// A handler that was installed after ours may pass a fault of ours on by raise(), as Python's
+/// faulthandler does. Then nothing shows where the fault was. So each file that has become shorter
+/// counts as its cause. The instruction is repeated when we return.
 bool answer_raised() noexcept {
   bool is_answered = false;
   for (record* r = records.load(std::memory_order_acquire); r != nullptr; r = r->next) {
@@ -222,7 +222,7 @@ void install_handlers(truncation_guard guard) {
   if (guard == truncation_guard::leave_out) return;
   static std::once_flag bus_handler;
   std::call_once(bus_handler, [] {
-    // Our own libraries are linked so that they stay. Of others' we do not know.
+    // Our own libraries are linked so that they stay. Of other libraries we do not know.
     if (&stay_loaded != nullptr) stay_loaded();
     struct sigaction action {};
     action.sa_sigaction = on_sigbus;
@@ -287,8 +287,8 @@ attachment::~attachment() {
   if (&get() != &nothing) sys.munmap(&get(), map_size);
 }
 
-/// On failure the system may have unmapped the range already, and another thread might map
-/// something of its own there: it is taken again at once.
+/// On failure the system may already have unmapped the range, and another thread might map
+/// something of its own there. So the range is taken again at once.
 bool attachment::map(int mapped) noexcept {
   if (&get() == &nothing) {
     void* const range = map_zeros(nullptr, 0);
@@ -307,11 +307,11 @@ bool attachment::map(int mapped) noexcept {
   return false;
 }
 
-/// False if there was not even room for zeros, and the range is given up.
+/// False if there was not even room for zeros. The range is then given up.
 bool attachment::map_nothing() noexcept {
   is_mapped_ = false;
   if (&get() == &nothing || put_zeros(&get())) return true;
-  record_->guarded.store(false);  // whatever comes to be there is not ours
+  record_->guarded.store(false);  // anything that is mapped there later is not ours
   image_.store(&nothing, std::memory_order_relaxed);
   return false;
 }
@@ -338,7 +338,7 @@ void attachment::detach() noexcept {
   if (is_mapped_) map_nothing();
 }
 
-/// A child that is forked at any point of this knows the descriptor by one of the two.
+/// A child that is forked at any point here finds the descriptor in one of the two fields.
 void attachment::close_descriptor() noexcept {
   const uncancelled us;
   int fd = record_->fd.load();
@@ -355,7 +355,7 @@ bool attachment::is_ours() const noexcept {
   const int number = fd();
   struct stat s {};
   if (number < 0) return false;
-  // Closed only if the system says so: not if it just cannot tell.
+  // Closed only if the system says so, and not if it just cannot tell.
   return sys.fstat(number, &s) == 0 ? is_same_file(s) : errno != EBADF;
 }
 

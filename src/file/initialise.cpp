@@ -13,7 +13,7 @@ namespace lockbyfile::file {
 
 namespace {
 
-/// Of the signature, in the file: the part that says whether it is complete.
+/// The part of the signature, in the file, that says whether the signature is complete.
 std::atomic_ref<std::uint64_t> first_bytes(const header& h) noexcept {
   auto* p = const_cast<char*>(h.signature);
   return std::atomic_ref<std::uint64_t>(*reinterpret_cast<std::uint64_t*>(p));

@@ -6,26 +6,30 @@
 //   0       header: 1,024 bytes
 //   1024    slots: 128 bytes each, up to 4,000
 //
-// All numbers are in the machine's byte order: a lockfile never leaves its kernel.
-// Every field is an atomic, since any process may look at any time. What another
-// process wrote is input: it is bounds-checked before use.
+// All numbers are in the machine's byte order: a lockfile never leaves its kernel. Every field is
+// an atomic, because any process may look at any time. Values that another process wrote are input:
+// they are bounds-checked before use.
 //
 // Who writes what
-//   signature .. clock_origin     whoever initialises the file, alone (lockfile.cpp); the
-//                                 origin also a session that finds the wall clock set
-//   word                          everyone, by the transitions in word.hpp
-//   last_to_join .. granted_on,   see line.hpp
-//   tickets .. barge_until,
-//   moves, laziest, front
-//   capacity                      grows, or is reset, under the maintenance lock
-//   slot_hint                     anyone; only speeds up the search for a free slot
-//   first_counter                 whoever initialises, resets or revives the file, alone
-//   deletion_told                 a session that leaves a deleted file
-//   broken_..., run_...           see records.hpp; only shown, and to find out why a grant was lost
-//   a slot                        the session that holds its lifeline, but for
-//                                 `wake` (anyone adds to it), `ticket` (a finder
-//                                 may clear a dead one or mark a dozing one) and
-//                                 `next_look` (who is behind may call)
+//   | field                       | writer
+//   | ----------------------------+-------------------------------------------------------
+//   | signature .. clock_origin   | the initialiser of the file, alone (lockfile.cpp);
+//   |                             | the origin also a session that finds the wall clock set
+//   | word                        | everyone, by the transitions in word.hpp
+//   | last_to_join .. granted_on, | see line.hpp
+//   | tickets .. barge_until,     |
+//   | moves, laziest, front       |
+//   | capacity                    | grows, or is reset, under the maintenance lock
+//   | slot_hint                   | anyone; only speeds up the search for a free slot
+//   | first_counter               | the process that initialises, resets or revives the
+//   |                             | file, alone
+//   | deletion_told               | a session that leaves a deleted file
+//   | broken_..., run_...         | see records.hpp; only shown, and read to find out why a
+//   |                             | grant was lost
+//   | a slot                      | the session that holds its lifeline, except:
+//   |   `wake`                    | anyone adds to it
+//   |   `ticket`                  | a finder may clear a dead one or mark a skipped one
+//   |   `next_look`               | a waiter behind may call
 #pragma once
 
 #include <atomic>
@@ -46,18 +50,18 @@ inline constexpr std::size_t signature_kind = 20;  // "lockbyfile lockfile,", an
 inline constexpr std::uint32_t format_version = 1;
 
 struct slot {
-  // What others act on.
+  // Fields that others act on.
   shared<std::uint64_t> lease_deadline;  // instant; written before the word names this slot
   shared<std::uint64_t> token;           // of the grant, likewise
   shared<std::uint64_t> since;           // instant of the grant
   shared<std::uint64_t> lease;           // ns, as asked for
-  shared<std::uint64_t> ticket;          // place in line, 0: not waiting (line.hpp)
+  shared<std::uint64_t> ticket;          // place in the wait queue, 0: not waiting (line.hpp)
   shared<std::uint64_t> waiting_since;   // instant
   shared<std::uint64_t> next_look;       // instant: at which it wakes by itself, or began to look;
                                          // + 2^63: at which it was called (line.hpp, L5)
   shared<std::uint32_t> wake;            // futex
   shared<std::uint32_t> session;         // any number: whose slot this is, among its owners
-  // What is only shown.
+  // Fields that are only shown.
   shared<std::uint32_t> pid;
   shared<std::uint32_t> user;
   shared<std::uint64_t> last_grant;  // token, and above it how it came (grant_mark)
@@ -65,8 +69,8 @@ struct slot {
 };
 static_assert(sizeof(slot) == 128);
 
-/// What `last_grant` holds: written after the word has made the grant true, so that what was
-/// only tried is not shown as one.
+/// The value of `last_grant`. It is written after the word has made the grant true, so that a mere
+/// try is not shown as a grant.
 constexpr std::uint64_t grant_mark(std::uint64_t token, std::uint64_t how) noexcept {
   return token | how << 56;
 }
@@ -79,18 +83,18 @@ struct header {
   char signature[64];
 
   shared<std::uint32_t> format;
-  shared<std::uint32_t> flags;  // 0; a reader that finds an unknown bit keeps off
+  shared<std::uint32_t> flags;  // 0; a reader that finds an unknown bit leaves the file alone
   shared<std::uint64_t> boot_id[2];
   shared<std::uint64_t> time_namespace;
   shared<std::uint64_t> clock_origin;  // ns since 1970 at instant 0 (linux/clock_identity.hpp)
   shared<std::uint64_t> reserved_static[2];
-  shared<std::uint64_t> home;  // of which inode, directory and name this is; 0: not known
+  shared<std::uint64_t> home;  // hash of this file's inode, directory and name; 0: not known
 
   shared<std::uint64_t> word;          // file/word.hpp
-  shared<std::uint64_t> last_to_join;  // a ticket; not 0: somebody may be in line
-  shared<std::uint64_t> wanted;        // not 0: somebody in line may sleep, a release has to wake
-  shared<std::uint64_t> standing_by;   // ticket of who watches the word (line.hpp, L7)
-  shared<std::uint32_t> usual_hold;  // ns, of the last grants that ended beside a line (note_hold)
+  shared<std::uint64_t> last_to_join;  // a ticket; not 0: somebody may wait
+  shared<std::uint64_t> wanted;        // not 0: a waiter may sleep, and a release has to wake
+  shared<std::uint64_t> standing_by;   // ticket of the waiter that watches the word (line.hpp, L7)
+  shared<std::uint32_t> usual_hold;  // ns, of the last grants that ended beside a queue (note_hold)
   shared<std::uint32_t> granted_on;  // processor + 1 of the last grant after waiting
   shared<std::uint64_t> reserved_word[3];
 
@@ -100,11 +104,11 @@ struct header {
   shared<std::uint64_t> barge_until;     // instant; a newcomer may go first until then
   shared<std::uint32_t> capacity;        // slots that the file has room for
   shared<std::uint32_t> slot_hint;
-  shared<std::uint64_t> moves;   // of the line: how often somebody has left it or dozed off
-  shared<std::int64_t> laziest;  // of those in line (line.hpp, L4)
-  shared<std::uint64_t> front;   // the head of the line and who is next (line.hpp, L6)
+  shared<std::uint64_t> moves;   // of the wait queue: how often a waiter has left it or was skipped
+  shared<std::int64_t> laziest;  // among the waiters (line.hpp, L4)
+  shared<std::uint64_t> front;   // the first waiter and the next one (line.hpp, L6)
 
-  shared<std::uint64_t> first_counter;  // of the word when the file began; 0: not known
+  shared<std::uint64_t> first_counter;  // the word's when the file began; 0: not known
 
   // The last break (records.hpp).
   shared<std::uint64_t> broken_token;  // of the grant that it ended
@@ -114,14 +118,14 @@ struct header {
   shared<std::uint64_t> broken_by_command[6];
   shared<std::uint64_t> broken_check;
 
-  // How the work under a grant ended, the last one that told it (records.hpp).
+  // How the work under a grant ended: the last grant whose holder reported it (records.hpp).
   shared<std::uint64_t> run_token;     // of that grant
   shared<std::uint64_t> run_ended;     // us of the wall clock since 1970
   shared<std::uint64_t> run_duration;  // ns
   shared<std::uint64_t> run_exit_code;
   shared<std::uint64_t> run_check;
 
-  shared<std::uint64_t> deletion_told;  // not 0: once is enough (session.hpp, S8)
+  shared<std::uint64_t> deletion_told;  // not 0: a session has reported it (session.hpp, S8)
 
   shared<std::uint64_t> reserved[79];
 };
@@ -145,7 +149,7 @@ inline constexpr std::size_t size_for(std::uint32_t capacity) {
   return sizeof(header) + capacity * sizeof(slot);
 }
 
-/// The mapping: the whole range at once; pages past the file's end are not touched.
+/// The mapping covers the whole range at once; pages past the file's end are not touched.
 inline constexpr std::size_t map_size = (sizeof(image) + 65535) / 65536 * 65536;
 
 }  // namespace lockbyfile::file

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// line: the waiters of a lock, and how it passes on.
+// line: the wait queue of a lock, and how the lock passes to the next waiter.
 //
-// A waiter takes a ticket, publishes it in its slot, looks at the lock once more, and
-// sleeps on its slot's own futex word. A release frees the lock and wakes the waiter
-// with the smallest ticket, and only that one. Nobody is handed the lock: it is free
-// until somebody takes it by compare-exchange, so a waiter that dies or stops between
-// being woken and taking leaves a free lock, not a stuck one.
+// A waiter takes a ticket, publishes it in its slot, looks at the lock once more, and sleeps on its
+// slot's own futex word. A release frees the lock and wakes only the waiter with the smallest
+// ticket. The lock is handed to nobody: it is free until somebody takes it by compare-exchange. So
+// a waiter that dies or stops between being woken and taking leaves a free lock, not a stuck one.
 //
 // A slot's ticket
 //     0            not waiting

@@ -23,7 +23,7 @@ namespace lockbyfile::file {
 
 namespace {
 
-/// By a sandbox: seccomp and security modules say it in any of these ways.
+/// An error of a sandbox: seccomp and security modules report any of these.
 bool is_denial(int error) noexcept { return error == EPERM || error == EACCES || error == ENOSYS; }
 
 constexpr instant longest_pause = 100'000;
@@ -136,12 +136,12 @@ bool lockfile::attach_without_slot(access how) {
     root_device_.store(s.st_dev, std::memory_order_relaxed);
     root_inode_.store(s.st_ino, std::memory_order_relaxed);
   }
-  // Asked first, since opening a device or a FIFO may act on it.
+  // Asked before opening, because opening a device or a FIFO may act on it.
   const bool is_there = sys.lstat(path_.c_str(), &s) == 0;
   if (is_there && !S_ISREG(s.st_mode)) {
     throw lock_error(errc::wrong_engine, path_ + " is " + kind_of(s.st_mode), path_);
   }
-  // The program's own locks on a file of another kind are not to be lost by our look at it.
+  // Our look must not drop the program's own locks on a file of another kind.
   if (is_there && s.st_size == 0 && how == access::read_only) return false;
   if (is_there && s.st_size != 0 && !has_been_attached_ && !path_.ends_with(lockfile_suffix) &&
       (s.st_size > static_cast<off_t>(map_size) ||
@@ -159,8 +159,8 @@ bool lockfile::attach_without_slot(access how) {
   }
 }
 
-/// Somebody who has a lease on the file (F_SETLEASE) has been asked to give it up, and does so
-/// soon, or has it taken away after /proc/sys/fs/lease-break-time.
+/// A process that has a lease on the file (F_SETLEASE) has been asked to give it up. It does so
+/// soon, or the system takes the lease away after /proc/sys/fs/lease-break-time.
 void lockfile::wait_for_lease(instant deadline) const {
   if (now() >= deadline) {
     throw lock_error({EWOULDBLOCK, std::system_category()},
@@ -174,8 +174,8 @@ void lockfile::wait_for_lease(instant deadline) const {
   pause(std::min(deadline, now() + milliseconds(5)));
 }
 
-/// Before the first store. Patience of less than a second is one: a busy machine may stop the child
-/// just before it asks.
+/// Called before the first store. Patience of less than a second counts as one second: a busy
+/// machine may stop the child just before it asks.
 void lockfile::require_thawed() const {
   constexpr std::chrono::nanoseconds least_patience = std::chrono::seconds(1);
   if (patience_ == forever || !shows_dirty_pages_ || sys.dirty_pages(fd(), first_size) != 0) return;
@@ -189,8 +189,8 @@ lockfile::closing::~closing() {
 }
 
 lockfile::opened lockfile::open_and_map(access how) {
-  // fork is not held off while we open or close, which may hang; what a fork has seen is opened
-  // again.
+  // Opening and closing may hang, so fork is not held off meanwhile. If a fork has seen the
+  // descriptor, it is opened again.
   const std::uint64_t forks = forks_seen();
   closing lifeline(open_existing(how));
   if (lifeline.fd < 0 && errno == ENOENT) return opened::nothing;
@@ -230,7 +230,7 @@ lockfile::opened lockfile::take(closing& lifeline, int mapped, access how) {
   }
   const filesystem_type type = filesystem_of(lifeline.fd);
   shows_dirty_pages_ = type.shows_dirty_pages;
-  // A look does no harm where hosts should not share a lock.
+  // Looking does no harm where hosts should not share a lock.
   const bool may_be_unknown = any_filesystem_ || how == access::read_only;
   if (type.where != locality::local && (type.where != locality::unknown || !may_be_unknown)) {
     if (type.where == locality::untold) fail(errno, "cannot tell the filesystem of");
@@ -263,17 +263,17 @@ bool lockfile::is_current() const noexcept {
 bool lockfile::is_signed() const noexcept { return has_signature(get().header); }
 
 bool lockfile::is_at_path(std::uint64_t least_size) const noexcept {
-  // What is mapped is no file any more.
+  // The mapped file is no longer a regular file.
   if (attachment_.found_fault() == fault::truncated) return false;
   struct stat s {};
   const bool is_there = sys.lstat(path_.c_str(), &s) == 0;
-  // Gone only if the system says so: not if it just cannot tell.
+  // Gone only if the system says so, and not if it just cannot tell.
   if (!is_there && errno != ENOENT && errno != ENOTDIR) return attachment_.is_ours();
   if (is_there && attachment_.is_same_file(s)) {
     return static_cast<std::uint64_t>(s.st_size) >= least_size && attachment_.is_ours();
   }
-  // The path says nothing to a process that has another root directory by now. There a file
-  // counts as gone when it has no name left.
+  // The path means nothing to a process that has another root directory by now. Such a process
+  // counts a file as gone when it has no name left.
   return has_other_root() && sys.fstat(fd(), &s) == 0 && attachment_.is_same_file(s) &&
          s.st_nlink > 0 && static_cast<std::uint64_t>(s.st_size) >= least_size;
 }
@@ -298,8 +298,8 @@ int lockfile::cure() noexcept {
   return error;
 }
 
-/// Has the system say what keeps it from reading or writing the file: a fault says nothing. Writes
-/// a byte that is there already.
+/// Makes the system say what keeps it from reading or writing the file; a fault does not say it.
+/// Writes a byte that is there already.
 int lockfile::probe(int fd) noexcept {
   struct stat s {};
   if (sys.fstat(fd, &s) != 0) return errno;
@@ -387,14 +387,13 @@ bool lockfile::create_nameless() {
   take(lifeline, fd, access::read_write);
   set_permissions();
   allocate(first_size, "cannot allocate room for");
-  // Entombed: by the time it has its name, others may have used and deleted a lockfile of
-  // that name, and so its counter is set afterwards, by mend().
+  // A tombstone: by the time the file has its name, others may have used and deleted a lockfile of
+  // that name. So mend() sets its counter afterwards.
   initialise_blank(get(), first_capacity, this_clock_and_origin(),
                    word::free_at(std::max<std::uint64_t>(1, removed_until_)).entombed());
   reach(point::file_made);
 
-  // Whoever opens a lockfile needs two descriptors: if there is no second one, now is the
-  // time to say so.
+  // Opening a lockfile takes two descriptors. If there is no second one, fail now.
   const std::string self = "/proc/self/fd/" + std::to_string(fd);
   const int second = uninterrupted([&] { return sys.open(self.c_str(), O_RDWR | O_CLOEXEC, 0); });
   if (second >= 0) sys.close(second);
@@ -402,7 +401,7 @@ bool lockfile::create_nameless() {
     fail(errno, "cannot open the lockfile");
   if (sys.linkat(AT_FDCWD, self.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) != 0 &&
       errno != EEXIST) {
-    // Where linking a nameless file is not possible, creating one with a name may be.
+    // Where a nameless file cannot be linked, creating one with a name may be possible.
     if (errno == ENOENT || errno == EOPNOTSUPP || errno == EXDEV || errno == EINVAL ||
         errno == ENOTDIR || errno == ELOOP || errno == EMLINK || is_denial(errno)) {
       return false;
@@ -454,7 +453,7 @@ condition lockfile::examine() const {
   };
   if (!has_signature(h)) {
     if (is_half_made(fd(), size)) return condition::blank;
-    // Unless its creator has finished in between.
+    // Unless its creator has finished meanwhile.
     if (!has_signature(h)) foreign("is another program's file, not a lockfile");
   }
   if (size < sizeof(header)) return condition::damaged;
@@ -489,7 +488,7 @@ bool lockfile::has_our_clock() const {
   return (same_boot(recorded, ours) || is_proven(recorded)) && same_time_namespace(recorded, ours);
 }
 
-/// (F3), for who knows that nobody resets the file.
+/// (F3), for a caller that knows that nobody resets the file.
 bool lockfile::learn_kernel() {
   const clock_identity recorded = recorded_clock(get().header);
   if (!same_time_namespace(recorded, this_clock_and_origin())) return false;
@@ -500,7 +499,7 @@ bool lockfile::learn_kernel() {
 
 void lockfile::prove_kernel() {
   if (has_our_clock() || !learn_kernel() || proven_->has_boot_id()) return;
-  // The wall clock was set, and there is no id: the others are to know the file by its new origin.
+  // The wall clock was set, and there is no id: the others must know the file by its new origin.
   proven_->origin = this_clock_and_origin().origin;
   get().header.clock_origin.store(proven_->origin, std::memory_order_release);
 }
@@ -524,7 +523,7 @@ void lockfile::mend() {
   if (!is_at_path()) return;
   const condition why = examine();
   if (why == condition::tombstone) {
-    // Whoever wrote it held the maintenance lock until the file was gone. It is not
+    // The writer of this tombstone held the maintenance lock until the file was gone. It is not
     // gone, and we have that lock: the remover died. Or the file is new.
     const word w(get().header.word.load());
     std::uint64_t bits = w.bits();
@@ -545,9 +544,10 @@ std::uint64_t lockfile::first_token() const {
   return std::max(first_counter(path_), removed_until_);
 }
 
-/// A number for this file at this path: of its inode, its directory and its name. 0 if that is not
-/// to be told. Neither device numbers nor the whole path: others may see it under another one.
-/// With the inode's birth, since a new file often gets the number of a deleted one.
+/// A number for this file at this path: a hash of its inode, its directory and its name. 0 if the
+/// system does not tell them. Device numbers and the whole path are left out, because others may
+/// see the file under other ones. The inode's birth is included, because a new file often gets the
+/// number of a deleted one.
 std::uint64_t lockfile::home() const noexcept {
   struct stat file {};
   struct stat directory {};
@@ -571,7 +571,7 @@ std::uint64_t lockfile::tokens_before() {
   const std::uint64_t here = home();
   if (here == 0 || h.home.load(std::memory_order_relaxed) == here) return 0;
   const std::uint64_t least = first_counter(path_);
-  // The first token above it is not to be ahead of the clock, or it would need a mark (tokens.hpp).
+  // The first token above it must not be ahead of the clock, or it would need a mark (tokens.hpp).
   if (least <= wall_clock_us() + 1) pause(now() + 5'000);
   const word found(h.word.load());
   std::uint64_t bits = found.bits();
@@ -635,7 +635,7 @@ void lockfile::allocate(std::size_t size, const char* what) const {
   struct stat s {};
   struct rlimit limit {};
   const bool is_short = sys.fstat(fd(), &s) == 0 && static_cast<std::uint64_t>(s.st_size) < size;
-  // Asked, since the kernel would answer with SIGXFSZ, which ends the program.
+  // Asked first, because the kernel would answer with SIGXFSZ, which ends the program.
   if (is_short && sys.file_size_limit(&limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
       limit.rlim_cur < size) {
     throw lock_error({EFBIG, std::system_category()},
@@ -650,8 +650,8 @@ void lockfile::allocate(std::size_t size, const char* what) const {
   fail(errno, what);
 }
 
-/// Zeros, where the filesystem cannot allocate (ext2, ext3, ramfs, eCryptfs). Only past the end:
-/// what is before may be in use.
+/// Writes zeros where the filesystem cannot allocate (ext2, ext3, ramfs, eCryptfs). Only past the
+/// end: the part before may be in use.
 bool lockfile::fill(std::uint64_t from, std::uint64_t to) const noexcept {
   static constexpr char zeros[4096] = {};
   while (from < to) {
@@ -669,7 +669,7 @@ bool lockfile::fill(std::uint64_t from, std::uint64_t to) const noexcept {
 
 lockfile::settled lockfile::claim() {
   header& h = get().header;
-  // The first page will be written to: asked for at once it costs a fault less.
+  // The first page will be written to. Asking for it at once saves a page fault.
   ::madvise(&get(), first_size, MADV_POPULATE_WRITE);
   const std::uint32_t slots = capacity();
   const std::uint32_t hint = h.slot_hint.load(std::memory_order_relaxed);
@@ -699,12 +699,12 @@ lockfile::settled lockfile::claim() {
     h.slot_hint.store(s + 1 < slots ? s + 1 : 0, std::memory_order_relaxed);
     own_slot_.store(s, std::memory_order_relaxed);
     has_been_attached_ = true;
-    // Of the last owner, if it died in line: for those behind it the line has moved (L4).
+    // The last owner's ticket, if it died while waiting: for those behind it the queue moved (L4).
     if (own().ticket.exchange(0) != 0) h.moves.fetch_add(1);
     return settled::yes;
   }
   if (collided) {
-    pause(now() + now() % longest_pause);  // two claimants may keep step: not any longer
+    pause(now() + now() % longest_pause);  // otherwise two claimants may keep step
   } else {
     grow(slots);
   }
@@ -715,7 +715,7 @@ void lockfile::grow(std::uint32_t seen) {
   const maintenance alone(fd(), path_);
   header& h = get().header;
   const std::uint32_t slots = h.capacity.load(std::memory_order_acquire);
-  if (slots != seen) return;  // somebody else was faster
+  if (slots != seen) return;  // another process was faster
   if (slots >= slot_limit) {
     throw lock_error(errc::too_many_sessions,
                      path_ + " is open in " + std::to_string(slot_limit) + " sessions already",
