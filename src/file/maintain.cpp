@@ -2,18 +2,18 @@
 //
 // break, remove, prune: an operator's transitions of the word.
 //
-// Removal. Under the maintenance lock, and only if the path leads to the file that we
-// have open: word free -> tombstone, unlink, wake everybody in line. Whoever has the
-// file open finds the tombstone at its next look and goes to the path again; whoever
-// opened it a moment ago finds it after claiming a slot (lockfile.hpp, F2). A grant is
+// Removal. It happens under the maintenance lock, and only if the path leads to the file that we
+// have open. The steps: word free -> tombstone, unlink, wake every waiter. A session that has the
+// file open finds the tombstone at its next look and goes to the path again. A session that opened
+// the file a moment ago finds the tombstone after claiming a slot (lockfile.hpp, F2). A grant is
 // never removed: the compare-exchange is from a free word.
 //
-// A remover that dies between tombstone and unlink loses the maintenance lock, and the
-// next opener revives the file. One that is stopped there keeps it, and openers say
-// `stuck` after 2 seconds.
+// A remover that dies between tombstone and unlink loses the maintenance lock, and the next opener
+// revives the file. A remover that is stopped there keeps the lock, and openers fail with `stuck`
+// after 2 seconds.
 //
-// The simpler design that fails: unlink a file that looks unused. Two processes that
-// wait for the same lock then hold one each, of an old and a new file.
+// The simpler design that fails: unlink a file that looks unused. Two processes that wait for the
+// same lock then hold one each, of an old and a new file.
 #include <unistd.h>
 
 #include <cerrno>
@@ -54,7 +54,7 @@ lock_error refused_for_holder(errc code, std::string why, const lockfile& file, 
   return lock_error(std::move(f));
 }
 
-/// Opens an existing lockfile to change its state; the line is woken by its caller.
+/// Opens an existing lockfile to change its state. The caller wakes the waiters.
 void open_existing(lockfile& file) {
   if (!file.attach_without_slot(access::read_write)) file.throw_never_used();
   switch (file.examine()) {
@@ -64,8 +64,8 @@ void open_existing(lockfile& file) {
   }
 }
 
-/// The lock's tokens must stay below its successor's, also if they are ahead of the
-/// clock: the mark outlives the file.
+/// The lock's tokens must stay below its successor's, also if they are ahead of the clock. So the
+/// mark outlives the file.
 void keep_tokens(const lockfile& file, word last) {
   (void)raise_ceiling(file.path(), file.fd(), last.counter() + 1);
 }
@@ -80,7 +80,7 @@ void remove_file(lockfile& file) {
     found = file.examine();
   }
   const word seen(h.word.load());
-  // It may be anybody's, but for its name.
+  // Except for its name, nothing shows that the file is ours.
   if (found == condition::blank && !file.path().ends_with(lockfile_suffix)) file.throw_never_used();
   if (found != condition::blank && seen.is_sane()) keep_tokens(file, seen);
   if (found == condition::ready || found == condition::tombstone) {
@@ -180,7 +180,7 @@ void remove(std::string_view name, const lock_options& options, std::error_code&
 
 namespace {
 
-/// What prune would do about one lockfile, as far as it can be told without doing it.
+/// What prune would do about one lockfile, as far as that shows without doing it.
 bool is_prunable(const std::string& path) {
   lockfile file(resolve(path.find('/') == std::string::npos ? "./" + path : path, {}), {});
   if (!file.attach_without_slot(access::read_write)) return false;
@@ -203,7 +203,7 @@ std::vector<std::string> prunable(const std::string& directory, which_names whic
     try {
       if (other == nullptr ? !is_prunable(path) : bool(other->observe(path, {}).holder)) continue;
       found.push_back(path);
-    } catch (const std::system_error&) {  // passed over
+    } catch (const std::system_error&) {  // skipped
     }
   }
   return found;
@@ -223,7 +223,7 @@ std::vector<std::string> prune(const std::string& directory, which_names which) 
       if (is_held_elsewhere(file.fd(), all_lifelines)) continue;
       remove_file(file);
       removed.push_back(path);
-    } catch (const std::system_error&) {  // passed over
+    } catch (const std::system_error&) {  // skipped
     }
   }
   remove_passed_marks(directory.empty() ? "." : directory);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading a lockfile without taking part. Every field is read while others may write
-// it, so a holder counts only if the word is the same before and after, and a grant in
-// the list only if its marks are.
+// Reading a lockfile without taking part. Others may write every field while it is read. So a
+// holder counts only if the word is the same before and after. A grant in the list counts only if
+// its marks are the same.
 
 #include <algorithm>
 #include <cerrno>
@@ -26,9 +26,9 @@ using namespace file;
 
 using wall_time = std::chrono::system_clock::time_point;
 
-/// Both clocks, read together once for all that a look shows: the same instant is the same
-/// time everywhere in it. They cannot be read at one instant: of a few tries the one counts that
-/// took the shortest, so that two looks at one grant differ by less than a microsecond.
+/// Both clocks, read together once for all that a look shows. So the same instant is the same time
+/// everywhere in it. The clocks cannot be read at one instant. Of a few tries the shortest counts,
+/// so that two looks at one grant differ by less than a microsecond.
 struct both_clocks {
   instant now = 0;
   wall_time wall;
@@ -52,7 +52,7 @@ struct both_clocks {
   }
 };
 
-/// None, if the file says what no grant can have had.
+/// None, if the file's values cannot belong to any grant.
 fencing_token token_up_to(std::uint64_t largest, std::uint64_t found) {
   return fencing_token(found <= largest ? found : 0);
 }
@@ -184,14 +184,14 @@ std::vector<std::string> list(const std::string& directory, which_names which) {
   const std::string shown = directory.empty() ? "." : directory;
   for (std::filesystem::directory_iterator i(shown, ec), end; !ec && i != end; i.increment(ec)) {
     std::error_code ignored;
-    // By what the directory tells, without a look at the file: opening a device may act on it.
+    // Judged by the directory entry, without opening the file: opening a device may act on it.
     if (i->is_symlink(ignored) || !i->is_regular_file(ignored)) continue;
     if (which == which_names::with_suffix &&
         !i->path().filename().native().ends_with(lockfile_suffix)) {
       continue;
     }
     const found what = file_at(i->path().c_str());
-    // One that may not be read is judged by its name.
+    // A file that may not be read is judged by its name.
     if (what == found::lockfile ||
         (what == found::unreadable && i->path().native().ends_with(lockfile_suffix))) {
       paths.push_back(i->path().string());

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Named points of the protocol: between two steps that other processes can see. In the
-// copy of the library that the schedule tests link (LOCKBYFILE_POINTS) a process can be
-// held or killed at each; everywhere else a point is nothing.
+// Named points of the protocol, each between two steps that other processes can see. The schedule
+// tests link a copy of the library (LOCKBYFILE_POINTS) in which a process can be held or killed at
+// each point. Everywhere else a point is nothing.
 //
-// A point is named after what has just been done. tests/schedule makes a test of a crash
-// at each of this list by itself.
+// A point is named after the step before it. For each point of this list tests/schedule makes a
+// test of a crash there by itself.
 #pragma once
 
 namespace lockbyfile::file {
@@ -31,26 +31,26 @@ namespace lockbyfile::file {
   X(release_begun)    /* nothing has changed yet */                                   \
   X(release_decided)  /* the session has forgotten; the word is as it was */          \
   X(word_freed)       /* nobody has been woken */                                     \
-  /* the line (line.cpp) */                                                           \
+  /* the wait queue (line.cpp) */                                                     \
   X(ticket_drawn)     /* nobody can see it */                                         \
-  X(ticket_published) /* the hint does not say that there is a line */                \
+  X(ticket_published) /* the hint does not yet show that one waits */                 \
   X(line_joined)      /* and not looked again */                                      \
   X(look_made)        /* and nothing taken; nobody is wanted */                       \
   X(standing_by)      /* and watches the word from now on */                          \
-  X(stander_relieved) /* by a release; whoever is to be woken sleeps */               \
+  X(stander_relieved) /* by a release; the waiter to be woken sleeps */               \
   X(sleep_decided)    /* by a look that may be old by now */                          \
   X(woken)            /* and not looked yet */                                        \
   X(head_chosen)      /* to be woken; its futex word is as it was */                  \
   X(wake_counted)     /* in its futex word; it still sleeps */                        \
   X(turn_come)        /* those ahead have not been called */                          \
   X(line_overtaken)   /* those ahead are not marked yet */                            \
-  X(line_left)        /* those behind have not been told */                           \
-  /* an operator's deeds (maintain.cpp) */                                            \
+  X(line_left)        /* the others have not been woken */                            \
+  /* an operator's work (maintain.cpp) */                                             \
   X(holder_read)    /* by a break; the word is as it was */                           \
   X(word_broken)    /* who did it is not recorded yet */                              \
   X(break_recorded) /* nobody has been woken */                                       \
   X(word_entombed)  /* the file is still there */                                     \
-  X(file_unlinked)  /* the waiters have not been told */                              \
+  X(file_unlinked)  /* the waiters have not been woken */                             \
   /* tokens (tokens.cpp) */                                                           \
   X(mark_reserved) /* and not appended to */                                          \
   X(mark_raised)   /* the caller does not know yet */

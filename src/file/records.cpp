@@ -22,7 +22,7 @@ using std::chrono::microseconds;
 constexpr std::uint64_t seed_of_breaks = 0x6272'6f6b'656e'2e31;
 constexpr std::uint64_t seed_of_runs = 0x7275'6e2e'656e'6473;
 
-/// Of splitmix64: each bit of `n` changes half of the result.
+/// The last step of splitmix64: each bit of `n` changes half of the result.
 constexpr std::uint64_t mixed(std::uint64_t n) noexcept {
   n = (n ^ (n >> 30)) * 0xbf58'476d'1ce4'e5b9;
   n = (n ^ (n >> 27)) * 0x94d0'49bb'1331'11eb;
@@ -49,7 +49,7 @@ wall_time from_us(std::uint64_t us) noexcept {
   return wall_time(duration_cast<wall_time::duration>(microseconds(us)));
 }
 
-/// Whether a record can be of a grant, and its instant be shown.
+/// Whether a record can be of a grant, and whether its instant can be shown.
 bool is_sane(std::uint64_t token, std::uint64_t us) noexcept {
   return token != 0 && token < word::counter_end && us < word::counter_end;
 }

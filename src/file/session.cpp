@@ -42,8 +42,8 @@ file_session::file_session(const std::string& path, const lock_options& options)
 file_session::~file_session() {
   std::error_code ignored;
   release(token(), ignored);
-  // Whoever was given a share of the lifeline need not keep the slot from now on. Not in a
-  // child, whose share is the parent's.
+  // A process with a share of the lifeline need not keep the slot from now on. Not in a child,
+  // whose share is the parent's.
   if (is_this_process()) file_.give_up_slot();
 }
 
@@ -68,8 +68,8 @@ void file_session::attach(const std::optional<break_info>& deletion) {
   next_check_.store(begun + path_check_interval, std::memory_order_relaxed);
 }
 
-/// Takes what is known of the path's last file along to this one, unless somebody holds the lock
-/// here: the tokens (S5), and that the file was deleted while the lock was held (S8).
+/// Carries over to this file what is known of the path's last file: the tokens (S5), and that it
+/// was deleted while the lock was held (S8). Does nothing if somebody holds the lock here.
 void file_session::begin_above(const std::optional<break_info>& deletion) noexcept {
   header& h = file_.get().header;
   const word found(h.word.load());
@@ -86,7 +86,7 @@ void file_session::begin_above(const std::optional<break_info>& deletion) noexce
   }
 }
 
-/// What there is to be known of a grant that ended when somebody deleted our file (S8).
+/// What is known of a grant that ended when somebody deleted our file (S8).
 std::optional<break_info> file_session::broken_by_deletion() const {
   if (!is_this_process() || !file_.was_replaced() || !file_.is_signed()) return std::nullopt;
   const word left(file_.get().header.word.load());
@@ -99,13 +99,13 @@ std::optional<break_info> file_session::broken_by_deletion() const {
                     std::chrono::system_clock::now()};
 }
 
-/// Keeps a second thread out of acquire. Nothing is atomic here where there is no second
-/// thread: then only a signal handler can come in between, and it is gone when we go on.
+/// Keeps a second thread out of acquire. Without a second thread nothing is atomic here: then only
+/// a signal handler can come in between, and it has ended when we go on.
 class file_session::acquiring {
  public:
   acquiring(std::atomic<std::uint64_t>& by, std::uint64_t process) noexcept : by_(by) {
     std::uint64_t at_it = by.load(std::memory_order_relaxed);
-    if (at_it == process) return;  // any other number is of before a fork
+    if (at_it == process) return;  // any other number is from before a fork
     if (is_single_threaded()) {
       by.store(process, std::memory_order_relaxed);
       is_alone_ = true;
@@ -125,8 +125,8 @@ class file_session::acquiring {
   bool is_alone_ = false;
 };
 
-// All of it inline, and the clock first: so it calls nothing in between, and has nothing to
-// keep over a call.
+// All of it is inline, and the clock comes first. So it calls nothing in between, and has no values
+// to keep over a call.
 [[gnu::flatten]] fencing_token file_session::acquire_at_once() noexcept {
   if (!thread_is_prepared) [[unlikely]]
     return {};
@@ -140,7 +140,7 @@ class file_session::acquiring {
   return fencing_token(token_.load(std::memory_order_relaxed));
 }
 
-/// Before those in line, if a newcomer may.
+/// Takes the lock before the waiters, if a newcomer may.
 [[gnu::noinline]] bool file_session::go_first(instant coarse_now) noexcept {
   const instant exact = now();
   const std::uint64_t process = process_epoch();
@@ -172,8 +172,8 @@ std::optional<grant> file_session::acquire(instant deadline, const std::stop_tok
     ec = errc::would_deadlock;
     return std::nullopt;
   }
-  // The ceiling is raised here and not in a look, which takes longer than the clock needs to
-  // catch up with a counter that is about to leave it behind: each acquire would cost one.
+  // The ceiling is raised here and not in a look. A look takes longer than the clock needs to catch
+  // up with a counter that is about to overtake it, so each acquire would cost a look.
   const word seen = word_to_take(process);
   if (seen.is_sane() && now_coarse() < next_check_.load(std::memory_order_relaxed) &&
       may_go_first() && has_token_after(seen) &&
@@ -219,7 +219,7 @@ bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease
   slot& own = file_.own();
   own.lease_deadline.store(deadline, std::memory_order_relaxed);
   own.token.store(token, std::memory_order_relaxed);
-  own.since.store(start, std::memory_order_release);  // whoever sees it sees the token, too
+  own.since.store(start, std::memory_order_release);  // a reader that sees it also sees the token
   own.lease.store(static_cast<std::uint64_t>(lease.count()), std::memory_order_relaxed);
 
   reach(point::deadline_written);
@@ -227,7 +227,7 @@ bool file_session::take(word seen, instant start, std::chrono::nanoseconds lease
   file_.get().header.word.store(granted.bits());
 #else
   std::uint64_t expected = seen.bits();
-  // seq_cst: releases the stores above to whoever reads the word, and takes part in (L3).
+  // seq_cst: releases the stores above to any reader of the word, and takes part in (L3).
   if (!file_.get().header.word.compare_exchange_strong(expected, granted.bits())) return false;
 #endif
   reach(point::word_granted);
@@ -249,8 +249,8 @@ void file_session::renew(fencing_token of, std::error_code& ec) {
     ec = errc::not_holder;
     return;
   }
-  // Alone with the slot: another thread that acquires meanwhile would find its deadline replaced
-  // by an earlier one. It can only be trying in vain, or the grant is lost.
+  // Alone with the slot: another thread that acquires meanwhile would find its deadline replaced by
+  // an earlier one. That thread can only be trying in vain, or our grant is lost.
   const std::uint64_t process = process_epoch();
   std::optional<acquiring> us(std::in_place, acquiring_, process);
   while (!us->is_alone()) {
@@ -297,7 +297,7 @@ void file_session::renew_once(std::error_code& ec) noexcept {
   } while (true);
   reach(point::word_renewed);
   const bool is_shorter = deadline < deadline_.exchange(deadline, std::memory_order_relaxed);
-  // Unless another thread releases: it frees whichever word is ours (S9).
+  // If another thread releases meanwhile, it frees whichever word is ours (S9).
   std::uint64_t known = current_.load(std::memory_order_relaxed);
   if (known != 0)
     current_.compare_exchange_strong(known, renewed.bits(), std::memory_order_relaxed);
@@ -337,8 +337,8 @@ void file_session::release(fencing_token of, std::error_code& ec) noexcept {
   if (holds()) free_and_wake(of.value(), ending::released);
 }
 
-/// Forgets the grant `token`, of which `held` is a word. False if it is another one by now (S11).
-/// Nothing is atomic where there is no second thread, as in acquire.
+/// Forgets the grant `token`, of which `held` is a word. False if it is another grant by now (S11).
+/// Without a second thread nothing is atomic, as in acquire.
 bool file_session::forget(std::uint64_t token, std::uint64_t& held) noexcept {
   if (is_single_threaded()) {
     if (token_.load(std::memory_order_relaxed) != token) return false;
@@ -354,7 +354,7 @@ bool file_session::forget(std::uint64_t token, std::uint64_t& held) noexcept {
 bool file_session::free_and_wake(std::uint64_t token, ending how) noexcept {
   std::uint64_t known = current_.load(std::memory_order_acquire);
   header& h = file_.get().header;
-  // Not by an old holder: it would hide since when its successor's lock is free.
+  // An old holder must not note it: it would hide since when its successor's lock is free.
   if (h.last_to_join.load(std::memory_order_relaxed) != 0) note_release(word(known));
   reach(point::release_begun);
   if (!forget(token, known)) return false;
@@ -364,7 +364,7 @@ bool file_session::free_and_wake(std::uint64_t token, ending how) noexcept {
   std::uint64_t expected = held.bits();
   while (!h.word.compare_exchange_strong(expected, freed().bits())) {
     held = word(expected);
-    if (!is_ours(held, token)) return release_unusable(token);  // else it was renewed (S9)
+    if (!is_ours(held, token)) return release_unusable(token);  // otherwise it was renewed (S9)
   }
   reach(point::word_freed);
   if (how == ending::broken) note_deletion();  // (S8)
@@ -374,8 +374,8 @@ bool file_session::free_and_wake(std::uint64_t token, ending how) noexcept {
   return true;
 }
 
-/// (S10) A release that failed, once more if its mapping had become unusable and is not any more.
-/// Else by the lifeline.
+/// (S10) A release that failed. It is tried once more if its mapping had become unusable and no
+/// longer is. Otherwise the lifeline is given up.
 [[gnu::noinline]] bool file_session::release_unusable(std::uint64_t token) noexcept {
   if (!file_.is_unusable() || token_.load() != token) return false;
   for (unsigned tries = 0; tries < most_cures && file_.cure() == 0; ++tries) {
@@ -403,8 +403,9 @@ bool file_session::free_and_wake(std::uint64_t token, ending how) noexcept {
   if (h.word.load() != held.bits()) return;
   const instant since = file_.own().since.load(std::memory_order_relaxed);
   const bool is_exact = since == exact_begin_;
-  // Newcomers that go first are many, and hold the lock for no time: up to a tick too early is
-  // good enough for those who may take it 20 ms later, and call whoever is before them.
+  // Newcomers that go first are many, and hold the lock for no time. An instant that is up to a
+  // tick early is good enough: waiters may only use it 20 ms later, after calling the waiters
+  // before them.
   if (is_exact && went_first_ && line::holds_are_very_short(h) && now_coarse() <= since) {
     return line::note_opening(h, held.freed(), since);
   }
@@ -427,7 +428,7 @@ bool file_session::is_in_time() const noexcept {
   return deadline == never || now_coarse() + longest_lag < deadline || now() < deadline;
 }
 
-/// Whether a word is that of our grant `token` (S9).
+/// Whether a word belongs to our grant `token` (S9).
 bool file_session::is_ours(word seen, std::uint64_t token) const noexcept {
   return seen.is_held() && seen.is_held_by(file_.own_slot()) &&
          file_.own().token.load(std::memory_order_relaxed) == token;
@@ -438,7 +439,7 @@ bool file_session::is_held() const noexcept {
   return holds() && is_named() && is_in_time() && path_is_current(now_coarse());
 }
 
-/// Whether the word is that of our grant, also past a mapping that is unusable (S10).
+/// Whether the word belongs to our grant. Also reads it past a mapping that is unusable (S10).
 bool file_session::is_named() const noexcept {
   return is_ours(word(file_.get().header.word.load())) ||
          (file_.is_unusable() && file_.names_us(token_.load()));
@@ -464,7 +465,7 @@ session::loss file_session::why_lost() const {
   lost_by by = lost_by_.load(std::memory_order_relaxed);
   if (by == lost_by::none && current_.load(std::memory_order_relaxed) != 0) {
     by = !is_named() ? lost_by::word : !file_.is_current() ? lost_by::path : lost_by::time;
-    if (by == lost_by::time && is_in_time()) return l;  // it is not
+    if (by == lost_by::time && is_in_time()) return l;  // it is not lost
   }
   const auto last_break = read_break(file_.get().header);
   const bool was_broken = last_break && last_break->token == token() && last_break->by.pid != 0;
@@ -480,13 +481,13 @@ session::loss file_session::why_lost() const {
   } else if (!file_.is_current()) {
     l.cause = lost_cause::deleted;
   } else {
-    l.cause = lost_cause::broken;  // nothing else ends a live grant in time; who, was not recorded
+    l.cause = lost_cause::broken;  // only a break ends a live grant in time; no record says whose
   }
   if (!is_ours(word(file_.get().header.word.load()))) l.holder = look_around().holder;
   return l;
 }
 
-// By a mapping of its own: another thread may be opening the file anew in ours.
+// It uses a mapping of its own: another thread may be opening the file anew in ours.
 session::surroundings file_session::look_around() const {
   surroundings found;
   if (!is_this_process()) return found;
@@ -499,7 +500,7 @@ session::surroundings file_session::look_around() const {
   return found;
 }
 
-// Not by any thread at any time: a thread that acquires may be making the mapping anew.
+// Not for any thread at any time: a thread that acquires may be making the mapping anew.
 std::optional<session::surroundings> file_session::look_inside() const {
   if (!is_this_process() || !file_.is_current())
     return std::nullopt;  // the path may have another file

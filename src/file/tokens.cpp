@@ -42,8 +42,8 @@ int open_mark(const std::string& path, int flags) noexcept {
                   flags | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
 }
 
-/// fork goes on while a mark is open, since its calls may hang, on a frozen filesystem for
-/// instance. So a child may have the descriptor, but no share in a lock by it.
+/// fork is not held off while a mark is open, because the calls may hang, on a frozen filesystem
+/// for instance. So a child may have the descriptor, but through it no share in a lock.
 void close_mark(int fd) noexcept {
   let_go(fd, guard_byte);
   sys.close(fd);
@@ -51,11 +51,11 @@ void close_mark(int fd) noexcept {
 
 struct mark_content {
   std::uint64_t largest = 0;   // of its lines
-  std::size_t unfinished = 0;  // bytes of a last line whose writer ran out of disk
+  std::size_t unfinished = 0;  // bytes of a last line whose writer ran out of disk space
 };
 
-/// Nothing, with errno, on failure: EINVAL for a file that is no mark. An unfinished line was
-/// never relied upon.
+/// None, with errno, on failure: EINVAL for a file that is no mark. Nobody has ever relied on an
+/// unfinished line.
 std::optional<mark_content> read_mark(int fd) noexcept {
   struct stat s {};
   if (sys.fstat(fd, &s) != 0) return std::nullopt;
@@ -82,8 +82,8 @@ std::optional<mark_content> read_mark(int fd) noexcept {
   }
 }
 
-/// Appends a line, and before it the end of an unfinished one, which makes that smaller than
-/// it would have been.
+/// Appends a line. If there is an unfinished line, finishes it first, which makes that line smaller
+/// than it would have been.
 bool append(int fd, std::uint64_t mark, std::size_t unfinished) noexcept {
   std::string text;
   if (unfinished != 0) text.assign(digits - unfinished, '0') += '\n';
@@ -141,7 +141,7 @@ raised raise_mark_in(const std::string& path, int fd, std::uint64_t token,
   }
   if (!found) return raised::failed;
   mark = found->largest;
-  if (mark >= token) return raised::yes;  // somebody else was faster
+  if (mark >= token) return raised::yes;  // another process was faster
   mark = token + reserve;
   reach(point::mark_reserved);
   if (!append(fd, mark, found->unfinished)) return raised::failed;
@@ -161,7 +161,7 @@ raised try_to_raise(const std::string& path, int lockfile, std::uint64_t token,
   return done;
 }
 
-/// A mark of at least `token`; nothing, with errno, on failure.
+/// A mark of at least `token`; none, with errno, on failure.
 std::optional<std::uint64_t> raise_mark(const std::string& path, int lockfile,
                                         std::uint64_t token) noexcept {
   for (unsigned tries = 0; tries < most_tries; ++tries) {
@@ -211,7 +211,7 @@ std::uint64_t last_removal_in(const std::string& path) noexcept {
   struct stat s {};
   if (sys.lstat((path.substr(0, path.rfind('/') + 1) + ".").c_str(), &s) != 0) return 0;
   if (s.st_mtim.tv_sec < 0) return 0;
-  constexpr std::uint64_t tick_us = 10'000;  // of the clock by which directories are stamped
+  constexpr std::uint64_t tick_us = 10'000;  // of the clock that stamps directories
   const std::uint64_t changed = from_timespec(s.st_mtim) / 1000 + tick_us;
   const bool is_usable = changed < word::counter_end - 2 * reserve;
   return is_usable && changed > wall_clock_us() + tick_us ? changed : 0;
@@ -258,7 +258,7 @@ void remove_passed_marks(const std::string& directory) noexcept {
     path.resize(path.size() - suffix.size());
     struct stat s {};
     if (sys.lstat(path.c_str(), &s) == 0 || errno != ENOENT) continue;
-    // The program's own locks on a file of another kind are not to be lost by our look at it.
+    // Our look must not drop the program's own locks on a file of another kind.
     if (path.ends_with(lockfile_suffix) || run_apart(remove_passed_mark_at, path.data()) < 0) {
       remove_passed_mark(path);
     }

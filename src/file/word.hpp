@@ -7,37 +7,40 @@
 //   | counter                              | holder      |
 //   +--------------------------------------+-------------+
 //
-//   holder   0           free
-//            1..4000     held by the session in slot holder - 1
-//            4001..4093  reserved (later: readers, N holders, held without a process)
-//            4094        free, and the last grant was broken
-//            4095        tombstone: the file is being removed, go to the path again
+//   | holder     | meaning
+//   | -----------+--------------------------------------------------------------------
+//   | 0          | free
+//   | 1..4000    | held by the session in slot holder - 1
+//   | 4001..4093 | reserved (later: readers, N holders, held without a process)
+//   | 4094       | free, and the last grant was broken
+//   | 4095       | tombstone: the file is being removed, go to the path again
 //
-//   from         to           by          counter
-//   free         held(s)      grant       + 1, and that is the grant's token
-//   held(s)      held(s)      renew       + 1
-//   held(s)      free         release     + 1
-//   held(s)      broken       break       + 1
-//   broken       held(s)      grant       + 1, and that is the grant's token
-//   free         broken       deletion    + 1 or more (session.hpp, S8)
-//   held(r)      held(s)      takeover    + 1, and that is the grant's token
-//   free, broken tombstone    remove      + 1
-//    or abandoned
-//   tombstone    free         revive      + 1
+//   | from         | to        | by       | counter
+//   | -------------+-----------+----------+------------------------------------------
+//   | free         | held(s)   | grant    | + 1, and that is the grant's token
+//   | held(s)      | held(s)   | renew    | + 1
+//   | held(s)      | free      | release  | + 1
+//   | held(s)      | broken    | break    | + 1
+//   | broken       | held(s)   | grant    | + 1, and that is the grant's token
+//   | free         | broken    | deletion | + 1 or more (session.hpp, S8)
+//   | held(r)      | held(s)   | takeover | + 1, and that is the grant's token
+//   | free, broken | tombstone | remove   | + 1
+//   | or abandoned |           |          |
+//   | tombstone    | free      | revive   | + 1
 //
 // (W1) Every transition is ONE compare-exchange on the whole word.
-// (W2) Every transition adds one to the counter (a grant, seldom, more: session.hpp,
-//      S5). So the word never returns to an old value, and a compare-exchange by a
-//      process that slept through a change fails. Of any number of processes that saw
-//      the same expired or abandoned grant, exactly one takes it over.
-// (W3) The counter is never 0 in an initialised file. A word of 0 is what a
-//      truncated file reads as, and is no state at all.
-// (W4) That a lock was broken is part of the word, so the break and the mark that the next grant
+// (W2) Every transition adds one to the counter (a grant seldom adds more: session.hpp, S5). So the
+//      word never returns to an old value. A compare-exchange by a process that slept through a
+//      change fails. Of any number of processes that saw the same expired or abandoned grant,
+//      exactly one takes it over.
+// (W3) The counter is never 0 in an initialised file. A truncated file reads as a word of 0, which
+//      is no state at all.
+// (W4) The word itself says that a lock was broken. So the break and the mark that the next grant
 //      reports are one compare-exchange. A counter beside the word, "the break wrote this one",
-//      fails: written after the word it is late for a waiter that watches the word, and missing
-//      if the breaker dies; written before, it is false if the break fails and a renewal and a
-//      release reach that counter. The fast path takes only a free word that is not broken, by
-//      the comparison that it needs anyway.
+//      fails in three ways. Written after the word, it is late for a waiter that watches the word.
+//      It is missing if the breaker dies. Written before the word, it is false if the break fails
+//      and a renewal and a release reach that counter. The fast path takes only a free word that is
+//      not broken, by the comparison that it needs anyway.
 #pragma once
 
 #include <cstdint>
