@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The C API (lockbyfile.h): arguments in, named_lock, errors out as numbers. No rule of the lock
-// is here.
+// The C API (lockbyfile.h): passes arguments to named_lock, and returns errors as numbers. No rule
+// of the lock is here.
 //
-// A caller's struct may be shorter or longer than ours. Of options, what it lacks has our
-// default, and what we lack must be zero; of results, both sides' common part is filled in.
+// A caller's struct may be shorter or longer than ours. Options that it lacks get our default, and
+// options that we lack must be zero. Of results, the common part is filled in.
 #include <lockbyfile.h>
 
 #include <algorithm>
@@ -35,7 +35,7 @@ static_assert(LOCKBYFILE_TIMED_OUT ==
 static_assert(LOCKBYFILE_UNREACHABLE ==
               first_of_ours - static_cast<int>(lockbyfile::errc::unreachable));
 
-// Of a thread, and fixed in size: to tell of too little memory needs none.
+// One for each thread, and of a fixed size: reporting too little memory needs no memory.
 thread_local char message[1024];
 
 int failed(int number, const char* why) noexcept {
@@ -53,7 +53,7 @@ int number_of(const std::error_code& code) noexcept {
   return -EIO;
 }
 
-/// For an error that the library does not know of.
+/// For an error that is found here, of which named_lock does not know.
 int refused(int number, const char* why) noexcept {
   lockbyfile::failure f;
   f.code = number > first_of_ours
@@ -67,7 +67,7 @@ int refused(int number, const char* why) noexcept {
   return failed(number, why);
 }
 
-/// Runs `call`, which returns an error_code, and turns all that can go wrong into a number.
+/// Runs `call`, which returns an error_code, and turns every failure into a number.
 template <class F>
 int guarded(F&& call) noexcept {
   const lockbyfile::uncancelled us;
@@ -92,7 +92,7 @@ int no_argument(const char* which) noexcept { return refused(-EINVAL, which); }
   throw lockbyfile::lock_error(lockbyfile::errc::invalid_option, why, "");
 }
 
-/// What the caller's struct says, and our defaults for what it has not.
+/// The members of the caller's struct, and our defaults for the members that it lacks.
 lockbyfile_options read(const lockbyfile_options* given) {
   lockbyfile_options o = LOCKBYFILE_OPTIONS_INIT;
   if (given == nullptr) return o;
@@ -127,7 +127,7 @@ lockbyfile::lock_options as_lock_options(const lockbyfile_options* given) {
   return result;
 }
 
-/// Fills the caller's `out`, but for its size.
+/// Fills the caller's `out`, except its size.
 template <class Struct>
 void write(Struct* out, Struct filled) noexcept {
   const std::size_t size = out->size;

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// FLock, the API of 2015, told in today's words.
+// FLock, the API of 2015, over a named_lock.
 //
-// TIMEOUT is the lease and PATIENCE the patience of a named_lock. The two that
-// act (locking, LoopWhileLocked_ThenLocking) go through that named_lock, opened at
-// the first of them; those that only look go through observe, so that asking
-// "isLocked" neither creates a lockfile nor takes a place among its sessions.
+// TIMEOUT is the lease and PATIENCE the patience of a named_lock. The two functions that act
+// (locking, LoopWhileLocked_ThenLocking) use that named_lock, which the first of those calls opens.
+// The functions that only look use observe. So asking "isLocked" neither creates a lockfile nor
+// takes a place among its sessions.
 //
-// TIMEOUT is a plain member, so nobody tells us when it is set. Whatever is asked first
-// compares it with the TIMEOUT of the grant, and renews the grant for what is left of
-// the new one: for a nanosecond if nothing is, so that the grant has timed out for all.
+// TIMEOUT is a plain member, so setting it notifies nobody. The next call of any function compares
+// it with the TIMEOUT of the grant, and renews the grant for the rest of the new one. If nothing is
+// left, it renews for a nanosecond, so that the grant has timed out for all.
 //
-// loopWhileLocked is the one wait here that polls: every 10 ms it looks again. It
-// takes nothing, so it has no place in the line, and there is nothing to be woken
-// by. Whoever wants the lock uses LoopWhileLocked_ThenLocking, which sleeps until
-// its turn comes.
+// loopWhileLocked is the one wait here that polls: every 10 ms it looks again. It takes nothing, so
+// it has no place in the wait queue, and nothing wakes it. To get the lock use
+// LoopWhileLocked_ThenLocking, which sleeps until its turn comes.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -39,8 +38,8 @@ using seconds = std::chrono::duration<double>;
 
 constexpr nanoseconds look_again_after = std::chrono::milliseconds(10);
 
-/// Rounded up, so that a TIMEOUT above zero is a lease above zero. What no longer
-/// fits into 64 bits of nanoseconds, 292 years, is for ever.
+/// Rounded up, so that a TIMEOUT above zero is a lease above zero. A TIMEOUT that no longer fits
+/// into 64 bits of nanoseconds, 292 years, is forever.
 nanoseconds nanoseconds_of(double value) {
   if (seconds(value) >= seconds(nanoseconds::max())) return nanoseconds::max();
   return std::chrono::ceil<nanoseconds>(seconds(value));
@@ -60,7 +59,7 @@ nanoseconds patience_of(double patience, const std::string& path) {
   return patience > 0 ? nanoseconds_of(patience) : nanoseconds(0);
 }
 
-/// None also if there is no lockfile: nobody has locked yet.
+/// Also none if there is no lockfile: nobody has locked yet.
 std::optional<holder_info> holder_of(const std::string& path) {
   std::error_code ec;
   const std::optional<lock_state> state = observe(path, {}, ec);
@@ -79,7 +78,7 @@ bool ends_in_suffix(std::string_view last) {
 
 std::string with_suffix(const std::string& name) {
   const std::string_view last = std::string_view(name).substr(name.rfind('/') + 1);
-  if (last.empty() || last == "." || last == "..") return name;  // which resolve refuses
+  if (last.empty() || last == "." || last == "..") return name;  // resolve refuses it
   return ends_in_suffix(last) ? name : name + std::string(lockfile_suffix);
 }
 
@@ -89,7 +88,7 @@ std::string path_of(const std::string& name) {
                      full);
   }
   if (name.find('/') != std::string::npos) return resolve(with_suffix(name), "");
-  if (!ends_in_suffix(name)) return resolve(name, "");  // which appends it
+  if (!ends_in_suffix(name)) return resolve(name, "");  // resolve appends it
   return resolve(name.substr(0, name.size() - lockfile_suffix.size()), "");
 }
 
@@ -129,14 +128,14 @@ class LOCKBYFILE_HIDDEN FLock::impl {
     return !ec;
   }
 
-  /// Puts a TIMEOUT that was changed since into the grant. False if the grant is over by it.
+  /// Puts a TIMEOUT that was changed since into the grant. False if that ends the grant.
   bool tell(double timeout) {
     if (!lock_ || !lock_->is_held() || timeout == told_) return true;
     const seconds left = seconds(timeout) - (std::chrono::steady_clock::now() - granted_at_);
     const bool is_over = !(left > seconds(0));  // NaN as well
     lock_->set_lease(is_over ? nanoseconds(1) : nanoseconds_of(left.count()));
     std::error_code ec;
-    lock_->renew(ec);  // if it was lost meanwhile, whoever looks sees that
+    lock_->renew(ec);  // if it was lost meanwhile, the next look shows that
     told_ = timeout;
     return !is_over;
   }
@@ -152,7 +151,7 @@ class LOCKBYFILE_HIDDEN FLock::impl {
   std::string name_;
   std::string path_;  // fixed here: a later chdir doesn't change what is locked
   std::optional<named_lock> lock_;
-  double told_ = 0;  // the TIMEOUT that the lock knows of our grant
+  double told_ = 0;  // the TIMEOUT that the lock has for our grant
   std::chrono::steady_clock::time_point granted_at_;
   std::optional<double> locked_;
   std::optional<double> waiting_;

@@ -40,7 +40,7 @@ int run_apart(int (*call)(void*), void* argument) noexcept {
     errno = ENOMEM;
     return -1;
   }
-  // No handler of the program's runs in a child that shares its memory.
+  // None of the program's handlers may run in a child that shares its memory.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -64,7 +64,7 @@ int run_apart(int (*call)(void*), void* argument) noexcept {
 
 namespace {
 
-/// Of the child of a process that may have threads: nothing but system calls.
+/// Runs in the child of a process that may have threads, so it makes only system calls.
 [[noreturn]] void write_nothing(int fd, std::atomic<bool>& has_begun) noexcept {
 #ifdef SYS_close_range
   const auto number = static_cast<unsigned>(fd);
@@ -97,7 +97,7 @@ bool write_comes_back(int fd, std::chrono::nanoseconds in_time) noexcept {
   if (child == 0) write_nothing(fd, *has_begun);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (child < 0) return true;
-  // From when it has got to run, which a busy machine may put off.
+  // Counts from when the child has begun to run, which a busy machine may delay.
   auto deadline = std::chrono::steady_clock::time_point::max();
   std::chrono::microseconds pause(20);
   for (;;) {

@@ -19,17 +19,17 @@ namespace {
 constexpr const char* boot_id_path = "/proc/sys/kernel/random/boot_id";
 constexpr const char* time_namespace_path = "/proc/self/ns/time";
 
-// Threads that read at once store the same values, so there is no lock, which a child
-// forked meanwhile would find locked for ever.
+// Threads that read at once store the same values. So there is no lock, which a child forked
+// meanwhile would find locked forever.
 std::atomic<std::uint64_t> cached[3];
 std::atomic<std::uint64_t> cached_for{0};  // process epoch: unshare acts on children
 
-/// Of a file that is not there for us: no /proc, or a part of it that a sandbox hides.
+/// For a file that we cannot see: no /proc, or a part of it that a sandbox hides.
 bool is_hidden(int error) noexcept {
   return error == ENOENT || error == ENOTDIR || error == EACCES || error == EPERM;
 }
 
-/// Leaves zeros where there is no id to be seen.
+/// Leaves zeros where no id can be seen.
 void read_boot_id(std::uint64_t (&id)[2]) {
   char text[40] = {};
   const int fd = sys.open(boot_id_path, O_RDONLY | O_CLOEXEC, 0);
@@ -55,8 +55,8 @@ void read_boot_id(std::uint64_t (&id)[2]) {
   }
 }
 
-/// Its inode; 0 where the kernel has none; nothing where a sandbox hides it. Any other failure
-/// may pass, and is an error: taken for 0 it would set us apart from all others.
+/// The namespace's inode; 0 where the kernel has none; none where a sandbox hides it. Any other
+/// failure may pass, and is an error: taken for 0 it would set us apart from all other processes.
 std::optional<std::uint64_t> read_time_namespace() {
   const int fd = sys.open(time_namespace_path, O_RDONLY | O_CLOEXEC, 0);
   if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) return 0;
@@ -73,7 +73,7 @@ std::optional<std::uint64_t> read_time_namespace() {
 
 constexpr std::uint64_t origin_slack = milliseconds(20);
 
-/// By the kernel's clocks: libfaketime fakes the C library's.
+/// Uses the kernel's clocks, because libfaketime fakes the C library's.
 std::uint64_t read_origin() noexcept {
   std::uint64_t best = 0;
   instant shortest = never;

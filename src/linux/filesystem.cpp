@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The numbers are those of linux/magic.h, except where a source is named: a file of the kernel's
-// sources, or a project outside of it; "coreutils" is its list in src/stat.c.
+// The numbers are those of linux/magic.h, unless a source is named. That source is a file of the
+// kernel's sources, or another project; "coreutils" is its list in src/stat.c.
 #include "linux/filesystem.hpp"
 
 #include <cstdint>
@@ -77,14 +77,14 @@ bool is_known_to_be_local(std::uint32_t type) noexcept {
     case 0xADF5:      // ADFS
     case 0xADFF:      // AFFS
     case 0x1BADFACE:  // BFS (include/uapi/linux/bfs_fs.h)
-    // To be read only, but a lockfile may be looked at there.
+    // Read-only filesystems. A lockfile may still be observed there.
     case 0x73717368:  // SquashFS
     case 0xE0F5E1E2:  // EROFS
     case 0x9660:      // ISO 9660
     case 0x28CD3D45:  // cramfs
     case 0x453DCD28:
-    // On top of others. An open file of these is of this machine whatever is below: overlayfs
-    // writes to its upper layer, for which it takes no network filesystem but by force.
+    // On top of others. An open file of these belongs to this machine, whatever is below. overlayfs
+    // writes to its upper layer, and accepts a network filesystem there only by force.
     case 0x794C7630:  // overlayfs
     case 0x61756673:  // aufs (aufs-standalone, include/uapi/linux/aufs_type.h)
     case 0xF15F:      // eCryptfs

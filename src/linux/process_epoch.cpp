@@ -15,7 +15,7 @@ namespace {
 using cell = std::atomic<std::uint64_t>;
 
 constinit cell last_epoch{0};  // copied by fork, so a child goes on counting
-constinit cell unwiped{0};     // stands in where the kernel cannot wipe
+constinit cell unwiped{0};     // used where the kernel cannot wipe
 
 constexpr std::size_t page = 4096;
 
@@ -33,7 +33,7 @@ cell* make_cell() noexcept {
 
 std::uint64_t detail::begin_epoch() noexcept {
   // Not a guarded static: a child that is forked while a thread is in there would wait for that
-  // thread forever. Of threads that make a cell at once, the first to store it names it.
+  // thread forever. If threads make a cell at once, the first to store it names it.
   cell* c = epoch_cell.load(std::memory_order_acquire);
   if (c == nullptr) {
     ::pthread_atfork(nullptr, nullptr, [] { unwiped.store(0, std::memory_order_relaxed); });
@@ -45,7 +45,7 @@ std::uint64_t detail::begin_epoch() noexcept {
     }
   }
 
-  // Of threads that arrive here at once, the first to store names the process.
+  // If threads arrive here at once, the first to store names the process.
   std::uint64_t epoch = 0;
   const std::uint64_t fresh = last_epoch.fetch_add(1, std::memory_order_relaxed) + 1;
   return c->compare_exchange_strong(epoch, fresh, std::memory_order_relaxed) ? fresh : epoch;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whether this process has one thread only, for the price of one load: then what guards
-// against its other threads need not be atomic.
+// Whether this process has only one thread. Asking costs one load. Code that guards only against
+// other threads of the process need not be atomic then.
 #pragma once
 
 #if __has_include(<sys/single_threaded.h>)
@@ -10,8 +10,8 @@
 
 namespace lockbyfile {
 
-/// May say no where it is so. Does not change to no in between, but by a thread that the
-/// caller itself starts.
+/// May return false although there is one thread. Between two calls true becomes false only if the
+/// caller itself starts a thread.
 inline bool is_single_threaded() noexcept {
 #if __has_include(<sys/single_threaded.h>)
   return __libc_single_threaded != 0;

@@ -15,8 +15,8 @@ namespace lockbyfile {
 
 namespace {
 
-/// In a program that was started without stdout or stderr a file would become that, and be
-/// written to. All of ours are close-on-exec.
+/// In a program that was started without stdout or stderr, our file would become one of them, and
+/// other code would write to it. All of ours are close-on-exec.
 int real_open(const char* path, int flags, mode_t mode) {
   const int fd = ::open(path, flags, mode);
   if (fd < 0 || fd > STDERR_FILENO) return fd;
@@ -27,8 +27,8 @@ int real_open(const char* path, int flags, mode_t mode) {
   return moved;
 }
 
-/// Both are asked: the time may be of a tick in which the number was given twice, and the
-/// generation is not known to all filesystems.
+/// Both are asked. Two inodes can have the same time, if the number was given twice within a tick.
+/// The generation is not known to all filesystems.
 int real_birth(int fd, std::uint64_t* result) {
   std::uint64_t time = 0;
 #ifdef STATX_BTIME
@@ -48,7 +48,7 @@ int real_birth(int fd, std::uint64_t* result) {
 long real_dirty_pages(int fd, std::size_t size) {
   constexpr long cachestat = 451;  // on all architectures
   const std::uint64_t range[2] = {0, size};
-  std::uint64_t counts[5] = {};  // cached, dirty, in writeback, evicted, evicted of late
+  std::uint64_t counts[5] = {};  // cached, dirty, in writeback, evicted, recently evicted
   if (::syscall(cachestat, fd, range, counts, 0) != 0) return -1;
   return static_cast<long>(counts[1]);
 }

@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The seam to the operating system: every call that the engine makes, in one
-// table that a test may replace entry by entry, to drive time and to inject
-// faults. Each entry behaves as the call of its name: -1 and errno on failure.
+// The seam to the operating system: every call that the engine makes, in one table. A test may
+// replace it entry by entry, to drive time and to inject faults. Each entry behaves as the call of
+// its name: -1 and errno on failure.
 //
-// Outside it, on purpose (tests/unit/seam_test.cpp finds whatever else is):
-//   getpid, geteuid             cannot fail, and are only shown
-//   sched_getcpu                is a hint, and reads memory where the C library has rseq
-//   sigaction, signal, raise,   handling SIGBUS (file/attachment.cpp): fail only for signals
-//   pthread_sigmask             that do not exist
-//   pthread_setcancelstate      of uncancelled.hpp, likewise
-//   mmap, madvise, munmap       of process_epoch.cpp, for a page that no lock is in; it has a
-//                               stand-in where they fail
-//   madvise                     of file/lockfile.cpp: advice, nothing rests on it
-//   access                      of file/maintain.cpp: whether prune could remove from a directory
-//   clone, waitpid, signal mask of apart.cpp: where they fail, the file is looked at as always;
-//   and what its child calls    nobody waits for that child without a bound
-//   directories, by             finding lockfiles, for list and prune, and resolving a name:
-//   std::filesystem             before there is a lock to be held
-//   access, open, read, write,  of load_engine.cpp: finding and copying a module, before there
-//   close, memfd_create         is a lock to be held
-//   threads, mutexes, sleeping  of the C++ library, for keep_alive, stop requests and FLock
+// Calls outside it, on purpose (tests/unit/seam_test.cpp finds all others):
+//   | call                        | why it needs no entry
+//   | ----------------------------+---------------------------------------------------------
+//   | getpid, geteuid             | cannot fail, and are only shown
+//   | sched_getcpu                | is a hint, and reads memory where the C library has rseq
+//   | sigaction, signal, raise,   | handling SIGBUS (file/attachment.cpp): fail only for
+//   | pthread_sigmask             | signals that do not exist
+//   | pthread_setcancelstate      | of uncancelled.hpp, likewise
+//   | mmap, madvise, munmap       | of process_epoch.cpp, for a page that no lock is in; it has
+//   |                             | a substitute where they fail
+//   | madvise                     | of file/lockfile.cpp: advice, nothing rests on it
+//   | access                      | of file/maintain.cpp: whether prune could remove from a
+//   |                             | directory
+//   | clone, waitpid, signal mask | of apart.cpp, and the calls of its child: where they fail,
+//   |                             | the file is looked at as always; nobody waits for that
+//   |                             | child without a bound
+//   | directories, by             | finding lockfiles, for list and prune, and resolving a
+//   | std::filesystem             | name: before there is a lock to be held
+//   | access, open, read, write,  | of load_engine.cpp: finding and copying a module, before
+//   | close, memfd_create         | there is a lock to be held
+//   | threads, mutexes, sleeping  | of the C++ library, for keep_alive, stop requests and FLock
 #pragma once
 
 #include <fcntl.h>
@@ -61,7 +65,7 @@ struct system_calls {
   int (*kernel_clock_gettime)(clockid_t clock, struct timespec* result);  // past the C library
 
   // FUTEX_WAIT_BITSET on a shared word until the absolute `deadline` on
-  // CLOCK_MONOTONIC (null: for ever), and FUTEX_WAKE of up to `count` waiters.
+  // CLOCK_MONOTONIC (null: forever), and FUTEX_WAKE of up to `count` waiters.
   int (*futex_wait)(const std::uint32_t* word, std::uint32_t expected,
                     const struct timespec* deadline);
   int (*futex_wake)(const std::uint32_t* word, int count);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Keeps pthread_cancel() of this thread waiting for as long as it lives. Opening, closing and
-// writing are cancellation points, and a cancellation leaves by an exception that no noexcept
-// function lets through: it would end the process.
+// Makes pthread_cancel() of this thread wait for as long as this object lives. Opening, closing and
+// writing are cancellation points. A cancellation leaves by an exception that no noexcept function
+// lets through: it would end the process.
 #pragma once
 
 #include <pthread.h>
