@@ -146,7 +146,7 @@ def remove(name: Path, directory: Optional[Path] = None) -> None:
 
 
 def list_locks(directory: Optional[Path] = None) -> List[str]:
-    """The paths of all lockfiles in a directory, by default $LOCKBYFILE_DIR or the current one."""
+    """The paths of all lockfiles in a directory: by default $LOCKBYFILE_DIR, or the current one."""
     return _lockbyfile.list_locks(_where(directory))
 
 
@@ -158,7 +158,8 @@ def prunable(directory: Optional[Path] = None) -> List[str]:
 def prune(directory: Optional[Path] = None) -> List[str]:
     """Removes the lockfiles of a directory (as for list_locks) that no process has open.
 
-    Returns their paths."""
+    Returns their paths.
+    """
     return _lockbyfile.prune(_where(directory))
 
 

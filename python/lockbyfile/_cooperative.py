@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Greenlets that take turns on a thread, as gevent's and eventlet's do.
 
-This module knows which greenlet runs, and how it waits.
+This module finds out which greenlet runs, and how it waits.
 
 The monkey patch of gevent or eventlet makes greenlets of what a program takes for threads. A
 greenlet that blocks its thread blocks every other one, the holder of the lock included. So a
@@ -43,9 +43,10 @@ def framework() -> Optional[str]:
 
 
 def storage() -> Dict[Any, Any]:
-    """A dictionary of the running greenlet, or of the thread if there are no greenlets.
+    """A dictionary of the running greenlet, or of the thread if there are none.
 
-    It ends with its owner."""
+    It ends with its owner.
+    """
     name = framework()
     if name is None:
         return _lockbyfile._thread_storage()
@@ -73,8 +74,9 @@ class Local(Generic[T]):
 class Mutex:
     """A re-entrant mutex, for `with`.
 
-    It is new in a child after fork, even if it was held. It is one of greenlets once those take
-    turns. Wait for nothing long while holding it."""
+    After fork the child has a new one, no matter which thread held the old one. Once greenlets take
+    turns, it is a mutex of greenlets. A holder must not wait for anything that takes long.
+    """
 
     def __init__(self) -> None:
         self._now: Tuple[Optional[str], Any] = framework(), threading.RLock()
@@ -208,7 +210,7 @@ def _of_greenlets(name: str) -> Callable[[], Dict[Any, Any]]:
         found = dictionaries.get(current)
         if found is None:
             found = dictionaries[current] = {}
-            if hasattr(current, "link"):  # a finished one may be kept by its starter
+            if hasattr(current, "link"):  # the code that started one may keep it after its end
                 current.link(lambda finished, *_: dictionaries.pop(finished, None))
         return found
 

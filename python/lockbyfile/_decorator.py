@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a context manager a decorator of functions that run to their end where they are called."""
+"""Makes a context manager a decorator, of functions that run to their end where they are called."""
 
 from __future__ import annotations
 

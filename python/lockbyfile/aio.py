@@ -13,15 +13,15 @@ the lock of the file:
 
 (A1) A task that finds the line empty, or has no patience, tries on the loop's thread, if that
      cannot block. The loop's thread then holds a free lock, and no other thread is started.
-(A2) While a line has waiters, it has one worker: a thread that waits in the wait queue of the file
-     for the line's first task. A line without waiters has no worker. _Line.serve() restores this
-     after each change, on the loop's thread. A dismissed worker ends by itself; the loop waits for
-     that a moment, and no longer.
-(A3) The worker that was granted the lock holds it until it is released, and then ends. If the lock
-     is in a file, the loop asks the worker and waits for the answer, some ten microseconds.
-(A4) If the first task leaves, the worker waits on for the next one. That task inherits the place in
-     the wait queue of the file if its options are the same. Otherwise a new worker starts at its
-     end.
+(A2) While a line has waiters, it has one worker: a thread that waits for the head in the line of
+     the file. While a line has no waiters, it has no worker. _Line.serve() restores this after
+     each change, on the loop's thread. A dismissed worker ends by itself. The loop waits for that
+     a moment, and no longer.
+(A3) The worker that was granted the lock holds it until it is released, and then ends. About a lock
+     in a file the loop asks the worker, and waits for the answer, some ten microseconds.
+(A4) If the head leaves, the worker goes on waiting for the next task. If the options are the same,
+     that task inherits the place in the line of the file. Otherwise a new worker starts at the
+     end of that line.
 (A5) A dismissed worker's Lock is cancelled for good, so that a wait that is about to begin ends,
      too. A grant that came too late is given back by it.
 (A6) In a child after fork there are no workers: `_process` is another object there, and whatever
@@ -30,9 +30,9 @@ the lock of the file:
      Opening is a helper's, a thread that ends with it. A lock in etcd is always held by a worker,
      and what is asked of it there is answered by a future.
 
-Thus a path costs a thread for each grant that came by waiting and is not given back, usually one.
-If tasks wait, it costs one more. In the wait queue of the file each line has one place at a time.
-So order of arrival holds among the tasks of a loop, and among the first tasks of all lines.
+So at any time a line costs one thread for each grant that came by waiting and is not given back:
+usually one. If tasks wait, it costs one more. In the line of the file each line has one place at a
+time: order of arrival holds among the tasks of a loop, and among the heads.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ class AsyncLock:
     when it ends is not given back. After fork the child holds nothing.
 
     No call keeps the loop. Opening may take longer than a moment: a server does not answer, or
-    another process was stopped while it set up the file. Then the constructor returns, and the
-    first acquire() waits for the opening and raises its errors. After an error the next acquire()
-    opens it anew.
+    another process was stopped while it set up the file. Then the constructor returns. The first
+    acquire() waits for the opening and raises its errors. After an error the next acquire() opens
+    the lock anew.
     """
 
     @refuse_borrowed_names
@@ -155,17 +155,16 @@ class AsyncLock:
     def release(self) -> Awaitable[None]:
         """Gives the lock back. LeaseLost if it was lost before; LockError if it is not held.
 
-        Of a file this is done when it returns, and has raised. Of a lock in etcd it has begun: the
-        result, which need not be awaited, tells how it ends. A failure that nobody awaits is
-        logged."""
+        For a lock in a file the release is done when the call returns, and the call raises errors.
+        For a lock in etcd the release has only begun: the result tells how it ends. The result need
+        not be awaited. A failure that nobody awaits is logged.
+        """
         holding = self._needed("release")
         self._holdings.remove(holding)
         return holding.release()
 
     def renew(self) -> Awaitable[None]:
-        """The lease starts anew, now. LeaseLost if it was lost before.
-
-        The result is as that of release()."""
+        """Starts the lease anew. LeaseLost if it was lost before. The result is like release()'s."""
         return self._needed("renew").tell(Lock.renew)
 
     def keep_alive(self, on_lost: Optional[Callable[[LockError], object]] = None) -> _KeepAlive:
@@ -410,7 +409,8 @@ def _is_in_a_loop() -> bool:
 class _Helper:
     """A thread that makes a call which may wait, and then lives until it is let go.
 
-    What it opened is its own until the loop's thread adopts that."""
+    What it opened is its own until the loop's thread adopts that.
+    """
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call

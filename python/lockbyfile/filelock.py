@@ -310,8 +310,7 @@ class _SharedHold(_Hold):
 
     def abandon(self, then: Callable[[], None]) -> None:
         """For the collector, which may run in any thread. A server that waited for a server could
-        wait for itself, and another thread may have what the server needs, such as the mutex of a
-        logger."""
+        wait for itself. Another thread may have what the server needs: a logger's mutex, say."""
         done = self._post(self.lock.release)
         self._post(then)
         self.close()
@@ -369,13 +368,13 @@ def _do(call: Callable[[], Any], done: Future[Any]) -> None:
 
 
 class _Idle:
-    """Stays for a moment, since a lock that was used again and again is likely to be used soon.
+    """What stays for a moment: a lock that was used again and again is likely to be used soon.
 
-    Opening a lock costs a hundred grants, making and removing its file some hundreds. So if
-    objects for one path are made and dropped again and again, the Lock of the last one stays open
-    for the next one of the same thread. The file of a SoftFileLock stays while its lock is taken
-    again and again. It goes when the lock has been idle for a moment, or when its object is dropped
-    and no Lock stays open. At exit all goes.
+    Opening a lock costs as much as a hundred grants. Making its file and removing it costs as much
+    as some hundreds. So if objects for one path are made and dropped again and again, the Lock of
+    the last one stays open, for the next one of the same thread. The file of a SoftFileLock stays
+    while its lock is taken again and again. It goes once the lock has been idle for a moment, or
+    once its object is dropped and no Lock stays open. At exit all goes.
 
     The finalizers of objects call this at any point, also amid itself in the same thread.
     """
@@ -1099,10 +1098,11 @@ class UnixFileLock(BaseFileLock):
 
 
 class SoftFileLock(BaseFileLock):
-    """A FileLock that removes its file, unless somebody else has got the lock.
+    """A FileLock that removes its file when it is released, unless somebody else has got the lock.
 
-    It does so when it is released. If this process takes it again and again, it does so once the
-    lock has been idle for a quarter of a second."""
+    If this process takes the lock again and again, it removes the file once the lock has been idle
+    for a quarter of a second.
+    """
 
     _can_keep_its_file = False
 
@@ -1121,7 +1121,7 @@ class SoftFileLock(BaseFileLock):
         return holder is not None and hold is not None and bool(holder.token == hold.token)
 
     def break_lock(self) -> None:
-        """Forces the lock open, also if another process holds it, and removes its file."""
+        """Forces the lock open, no matter which process holds it, and removes its file."""
         from . import break_lock, remove
 
         path = os.path.abspath(self.lock_file)

@@ -115,8 +115,8 @@ class FLock:
     def fn(self) -> str:
         """The lockfile: the name with its extension.
 
-        It is the whole path if the name leads elsewhere, as after a chdir, or with
-        $LOCKBYFILE_DIR."""
+        Its whole path if the name leads elsewhere, as after a chdir, or with $LOCKBYFILE_DIR.
+        """
         return self._file if os.path.abspath(self._file) == self.filename else self.filename
 
     def dirname(self) -> str:
@@ -149,8 +149,9 @@ class FLock:
     def isLocked(self) -> bool:
         """Whether anybody, this object included, holds the lock in time.
 
-        If this object has held it for longer than TIMEOUT, and nobody has taken it since, the grant
-        is given back (REMOVETIMEDOUT)."""
+        If this object has held the lock for longer than TIMEOUT, and nobody has taken it since,
+        this call gives it back (REMOVETIMEDOUT).
+        """
         self._tell_timeout()
         holder = self._holder()
         if holder is None:
@@ -199,7 +200,8 @@ class FLock:
         return holder is not None and _in_time(holder)
 
     def removeIfTimedOut(self) -> None:
-        """Forces the lock open if its grant has timed out: that grant, and no later one."""
+        """Forces the lock open if its grant has timed out: that grant only, even if another comes
+        meanwhile."""
         self._tell_timeout()
         holder = self._holder()
         if holder is None or _in_time(holder):
@@ -210,7 +212,8 @@ class FLock:
             self._break(holder.token)
 
     def breakLock(self) -> bool:
-        """Forces the lock open for any holder. True if there was something to break."""
+        """Forces the lock open, no matter which process holds it. True if there was something to
+        break."""
         return self._break(0)
 
     def startWaiting(self) -> None:
@@ -245,7 +248,8 @@ class FLock:
     def _tell_timeout(self) -> bool:
         """Puts a TIMEOUT that was changed since into the grant of this object.
 
-        False if that ends the grant."""
+        False if that ends the grant.
+        """
         if self._lock is None or self._told is None or self.TIMEOUT == self._told:
             return True
         if not self._lock.held:
@@ -267,7 +271,8 @@ class FLock:
     def _give_back(self) -> None:
         """Gives back the grant of this object, which has timed out.
 
-        It is renewed first, since a late release opens nothing."""
+        Renews it first: a late release opens nothing.
+        """
         assert self._lock is not None
         try:
             self._lock.lease = None
@@ -308,8 +313,9 @@ def _seconds(value: float, what: str) -> float:
 def getInfoLogger(ID: str = "") -> Callable[..., None]:
     """A function that prints to stderr, with the time and the ID before it.
 
-    The ID may have fields of logging, such as "[pId=%(process).5d]". The program's own logging is
-    left alone."""
+    The ID may have fields of logging, "[pId=%(process).5d]" say. The program's own logging is left
+    alone.
+    """
     handler = logging.StreamHandler()
     form = "[%(asctime)s.%(msecs).03d] " + ID + " %(message)s"
     handler.setFormatter(logging.Formatter(form, datefmt="%I:%M:%S"))

@@ -46,8 +46,8 @@ class object {
 bool prepare_conversions();
 
 /// Seconds as a number, or a timedelta; None is forever. Nothing, with an error set: TypeError,
-/// or ValueError for NaN, a negative duration, and zero unless `zero_is_fine`. What `what` is is
-/// said in the message. More than 292 years are forever.
+/// or ValueError for NaN, a negative duration, and zero unless `zero_is_fine`. The message names
+/// `what`. More than 292 years are forever.
 enum class zero { is_fine, is_not };
 std::optional<std::chrono::nanoseconds> duration_of(PyObject* value, const char* what, zero z);
 

@@ -20,8 +20,8 @@
 // (P4) The main thread asks for signals while it waits (lock_options::gives_up), and runs their
 //      Python handlers there. If one raises, the wait ends; a grant that came together with
 //      it is given back.
-// (P5) The thread of a keep_alive drops no reference. What it calls belongs to the part, and is
-//      dropped with the GIL by the thread that ends the keep_alive.
+// (P5) The thread of a keep_alive drops no reference. What it calls belongs to the part. The
+//      thread that ends the keep_alive drops it, with the GIL.
 // (P6) After fork the child's parts of other threads are left as they are: their threads are not
 //      there to finish what they were doing. So is a keep_alive, which has no thread there.
 #include "lock.hpp"

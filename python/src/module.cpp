@@ -173,7 +173,7 @@ PyMethodDef functions[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-/// The main thread is the one that `threading` names. Another thread may import this module.
+/// The main thread is the one that threading reports. Another thread may import this module.
 bool find_main_thread() {
   const object threading(PyImport_ImportModule("threading"));
   if (!threading) return false;

@@ -18,10 +18,11 @@ def eventually(event: Callable[[], bool]) -> None:
 
 
 def interrupt(function: Callable[[], Any], file: str, at: int) -> Optional[Tuple[str, int]]:
-    """Calls the function, and raises in it as a signal's handler may.
+    """Calls the function, and raises in it before the `at`th line that it runs of that file.
 
-    It raises before the `at`th line that the function runs of that file. Tells the line's place, or
-    None if it runs fewer."""
+    The exception comes as from a signal's handler. Returns the line's place, or None if the
+    function runs fewer lines.
+    """
 
     class Interrupt(BaseException):
         pass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""lockbyfile.django: when a db_lock is given back, to whom, and what users may do wrong."""
+"""lockbyfile.django: when and to whom a db_lock is given back, and what users may do wrong."""
 
 from __future__ import annotations
 

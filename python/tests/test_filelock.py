@@ -1186,7 +1186,7 @@ with first:
 @unittest.skipIf("libasan" in os.environ.get("LD_PRELOAD", ""), "greenlets under AddressSanitizer")
 @unittest.skipIf(importlib.util.find_spec("gevent") is None, "gevent is not installed")
 class UnderGevent(Case):
-    """Greenlets are the threads of a program that is patched, before the import or after."""
+    """Greenlets are the threads of a program that is patched, before the import or after it."""
 
     def test_greenlets_exclude_each_other_and_wait_in_the_hub(self) -> None:
         for when in ("early", "late"):

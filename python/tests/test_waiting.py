@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No call that may wait keeps other threads or an event loop from running."""
+"""No call that may wait keeps other threads or an event loop from running.
+
+This holds no matter what does not answer.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,7 @@ class WhileAServerDoesNotAnswer(unittest.TestCase):
         self.assert_others_run(thread.join)
 
     def assert_the_loop_runs(self, act: Callable[[AsyncLock], Any], is_held: bool) -> None:
-        """`act` may be awaited, or not. Then the lock is closed, which must not keep the loop."""
+        """`act` may be awaited, or not. Closing the lock then must not keep the loop either."""
 
         async def main() -> Tuple[float, int]:
             lock = AsyncLock(self.name, lease=2, patience=1)

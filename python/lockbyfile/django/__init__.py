@@ -13,16 +13,17 @@
     INSTALLED_APPS += ["lockbyfile.django"]       # for the checks and for `manage.py locked`
     LOCKBYFILE = {"DIR": "/run/lock/shop", "TIMEOUT": 10, "PATIENCE": 30}
 
-TIMEOUT is the lease, PATIENCE what a waiter waits, in seconds; None is forever. Their defaults are
-those of 2015. DIR has the lockfiles; if not said, $LOCKBYFILE_DIR or BASE_DIR. MODE (0o600) and
-GROUP (an id or a name) are those of a lockfile that is created.
+TIMEOUT is the lease, and PATIENCE is how long a waiter waits. Both are in seconds, and None is
+forever. Their defaults are those of 2015. DIR has the lockfiles; by default $LOCKBYFILE_DIR or
+BASE_DIR. MODE (0o600) and GROUP (an id or a name) are those of a lockfile that is created.
 
-(D1) What a thread holds is a _Hold. The lock is given back when nothing refers to that any more:
-     no block that the thread is in, and no hook of a transaction. So no exception, wherever it
-     comes, leaves the lock held, and no hold is kept in a variable of a frame that raises.
-(D2) A block that ends inside a transaction leaves a hook with it, since others would read what is
-     not committed yet. Django calls hooks after the commit. It drops them when the connection is
-     closed, and after a rollback, even if only of the savepoint in which the block was.
+(D1) What a thread holds is a _Hold. The lock is given back when nothing refers to the _Hold any
+     more: no block that the thread is in, and no hook of a transaction. So no exception, wherever
+     it comes, leaves the lock held. No hold is kept in a variable of a frame that raises.
+(D2) A block that ends inside a transaction leaves a hook with it. Without the hook, others would
+     take the lock and read before the commit. Django calls hooks after the commit. It drops them
+     when the connection is closed, and after a rollback. The rollback of only the savepoint in
+     which the block was is enough.
 (D3) A thread may enter what it holds. So the handler of a signal may lock what the sender has
      locked, and two blocks of one transaction do not wait for each other.
 (D4) A block whose lease is over raises LeaseLost at its end, so that a transaction around it is
@@ -78,8 +79,8 @@ def db_lock(
     an event loop, where sync_to_async is needed. It opens nothing before it is entered, so that it
     may be made before a server forks. If a thread enters what it holds, it gets the same grant.
 
-    In a transaction, enter it first. Rows that were read earlier are not covered. A process that
-    holds rows while it waits for the lock may wait for a holder that waits for the rows.
+    In a transaction, enter it first. The lock does not cover what was read earlier. And a waiter
+    that holds rows deadlocks with a holder of the lock that waits for those rows.
     """
     if isinstance(name, str):
         return DatabaseLock(name, using, lease, patience)
@@ -143,7 +144,7 @@ class DatabaseLock:
             hold = _Hold(*options.acquire(self._patience))
             _here.here.holds[options.name] = hold
         elif not hold.lock.held:
-            del _here.here.holds[options.name]  # told once; the next one to enter starts anew
+            del _here.here.holds[options.name]  # it is told once; the next entry starts anew
             return hold.grant, hold.loss()
         self._blocks.here.append((hold, connection))
         return hold.grant, None

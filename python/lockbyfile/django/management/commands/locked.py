@@ -70,11 +70,12 @@ class Command(BaseCommand):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _interruptions(losses: List[LockError]) -> Iterator[Callable[[LockError], None]]:
-    """Interrupts the command after a loss, as Ctrl-C does, also where that is ignored.
+    """Interrupts the command after a loss, as Ctrl-C does, even if Ctrl-C is ignored.
 
-    Any other SIGINT is left to the handler that was there, which is put back at the end. Only the
-    main thread of Python can be interrupted, and only if the handler is Python's. Otherwise the
-    loss is told when the command is done."""
+    Any other SIGINT goes to the handler that was there, which is put back at the end. Only the main
+    thread of Python can be interrupted, and not if the handler is another language's. Otherwise the
+    loss is reported when the command is done.
+    """
     before = signal.getsignal(signal.SIGINT)
     if before is None or threading.current_thread() is not threading.main_thread():
         yield losses.append
