@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# What `cmake --install` installs, in components. The packages are made of these
+# What `cmake --install` installs, in components. The packages are made of them
 # (packaging/packages.cmake):
 #
 #   command      the program lockbyfile and what belongs to it

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What mkdocs is told beside mkdocs.yml: pages from outside of docs/, and where their links go.
 
-The pages at the top of the repository and the man pages join those of docs/. A link to another
-page leads there. A link to a source file leads to `repo_url`; without that it is only its
-text. A link to something that is not in the repository is a warning, and with --strict an error."""
+The pages at the top of the repository and the man pages join those of docs/. A link to another page
+leads there. A link to a source file leads to `repo_url`; without one, only its text is left. A link
+to something that is not in the repository is a warning, and with --strict an error."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
             return f"[{text}]({config['repo_url'].rstrip('/')}/blob/main/{place}{anchor})"
         return text
 
+    # Code is left alone.
     pieces = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     pieces[::2] = [LINK.sub(target, piece) for piece in pieces[::2]]
     return "".join(pieces)
