@@ -164,7 +164,7 @@ class AsyncLock:
         return holding.release()
 
     def renew(self) -> Awaitable[None]:
-        """Starts the lease anew. LeaseLost if it was lost before. The result is like release()'s."""
+        """Starts the lease anew. LeaseLost if it was lost before. The result is as release()'s."""
         return self._needed("renew").tell(Lock.renew)
 
     def keep_alive(self, on_lost: Optional[Callable[[LockError], object]] = None) -> _KeepAlive:

@@ -73,8 +73,8 @@ def _interruptions(losses: List[LockError]) -> Iterator[Callable[[LockError], No
     """Interrupts the command after a loss, as Ctrl-C does, even if Ctrl-C is ignored.
 
     Any other SIGINT goes to the handler that was there, which is put back at the end. Only the main
-    thread of Python can be interrupted, and not if the handler is another language's. Otherwise the
-    loss is reported when the command is done.
+    thread of Python can be interrupted, and not if the handler is another language's. A loss that
+    cannot interrupt the command is reported when the command is done.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is None or threading.current_thread() is not threading.main_thread():
