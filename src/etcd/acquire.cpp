@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a session gets the lock: join the line, and sleep until the one before has gone or the
-// next look is due.
+// How a session gets the lock: it joins the wait queue, and sleeps until the place before ours has
+// gone or the next look is due.
 //
 // (A1) Only `look` grants (line.hpp, L2), and it reads our own place in the same Txn: we may have
-//      lost it while we slept. Then we join anew, at the end.
-// (A2) The one before us is watched, and nobody else: a release wakes one waiter. What the watch
-//      tells is a reason to look. If it breaks or the revision was compacted away, we look, and
-//      watch anew from there; and every few seconds we look although nothing was told.
-// (A3) When patience is over or a stop was asked for, one last Txn takes the lock if it has
-//      become ours and gives up the place if not: a grant that arrives together is returned.
-// (A4) Whatever ends the wait otherwise (an error, an exception) gives up the etcd lease, and the
-//      place with it. So does an answer that got lost when there is no time to ask again.
-// (A5) Who found the lock free the last time asks first by the smaller Txn that only takes it. If
-//      it fails, that was one entry of etcd's log for nothing, so whoever had to wait, or comes for
-//      the first time, joins at once.
-// (A6) How the grant came is what the record says of the last holder. If it says nothing of the
-//      one that we saw, that one died, and its etcd lease is gone; or else its key was deleted.
+//      lost the place while we slept. Then we join anew, at the end.
+// (A2) Only the place before us is watched, so a release wakes one waiter. An event of the watch is
+//      a reason to look. If the watch breaks or the revision was compacted away, we look, and watch
+//      anew from there. Every few seconds we look even without an event.
+// (A3) When patience is over or a stop was requested, one last Txn decides. It takes the lock if
+//      the lock has become ours, and otherwise gives up the place. A grant that arrives together is
+//      returned.
+// (A4) If the wait ends otherwise (an error, an exception), the session gives up the etcd lease,
+//      and the place with it. It does the same if an answer got lost and there is no time to ask
+//      again.
+// (A5) A session that found the lock free the last time first tries the smaller Txn that only takes
+//      it. If that fails, it was one entry of etcd's log for nothing. So a session that had to
+//      wait, or comes for the first time, joins at once.
+// (A6) The record of the last holder says how the grant came. If it says nothing of the holder that
+//      we saw, that holder died and its etcd lease is gone, or its key was deleted.
 //
-// Servers that do not answer are asked again for as long as the place can be ours: until the
-// etcd lease has ended by our clock. With no place yet, for 30 s, or the TTL if that is longer; and
-// never beyond the deadline.
-// If that comes after a silence of less than a second, patience has run out: it says nothing about
-// servers.
+// Servers that do not answer are asked again for as long as the place can be ours: until the etcd
+// lease has ended by our clock. With no place yet, they are asked for 30 s, or for the TTL if that
+// is longer. They are never asked beyond the deadline. If the deadline comes after a silence of
+// less than a second, patience has run out: that says nothing about servers.
 #include <algorithm>
 #include <deque>
 #include <utility>
@@ -37,7 +38,7 @@ namespace {
 constexpr instant between_looks = seconds(3);
 constexpr instant between_questions = milliseconds(100);
 constexpr instant to_leave = milliseconds(100);
-// A process that a signal ends gives us a second for all of these (cli/interruption.cpp).
+// When a signal ends a process, it gives us a second for all of these (cli/interruption.cpp).
 constexpr instant to_answer = milliseconds(100);
 constexpr instant to_revoke = milliseconds(500);
 constexpr instant telling_silence = seconds(1);
@@ -81,7 +82,7 @@ class etcd_session::waiting {
   std::optional<grant> end(outcome why, std::error_code& ec);
   grant granted();
   void tell_how(grant& result) const;
-  /// Whether to ask again, having asked since then; else a failure is told.
+  /// Whether to ask again, having asked since `since`; otherwise the failure is reported.
   [[nodiscard]] bool has_time(instant since, instant longest) const {
     return !is_cancelled() && now() < std::min(deadline_, since + longest);
   }
@@ -116,7 +117,7 @@ class etcd_session::waiting {
   const instant begun_;
   const std::chrono::nanoseconds asked_;
 
-  bool has_given_up_ = false;  // the user, by gives_up
+  bool has_given_up_ = false;  // gives_up said so
   instant cancelled_at_ = 0;
   const std::function<bool()> should_end_call_ = [this] { return should_end_call(); };
 
@@ -125,7 +126,7 @@ class etcd_session::waiting {
   entry entry_;             // what it then writes, or the keeper (E6)
   standing found_;
   std::size_t ahead_ = 0;
-  std::optional<place> before_;  // whom we wait for, or waited for last
+  std::optional<place> before_;  // the place that we wait for, or waited for last
   bool is_before_first_ = false;
 
   // Under s_.mutex_. Shared with the watch, which the keeper may end when we have gone.
@@ -158,8 +159,8 @@ std::optional<grant> etcd_session::acquire(instant deadline, const std::stop_tok
   return acquire_alone(from_monotonic(deadline), stop, ec);
 }
 
-/// It is lost, or has run out, and its place may be in our way. Servers that have not been heard of
-/// for too long are not asked: the next lease in etcd brings another place.
+/// An old grant is lost, or has run out, and its place may be in our way. Servers that have been
+/// silent for too long are not asked: the next lease in etcd brings another place.
 void etcd_session::clear_old_grant() {
   std::unique_lock guard(mutex_);
   if (!grant_.is_lost && now() < lease_.good_until) {
@@ -186,7 +187,7 @@ std::optional<grant> etcd_session::acquire_alone(instant deadline, const std::st
     return std::nullopt;
   } catch (const lock_error&) {
     if (!w.is_cancelled()) throw;
-    ec = errc::cancelled;  // what the call that we ended says is no answer of etcd's
+    ec = errc::cancelled;  // the result of the call that we ended is no answer of etcd's
     return std::nullopt;
   }
 }
@@ -299,7 +300,7 @@ void etcd_session::waiting::look() {
   }
 }
 
-/// When nothing was told for a while, or something may have happened before the watch was there.
+/// Called when there was no event for a while, or if something may have happened before the watch.
 bool etcd_session::waiting::is_worth_a_look() {
   if (!before_) return true;
   const client::interruptible calls(should_end_call_);
@@ -310,7 +311,7 @@ bool etcd_session::waiting::is_worth_a_look() {
 }
 
 void etcd_session::waiting::take_away_expired() {
-  bool done = false;  // if not, it was renewed or somebody else did: the next look tells
+  bool done = false;  // if not, it was renewed or another session did it: the next look shows which
   const grpc::Status status = s_.line_.take_away(*before_, done, call_limit(deadline_));
   if (!status.ok() && !is_transient(status)) fail(status);
 }
@@ -329,7 +330,7 @@ void etcd_session::waiting::watch_the_one_before() {
                                    });
 }
 
-/// Until something says that a look is worth it, or `until`, when one is due.
+/// Sleeps until an event makes a look worthwhile, or until `until`, when a look is due.
 etcd_session::waiting::outcome etcd_session::waiting::sleep(instant until) {
   instant next_question = s_.gives_up_ ? now() + between_questions : never;
   std::unique_lock guard(s_.mutex_);
@@ -393,9 +394,10 @@ grant etcd_session::waiting::granted() {
 
 /// (A6)
 void etcd_session::waiting::tell_how(grant& result) const {
-  if (s_.where_.raw) return;  // nobody tells
+  if (s_.where_.raw) return;  // there is no record
   const std::optional<record>& last = found_.last;
-  // Of the grant that we waited for, or of one after it: we may have joined anew since.
+  // The record is of the grant that we waited for, or of a later one: we may have joined anew
+  // since.
   const bool is_of_the_last =
       last && (!before_ || !is_before_first_ || last->created >= before_->created);
   if (is_of_the_last) {
@@ -431,7 +433,7 @@ void etcd_session::take(const standing& found, std::int64_t lease, std::chrono::
   if (found.last) {
     grant_.before = found.last->before;
     if (what.how == grant_kind::broken && found.last->end == ending::broken) {
-      grant_.is_shown = false;  // the next one must not be told of the same break
+      grant_.is_shown = false;  // the next holder must not get the same break reported
       grant_.to_tell = found.last;
       grant_.to_tell->is_told = true;
     }
@@ -451,7 +453,7 @@ entry etcd_session::entry_for(std::chrono::nanoseconds lease) const {
   return e;
 }
 
-/// An etcd lease for a grant with this lease (E2): the one that we have, or a new one.
+/// An etcd lease that suits a grant with this lease (E2): the present one, or a new one.
 std::int64_t etcd_session::lease_for(std::chrono::nanoseconds lease, instant deadline) {
   const auto whole = std::chrono::ceil<std::chrono::seconds>(
       std::min<std::chrono::nanoseconds>(lease, std::chrono::hours(1)));
@@ -477,7 +479,7 @@ std::int64_t etcd_session::lease_for(std::chrono::nanoseconds lease, instant dea
   return lease_.id;
 }
 
-/// 0: whichever we have. What hangs on it goes with it.
+/// 0: whichever we have. The keys that hang on it go with it.
 void etcd_session::give_up_lease(std::int64_t lease) {
   const std::lock_guard guard(mutex_);
   if (lease_.id == 0 || (lease != 0 && lease_.id != lease)) return;

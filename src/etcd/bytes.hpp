@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Messages between our strings and the RPC library's buffers.
+// Copies messages between our strings and the RPC library's buffers.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>

@@ -39,12 +39,12 @@ grpc::ChannelArguments channel_arguments() {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  // Also the limit of a try. A machine on which hundreds connect at once is late; were they to give
-  // up and connect anew, it would never be done. Longer, and a server that is back after a silence
-  // of the network would be noticed late.
+  // Also the limit of a try. A machine on which hundreds connect at once is slow; if they gave up
+  // and connected anew, it would never finish. With a longer limit, a server that is back after a
+  // silence of the network would be noticed late.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 10'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);  // a dead machine says nothing
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);  // a dead machine sends nothing
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3'000);
   return arguments;
 }
@@ -54,7 +54,7 @@ constexpr instant between_questions = milliseconds(100);
 thread_local const std::function<bool()>* should_end_call = nullptr;
 thread_local bool is_call_ended = false;
 
-/// Waits for the one operation in flight; gives the call up when it should end.
+/// Waits for the one operation in flight; cancels the call when it should end.
 bool completes(grpc::CompletionQueue& queue, grpc::ClientContext& context) {
   void* tag = nullptr;
   bool ok = false;
@@ -92,7 +92,7 @@ client::interruptible::~interruptible() {
 client::client(const address& where, const etcd_access& access)
     : where_(where), who_(where, access) {
   const no_signals guard;
-  gpr_set_log_function([](gpr_log_func_args*) {});  // errors are ours to tell
+  gpr_set_log_function([](gpr_log_func_args*) {});  // we report the errors ourselves
   const auto credentials = channel_credentials(where_, who_);
   for (const std::string& endpoint : where_.endpoints) {
     channels_.push_back(
@@ -139,7 +139,7 @@ grpc::Status client::try_once(std::size_t endpoint, const char* method, const st
 grpc::Status client::try_each(const char* method, const std::string& request, std::string& reply,
                               instant deadline) {
   const std::size_t first = current_.load();
-  grpc::Status told;  // of those that could not serve us
+  grpc::Status told;  // by the endpoints that could not serve us
   for (std::size_t i = 0; i < channels_.size(); ++i) {
     const std::size_t endpoint = (first + i) % channels_.size();
     grpc::Status status = try_once(endpoint, method, request, reply, share_of(deadline));

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// client: calls of etcd's API on whichever endpoint answers.
+// client: calls of etcd's API, on an endpoint that answers.
 //
-// Every call has a deadline. It is tried on the endpoint that answered last, then on the others,
-// once round; each gets a share of the time, so that one which takes connections and says
-// nothing (a stopped member) leaves time for the next. A call may therefore have been carried
-// out although it failed: whoever calls must be able to repeat it.
+// Every call has a deadline. It is tried on the endpoint that answered last, then on each of the
+// others once. Each endpoint gets a share of the time. So an endpoint that takes connections and
+// answers nothing (a stopped member) leaves time for the next. A call may therefore have been
+// carried out although it failed: the caller must be able to repeat it.
 //
-// An expired token is renewed and the call repeated, once. Endpoints of two clusters are
+// If a token has expired, it is renewed and the call repeated, once. Endpoints of two clusters are
 // noticed by the cluster's id and refused: they would be two locks.
 //
-// Threads: any number may call at once. fork: a child must not touch it, nor destroy it; the
-// library underneath shares its descriptors with the parent (core/engines.hpp has the way out).
+// Threads: any number may call at once. fork: a child must neither touch nor destroy a client. The
+// RPC library shares its descriptors with the parent (core/engines.hpp has the way out).
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -49,21 +49,21 @@ class client {
     return checked(answer.header().cluster_id());
   }
 
-  /// Ends the lease, and with it what hangs on it.
+  /// Ends the lease, and with it the keys that hang on it.
   grpc::Status revoke(std::int64_t lease, instant deadline);
 
-  /// Keeps the lease alive once. Its new time to live in seconds goes into `ttl`: zero or
-  /// less if there is no such lease.
+  /// Keeps the lease alive once. `ttl` gets its new time to live in seconds: zero or less if there
+  /// is no such lease.
   grpc::Status keep_alive(std::int64_t lease, std::int64_t& ttl, instant deadline);
 
-  /// For streams: the channel that answered last, and what a call has to carry.
+  /// For streams: the channel that answered last, and the metadata that a call has to carry.
   [[nodiscard]] std::shared_ptr<grpc::Channel> channel() const;
   void prepare(grpc::ClientContext& context);
   /// A stream on it broke: the next one goes elsewhere.
   void move_on();
 
-  /// Calls of this thread that wait for long ask `should_end` ten times a second, and are given up
-  /// as cancelled when it says so.
+  /// Calls of this thread that wait for long ask `should_end` ten times a second. If it returns
+  /// true, the call is given up as cancelled.
   class interruptible {
    public:
     explicit interruptible(const std::function<bool()>& should_end);
@@ -75,7 +75,7 @@ class client {
   [[nodiscard]] const address& where() const noexcept { return where_; }
 
  private:
-  /// The first answer of an endpoint that can serve us, from the current one on; or what to tell.
+  /// The first answer of an endpoint that can serve us, from the current one on; or what to report.
   grpc::Status try_each(const char* method, const std::string& request, std::string& reply,
                         instant deadline);
   grpc::Status exchange(const char* method, const std::string& request, std::string& reply,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The clock of this engine: CLOCK_BOOTTIME, which goes on while the machine sleeps. etcd's leases
-// do, too: a holder that awakes has to find that its lease has ended. (CLOCK_MONOTONIC would
-// let it believe for another TTL. The file engine is right to use it: there, all waiters sleep
-// with the holder.)
+// go on, too: a holder that awakes has to find that its lease has ended. (CLOCK_MONOTONIC would let
+// it believe in the lease for another TTL. The file engine is right to use CLOCK_MONOTONIC: there,
+// all waiters sleep with the holder.)
 //
-// Every instant in src/etcd is one of this clock, but for two, which are converted where they come
-// in or go out: the deadline of session::acquire, and the deadlines of the RPC library.
+// Every instant in src/etcd is one of this clock, with two exceptions: the deadline of
+// session::acquire, and the deadlines of the RPC library. Those two are converted where they come
+// in or go out.
 #pragma once
 
 #include "core/instant.hpp"
@@ -20,12 +21,13 @@ inline constexpr instant seconds(std::uint64_t n) { return n * 1'000'000'000; }
 /// How long one call of etcd may take when nothing else limits it.
 inline constexpr instant longest_call = seconds(3);
 
-/// An instant of CLOCK_MONOTONIC by our clock, as it stands now; 0 and never stay what they are.
+/// An instant of CLOCK_MONOTONIC by our clock, at their present difference; 0 and never stay as
+/// they are.
 inline instant from_monotonic(instant t) noexcept {
   return t == 0 ? 0 : after(now(), between(lockbyfile::now(), t));
 }
 
-/// One of ours by CLOCK_MONOTONIC.
+/// An instant of ours by CLOCK_MONOTONIC.
 inline instant to_monotonic(instant t) noexcept {
   return after(lockbyfile::now(), between(now(), t));
 }

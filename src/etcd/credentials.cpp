@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* system_ca = "/etc/ssl/certs/ca-certificates.crt";
 
-/// secure_getenv: a setuid program must not be told where to read by its user.
+/// secure_getenv: the user of a setuid program must not choose where it reads.
 std::string or_environment(const std::string& given, const char* variable) {
   if (!given.empty()) return given;
   const char* found = ::secure_getenv(variable);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who we are to etcd, and whom we take for it: options first, then the user in the URL, then the
-// environment (include/lockbyfile/options.hpp). What is read from files is read once, when the
-// lock is opened.
+// Who we are to etcd, and which servers we trust. The options count first, then the user in the
+// URL, then the environment (include/lockbyfile/options.hpp). Files are read once, when the lock is
+// opened.
 #pragma once
 
 #include <lockbyfile/options.hpp>

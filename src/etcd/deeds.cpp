@@ -35,7 +35,7 @@ struct looked_at {
         on(where, options.etcd),
         places_of(on, lock_keys(where.name, where.raw)) {}
 
-  /// Who has just been granted the lock after a wait is given the time to say so.
+  /// A holder that has just been granted the lock after a wait gets the time to write its token.
   void read(const char* what, instant longest = longest_call) {
     for (int tries = 20; tries != 0; --tries) {
       const auto status = places_of.read(places, last, has_record, now() + longest);
@@ -50,7 +50,7 @@ struct looked_at {
   }
 };
 
-/// Its end is told by the mark alone: clocks of two machines are not compared.
+/// Only the mark shows that its lease has ended: clocks of two machines are not compared.
 holder_info holder_of(const place& p) {
   holder_info h;
   h.who = p.what.who();
@@ -164,7 +164,7 @@ std::vector<std::string> prune(std::string_view folder) {
       remove(url, {});
       removed.push_back(url);
     } catch (const lock_error& e) {
-      if (e.code() == errc::unreachable) throw;  // the others are passed over
+      if (e.code() == errc::unreachable) throw;  // the others are skipped
     }
   }
   return removed;

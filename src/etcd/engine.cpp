@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine as a table of what it can do. A program may have it linked in (cli/), or in a module
+// The engine as a table of its functions. A program may have it linked in (cli/), or in a module
 // that is loaded (module.cpp).
 #include "etcd/engine.hpp"
 

@@ -14,7 +14,7 @@ bool says(const grpc::Status& status, std::string_view text) {
   return status.error_message().find(text) != std::string::npos;
 }
 
-/// The handshake of TLS: the code is that of a dead server, only the words tell.
+/// The handshake of TLS failed: the code is the same as of a dead server, only the words differ.
 bool is_about_certificates(const grpc::Status& status) {
   return says(status, "andshake") || says(status, "certificate") || says(status, "SSL") ||
          says(status, "ssl") || says(status, "Peer name");
@@ -22,7 +22,7 @@ bool is_about_certificates(const grpc::Status& status) {
 
 std::error_code system(int error) { return {error, std::system_category()}; }
 
-/// A member that cannot reach the others may say it without a code of its own.
+/// A member that cannot reach the others may report it without a code of its own.
 bool is_without_leader(const grpc::Status& status) {
   switch (status.error_code()) {
     case StatusCode::UNAVAILABLE:

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The keeper: a thread of each session that has an etcd lease. It keeps that alive, ends grants
-// whose lease runs out, watches grants that last, and revokes etcd leases that were given up.
+// The keeper: a thread of each session that has an etcd lease. It keeps that lease alive and ends
+// grants whose lease runs out. It watches grants that last, and revokes etcd leases that were given
+// up.
 //
-// (E5) It does one deed at a time and looks at the clock again after each. No deed takes longer
-//      than a third of the TTL, but for keeping alive itself, so that a slow etcd does not
-//      make it late for the next beat.
-// (E6) A grant that was only read (line.hpp, L2) is marked in its place after 20 ms: most do not
-//      last that long, and cost no write then. The mark gives way to whatever was written since
-//      the place was made (a renewal, the end of the lease), so it needs no turn.
+// (E5) It does one operation at a time and looks at the clock again after each. No operation except
+//      keeping alive takes longer than a third of the TTL. So a slow etcd does not make the keeper
+//      late for the next beat.
+// (E6) A grant that was only read (line.hpp, L2) is marked in its place after 20 ms. Most grants do
+//      not last that long, and then cost no write. Any later write to the place (a renewal, the end
+//      of the lease) wins over the mark, so the mark needs no turn.
 #include <algorithm>
 #include <utility>
 
@@ -74,7 +75,7 @@ void etcd_session::rest(std::unique_lock<std::mutex>& guard, instant until) {
   rests_until_ = 0;
 }
 
-/// Most grants come and go while the keeper rests until a time that is soon enough.
+/// Wakes it only if it would rest too long: most grants come and go while it rests.
 void etcd_session::wake_keeper_for(instant deed) {
   if (deed < rests_until_) keeper_wakes_.notify_all();
 }
@@ -92,7 +93,7 @@ instant etcd_session::next_deed() const {
 
 void etcd_session::beat(std::unique_lock<std::mutex>& guard) {
   const etcd_lease before = lease_;
-  // Who came after the mark and knows nothing of it (etcdctl) waits for the place to go.
+  // A waiter that came after the mark and cannot read it (etcdctl) waits for the place to go.
   if (grant_.is_expiring && grant_.what.is_expired) grant_.is_expiring = false;
   guard.unlock();
   std::int64_t ttl = 0;
@@ -171,7 +172,7 @@ void etcd_session::revoke(std::unique_lock<std::mutex>& guard) {
   changed_.notify_all();
 }
 
-/// The revision at which it is there; 0 if it is gone, which is told, or nobody answered.
+/// The revision at which it is there. 0 if it is gone, which is reported, or if nobody answered.
 std::int64_t etcd_session::look_at_place(const holding& h) {
   wire::RangeRequest request;
   request.set_key(line_.keys().place(h.lease));
@@ -194,7 +195,7 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
   const bool is_again = std::exchange(is_watch_broken_, false);
   watched_ = created;
   guard.unlock();
-  if (is_again) {  // what happened meanwhile may have been compacted away: look
+  if (is_again) {  // earlier events may have been compacted away: look
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     from = look_at_place(h);
     if (from == 0) {
@@ -222,8 +223,8 @@ void etcd_session::watch_grant(std::unique_lock<std::mutex>& guard) {
   }
 }
 
-/// Under mutex_. To end a watch takes a moment, which nobody who acquires or releases need wait
-/// for.
+/// Under mutex_. Ending a watch takes a moment; a caller that acquires or releases should not wait
+/// for it.
 void etcd_session::leave_to_keeper(std::unique_ptr<watch> ended) {
   if (ended == nullptr) return;
   ended_watches_.push_back(std::move(ended));

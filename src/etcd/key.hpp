@@ -6,20 +6,20 @@
 //   jobs/nightly   jobs/nightly:lock/HEX    jobs/nightly:lock
 //   with ?raw      jobs/nightly/HEX         -
 //
-// HEX is the number of the etcd lease that the key hangs on, as `etcdctl lock` writes it: one
-// place per session. Who has the key with the lowest create revision holds the lock; the others
-// wait in the order of theirs.
+// HEX is the number of the etcd lease that the key hangs on, as `etcdctl lock` writes it: one place
+// per session. The key with the lowest create revision belongs to the holder. The others wait in
+// the order of their create revisions.
 //
-// (K1) No key of one lock begins with the prefix of another, and no foreign key does by accident:
-//      `:` never appears in an encoded name (every byte that is not a letter, a digit or one of
-//      `-._~/` is %XX), so `n` (n:lock/) does not wait for `n/b` (n/b:lock/…), nor for somebody's
-//      key `n/config`, nor for a lock called `n:lock/x`.
+// (K1) No key of one lock begins with the prefix of another, and no foreign key does by accident.
+//      The character `:` never appears in an encoded name: every byte except letters, digits and
+//      `-._~/` is %XX. So `n` (n:lock/) does not wait for `n/b` (n/b:lock/…). Nor does it wait for
+//      somebody's key `n/config`, nor for a lock called `n:lock/x`.
 // (K2) `etcdctl lock 'jobs/nightly:lock'` shares the lock with us. With ?raw we share
-//      `etcdctl lock jobs/nightly`, and every key below `jobs/nightly/` takes part in it: that
-//      is how etcdctl's lock is, and why it is not the default.
+//      `etcdctl lock jobs/nightly`, and every key below `jobs/nightly/` takes part in it. That is
+//      how etcdctl's lock works, and why ?raw is not the default.
 //
-// The record says how the last grant ended. It is kept without a lease, so that the next
-// holder can tell a release from a death; raw locks have none, since the namespace is not ours.
+// The record says how the last grant ended. It is kept without a lease, so that the next holder can
+// tell a release from a death. Raw locks have no record, because the namespace is not ours.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ namespace lockbyfile::etcd {
 
 enum class escape_slash { no, yes };
 
-/// `text` with %XX for every byte but letters, digits and -._~, and / if asked.
+/// `text` with %XX for every byte except letters, digits and -._~, and / if asked.
 std::string escaped(std::string_view text, escape_slash slash);
 
 struct lock_keys {

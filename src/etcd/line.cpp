@@ -75,7 +75,7 @@ void read_outcome(const wire::TxnResponse& answer, standing& found) {
   found.is_granted = answer.succeeded();
 }
 
-/// Of a Txn whose success is a grant and get_record.
+/// Reads the answer of a Txn whose success is a grant and get_record.
 void read_grant(const wire::TxnResponse& answer, std::int64_t created, standing& found) {
   read_outcome(answer, found);
   if (!found.is_granted) return;
@@ -83,14 +83,14 @@ void read_grant(const wire::TxnResponse& answer, std::int64_t created, standing&
   if (answer.responses_size() == 1) found.last = record_in(answer.responses(0).range());
 }
 
-/// Of a Txn whose success is the put of our place and get_record.
+/// Reads the answer of a Txn whose success is the put of our place and get_record.
 void read_put(const wire::TxnResponse& answer, standing& found) {
   found.created = found.revision;
   if (answer.responses_size() == 2) found.last = record_in(answer.responses(1).range());
 }
 
-/// Of a place that an earlier try made, whose answer was lost. If it was made by a grant, that is
-/// the token which it shows (L2).
+/// Takes over a place that an earlier try made, whose answer was lost. If a grant made the place,
+/// its token is the one that the place shows (L2).
 void take_up(const wire::KeyValue& us, standing& found) {
   if (found.is_granted && read_entry(us.value()).is_granted) found.revision = us.create_revision();
 }

@@ -1,34 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// line: a lock's keys, and the transactions that change them. Every one is a single Txn, and
-// stands a second time: what it did is recognised when its answer was lost.
+// line: a lock's keys, and the transactions that change them. Each change is a single Txn and can
+// be repeated: if its answer was lost, the repetition recognises what the first try did.
 //
 // State: the places (key.hpp), each hanging on the etcd lease of a session, and the record.
 //
-//   (L1) The place with the lowest create revision is the only one that may hold the lock. A new
-//        place has a higher one than every other, so those before a place only ever leave.
-//   (L2) A grant is the answer of one Txn that proves that our place is there and nobody before it;
-//        its token is that answer's revision, the number that etcdctl shows as ETCD_LOCK_REV. The
-//        place of an earlier grant was there when that was given its token, and was removed by a
-//        later revision, which ours has seen: so tokens grow. Who comes to a free lock puts its
-//        place by that Txn, marked as granted; it keeps that token if the answer is lost. Who
-//        waited only reads, which waits for no disk, and marks its place if it
-//        still holds the lock a few ms later (E6), for whoever looks or breaks. Such a read may
-//        even be an old one (a fault of etcd, docs/engines.md): by L1 nobody comes before us since.
-//        That our own place has gone since is what a holder has to be told in any case
-//        (session.hpp, E4).
-//   (L3) Whoever ends a grant otherwise than by letting its etcd lease end (release, expiry, break)
-//        writes into the record in the same Txn whose it was and how it ended. Who waited and finds
-//        the record silent about the holder that it saw knows that this one died.
+//   (L1) Only the place with the lowest create revision may hold the lock. A new place has a higher
+//        one than every other, so places before a given place only ever leave.
+//   (L2) A grant is the answer of one Txn. The Txn proves that our place is there and that no place
+//        is before it. The grant's token is that answer's revision, the number that etcdctl shows
+//        as ETCD_LOCK_REV. The place of an earlier grant was there when that grant got its token. A
+//        later revision removed that place, and ours has seen that revision: so tokens grow.
+//        A session that comes to a free lock puts its place by that Txn, marked as granted. It
+//        keeps that token if the answer is lost. A session that waited only reads, which waits for
+//        no disk. It marks its place if it still holds the lock a few ms later (E6), for observers
+//        and for breakers. Such a read may even be an old one (a fault of etcd, docs/engines.md):
+//        by L1 nobody has come before us since. Our own place may have gone since; a holder has to
+//        be notified of that in any case (session.hpp, E4).
+//   (L3) A grant ends in two ways. Its etcd lease ends, or a session ends the grant (release,
+//        expiry, break). That session writes in the same Txn into the record whose grant it was and
+//        how it ended. A waiter may find the record silent about the holder that it saw. Then that
+//        holder died.
 //   (L4) Every change to a place is guarded by its create revision, which no other place has: an
 //        old holder changes nothing.
 //
-// Who writes what: a session its own place; the place of another only whoever breaks it, and
-// whoever finds it marked as expired (guarded by the mod revision: a renewal in between wins).
+// Who writes what. A session writes its own place. Two others write it as well: a breaker, and a
+// session that finds it marked as expired (guarded by the mod revision: a renewal in between wins).
 // A crash leaves a place, until etcd ends its lease.
 //
-// The simpler design that fails: to believe the DELETE of the place before ours. Our own may be
-// gone, too, by then: the lease ended while we waited. etcdctl had that fault.
+// The simpler design that fails: believe the DELETE of the place before ours. Our own may be gone,
+// too, by then: the lease ended while we waited. etcdctl had that fault.
 #pragma once
 
 #include <cstddef>
@@ -50,16 +51,16 @@ struct place {
   std::int64_t lease = 0;
   entry what;
 
-  /// Whoever is first has been granted the lock, but has not said so, or is about to be.
+  /// The first place has been granted the lock, but has not shown so, or is about to be granted it.
   [[nodiscard]] bool is_silent() const { return what.is_ours && !what.is_granted; }
-  /// 0: not told.
+  /// 0: not known.
   [[nodiscard]] std::uint64_t token() const {
     if (is_silent()) return 0;
     return what.token != 0 ? what.token : static_cast<std::uint64_t>(modified);
   }
 };
 
-/// What a Txn found out about our place.
+/// The result of a Txn about our place.
 struct standing {
   bool is_granted = false;
   std::int64_t revision = 0;  // of the answer: the token, if granted
@@ -74,41 +75,43 @@ class line {
  public:
   line(client& on, lock_keys keys) : on_(on), keys_(std::move(keys)) {}
 
-  /// Takes the lock if there are no places at all; else does nothing. Gives up the place that it
-  /// has.
+  /// Takes the lock if there are no places at all; otherwise does nothing. Gives up the place that
+  /// the session has.
   grpc::Status try_once(std::int64_t lease, const entry& e, standing& found, instant deadline);
-  /// Takes it if there are none, else a place at the end; or finds the one it has.
+  /// Takes the lock if there are no places; otherwise a place at the end; or finds the present
+  /// place.
   grpc::Status join(std::int64_t lease, const entry& granted, const entry& waiting, standing& found,
                     instant deadline);
-  /// Takes the lock if nobody is before us any more. If the first is known (else null), its
-  /// absence is the proof, and etcd need not look at all places. Its session may have come back
-  /// behind us with a place under the same key: only the create revision tells.
+  /// Takes the lock if no place is before us any more. `first` is the first place, null if it is
+  /// not known. Its absence is the proof, and then etcd need not look at all places. Its session
+  /// may have come back behind us with a place under the same key: only the create revision shows
+  /// that.
   grpc::Status look(std::int64_t lease, std::int64_t created, const place* first, standing& found,
                     instant deadline);
-  /// Whether a look is worth it: our place or the one before has gone, or there was no answer,
-  /// which is for the look to deal with. `before` is told as it stands there now, if it does. etcd
-  /// need not look at all places.
+  /// Whether a look is worthwhile. It is if our place or the one before has gone. It is also if
+  /// there was no answer, which the look then handles. `before` gets the present state of the
+  /// place before ours, if that place is there. etcd need not look at all places.
   bool is_worth_a_look(std::int64_t lease, std::int64_t created, place& before, instant deadline);
-  /// Like look, and gives the place up if not.
+  /// Like look, and gives the place up if the lock is not ours.
   grpc::Status take_or_leave(std::int64_t lease, std::int64_t created, standing& found,
                              instant deadline);
-  /// Marks our place as granted, unless anything was written there since we joined; and puts the
-  /// record `told`, if there is one to put.
+  /// Marks our place as granted, unless anything was written there since we joined. Also puts the
+  /// record `told`, if there is one.
   grpc::Status show(std::int64_t lease, std::int64_t created, const entry& granted,
                     const record* told, instant deadline);
-  /// Removes the place of a holder that is marked as expired. Asks for the record first, which
-  /// nobody changes as long as that place is there.
+  /// Removes the place of a holder that is marked as expired. Asks for the record first; nobody
+  /// changes the record as long as that place is there.
   grpc::Status take_away(const place& expired, bool& done, instant deadline);
 
   grpc::Status renew(std::int64_t lease, std::int64_t created, const entry& e, bool& done,
                      instant deadline);
   grpc::Status end(std::int64_t lease, std::int64_t created, const record& r, bool& done,
                    instant deadline);
-  /// The lease of the grant has run out: ends it if somebody waits, else marks it.
+  /// The lease of the grant has run out: ends the grant if somebody waits, otherwise marks it.
   grpc::Status expire(std::int64_t lease, std::int64_t created, const entry& marked,
                       const record& r, bool& ended, bool& done, instant deadline);
 
-  /// An operator's look and deeds.
+  /// An operator's look and changes.
   grpc::Status read(std::vector<place>& places, std::optional<record>& last, bool& has_record,
                     instant deadline);
   grpc::Status break_open(const place& holder, const history& before, bool& done, instant deadline);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The engine as a module: one function is all that others see of it. The rest of the library that
-// it needs is here a second time, hidden, but for the error category, of which there must be one
-// in the process: error codes are compared by its address.
+// The engine as a module: others see only one function of it. The module contains a second, hidden
+// copy of the parts of the library that it needs. Except the error category: there must be one in
+// the process, because error codes are compared by its address.
 #include <lockbyfile/error.hpp>
 
 #include "core/engines.hpp"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The RPC library starts threads of its own, whenever it likes. They must not take the signals
-// that are meant for the program: `lockbyfile run` waits for its own, and a handler of the user's
-// may expect its own thread. A thread begins with the mask of the one that starts it.
+// The RPC library starts threads of its own at any time. They must not take the signals that are
+// meant for the program: `lockbyfile run` waits for its own, and a handler of the user's may expect
+// its own thread. A thread begins with the signal mask of the thread that starts it.
 #pragma once
 
 #include <signal.h>

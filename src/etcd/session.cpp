@@ -11,7 +11,7 @@ namespace lockbyfile::etcd {
 
 namespace {
 
-/// Makes the call until it is answered, or it is time: servers may be back soon.
+/// Repeats the call until it is answered or `limit` is reached: servers may be back soon.
 template <class Call>
 grpc::Status repeated(instant limit, Call&& call) {
   for (;;) {
@@ -36,15 +36,15 @@ etcd_session::etcd_session(const address& where, const lock_options& options)
       client_(where_, options.etcd),
       line_(client_, lock_keys(where_.name, where_.raw)),
       asked_lease_(options.lease) {
-  // Not longer than its user has patience, but long enough for an answer.
+  // Not longer than the user's patience, but long enough for an answer.
   const instant patience = after(0, std::max(options.patience, std::chrono::nanoseconds(0)));
   open(now() + std::clamp(patience, seconds(1), silence_at_start()));
 }
 
-/// Of several members one may have died just now, and the others be about to elect a leader: that
-/// takes a second or two. One server may have much to do. That it is not there is told at once.
+/// One of several members may have died just now, while the others elect a leader: that takes a
+/// second or two. One server may be busy. If it is not there, that is reported at once.
 void etcd_session::open(instant deadline) {
-  std::optional<lock_error> telling;  // of a member that was there, which says more than a dead one
+  std::optional<lock_error> telling;  // of a member that was there: it says more than a dead one's
   for (;;) {
     try {
       (void)lease_for(asked_lease_, deadline);
@@ -83,7 +83,7 @@ etcd_session::~etcd_session() {
   revoke_now(limit);
 }
 
-/// No keeper, no process may be there later to do it: what is left keeps its place for a TTL.
+/// There may be no keeper and no process later: a lease that is left keeps its place for a TTL.
 void etcd_session::revoke_now(instant limit) {
   for (;;) {
     std::int64_t lease = 0;
@@ -120,13 +120,13 @@ void etcd_session::renew(fencing_token of, std::error_code& ec) {
   const std::chrono::nanoseconds lease = asked_lease_;
   const std::int64_t lease_ns = lease == no_lease ? 0 : lease.count();
   const bool is_in_time = sent < lease_.good_until;
-  if (lease_ns == 0 && grant_.what.lease_ns == 0 && is_in_time) return;  // the keeper does it all
+  if (lease_ns == 0 && grant_.what.lease_ns == 0 && is_in_time) return;  // the keeper keeps it
   holding h = grant_;
   const std::int64_t id = lease_.id;
   h.what.lease_ns = lease_ns;
   h.what.is_expired = false;
   h.what.token = token_;
-  // Its user has to be told that the grant is over when it is.
+  // The user must learn that the grant is over when it is over.
   const instant limit =
       is_in_time ? std::min(sent + seconds(2), lease_.good_until) : sent + seconds(2);
   guard.unlock();
@@ -235,7 +235,7 @@ lost_cause etcd_session::cause_by_clocks(const holding& h, instant at) const {
   return is_kept ? lost_cause::none : lost_cause::unreachable;
 }
 
-/// Under mutex_. The first one that is noticed of a grant counts.
+/// Under mutex_. Only the first noticed loss of a grant counts.
 void etcd_session::note_loss(const holding& h, lost_cause cause) {
   if (cause != lost_cause::none && lost_.created != h.created) lost_ = {cause, h.created};
 }
@@ -258,7 +258,7 @@ session::loss etcd_session::why_lost() const {
   bool has_record = false;
   if (!line_.read(places, last, has_record, now() + seconds(1)).ok()) return result;
   if (!places.empty()) result.holder = places.front().what.who();
-  // A server that is back tells what happened, whatever our clocks made us believe.
+  // A server that is back knows what happened, whatever our clocks made us believe.
   if (!last || last->created != known.created) return result;
   if (last->end == ending::broken) result.cause = lost_cause::broken;
   if (last->end == ending::expired) result.cause = lost_cause::expired;

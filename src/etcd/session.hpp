@@ -1,40 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // etcd_session: the engine's session on one lock. Renewing and releasing are in session.cpp,
-// waiting is in acquire.cpp, and what goes on behind the user's back in keeper.cpp.
+// waiting is in acquire.cpp, and the work behind the user's back is in keeper.cpp.
 //
-// Two things are called lease. The *etcd lease* is the session's sign of life: it is granted for
-// TTL seconds and kept alive every TTL/3 by the keeper's thread, and when it ends, etcd removes
-// our place. The *lease* of a grant is the user's: how long the grant lasts unless renewed.
+// Two things are called lease. The *etcd lease* is the session's sign of life. It is granted for
+// TTL seconds, and the keeper's thread keeps it alive every TTL/3. When it ends, etcd removes our
+// place. The *lease* of a grant is the user's: how long the grant lasts unless renewed.
 //
-//   (E1) A grant is good until the earlier of two instants: its own deadline, counted from before
-//        the Txn that made or renewed it was sent, and `good_until` of the etcd lease: the instant
-//        of SENDING the last keep-alive that was answered + the TTL that etcd granted - a
-//        twentieth. etcd counts from when it got that message, so it ends the lease later. A
-//        process that was stopped finds itself past it when it goes on: is_held() asks the clock.
-//   (E2) A lease that runs out opens the lock by the keeper's hand: it removes the place if
-//        somebody waits, and marks it as expired if nobody does. Then the holder may still renew,
-//        and the first who comes may take it away (line.hpp): one Txn decides. If the process is
-//        stopped, the end of its etcd lease opens the lock. Hence the TTL asked for is never
-//        longer than the lease, rounded up to whole seconds (etcd has a shortest one: 2 s with its
-//        defaults).
-//   (E3) The etcd lease is reused over acquisitions. It is given up when it cannot be known what
-//        is attached to it (an answer got lost and the time was up), or when the next grant needs
-//        a shorter one. Then the keeper revokes it, or stops keeping it alive, which is the same
-//        a TTL later.
-//   (E4) A grant that lasts is watched: somebody may break it. The watch starts 100 ms after the
-//        grant, since most do not last that long, from the revision of the grant on. A watch can
-//        be late or lose an event, so the place is looked at after every keep-alive, too; and it
-//        moves when calls go to another member.
+//   (E1) A grant is good until the earlier of two instants. One is its own deadline, counted from
+//        before the Txn that made or renewed it was sent. The other is `good_until` of the etcd
+//        lease. That is the instant of SENDING the last keep-alive that was answered, plus the TTL
+//        that etcd granted, minus a twentieth. The server counts from when it got that message, so
+//        it ends the lease later. A process that was stopped finds itself past that instant when it
+//        goes on: is_held() asks the clock.
+//   (E2) When a lease runs out, the keeper opens the lock. It removes the place if somebody waits,
+//        and marks it as expired if nobody does. Then the holder may still renew, and the first
+//        session that comes may take the place away (line.hpp): one Txn decides. If the process is
+//        stopped, the end of its etcd lease opens the lock. Hence the requested TTL is never longer
+//        than the lease, rounded up to whole seconds. (etcd has a shortest TTL: 2 s with its
+//        defaults.)
+//   (E3) The etcd lease is reused over acquisitions. It is given up in two cases. It may not be
+//        known which keys hang on it (an answer got lost and the time was up). Or the next grant
+//        needs a shorter one. Then the keeper revokes it, or stops keeping it alive, which has the
+//        same effect a TTL later.
+//   (E4) A grant that lasts is watched, because somebody may break it. The watch starts 100 ms
+//        after the grant, because most do not last that long. It covers events from the revision of
+//        the grant on. A watch can be late or lose an event, so the keeper also looks at the place
+//        after every keep-alive. The watch moves when calls go to another member.
 //
-// Threads: `mutex_` guards all that the user's threads and the keeper's share, and is never held
-// over a call of etcd. `turn_` is held over the calls that change a grant (renew, release,
-// expire), so that the keeper does not expire what is just being renewed.
+// Threads: `mutex_` guards all data that the user's threads and the keeper's share. It is never
+// held over a call of etcd. `turn_` is held over the calls that change a grant (renew, release,
+// expire), so that the keeper does not expire a grant that is just being renewed.
 //
-// A crash leaves our place until etcd ends the lease: TTL after the last keep-alive at the most
-// (and half a second, every which etcd looks).
+// A crash leaves our place until etcd ends the lease: at most TTL after the last keep-alive, plus
+// half a second, because etcd looks every half second.
 //
-// fork: a session is of one process. Who wraps it (core/module_session.hpp) keeps it from the
+// fork: a session belongs to one process. Its wrapper (core/module_session.hpp) keeps it from the
 // child.
 #pragma once
 
@@ -96,12 +97,12 @@ class etcd_session final : public session {
     std::int64_t lease = 0;         // etcd's
     entry what;                     // as written there
     history before;                 // what the record has to keep
-    std::optional<record> to_tell;  // the record of a break, of which we have been told
+    std::optional<record> to_tell;  // the record of a break that was reported to us
     instant since = 0;
     instant deadline = 0;
     bool is_lost = false;
-    bool is_shown = false;     // our place says that it is granted, and its token
-    bool is_expiring = false;  // the keeper has seen to the end of its lease
+    bool is_shown = false;     // our place shows that it is granted, and its token
+    bool is_expiring = false;  // the keeper has handled the end of its lease
   };
   class waiting;
 
@@ -142,8 +143,8 @@ class etcd_session final : public session {
   [[nodiscard]] bool is_good(instant at) const;
   void end_grant(fencing_token of, std::error_code& ec);
 
-  /// Tried until etcd says that the lease is gone: servers that start anew begin its TTL anew, so
-  /// no clock of ours tells when it has ended by itself.
+  /// Tried until etcd says that the lease is gone. Servers that restart begin its TTL anew, so no
+  /// clock of ours shows when it has ended by itself.
   struct revocation {
     std::int64_t lease = 0;
     instant next_try = 0;
@@ -165,7 +166,7 @@ class etcd_session final : public session {
 
   std::mutex turn_;
   mutable std::mutex mutex_;
-  std::condition_variable changed_;       // for who waits for the lock
+  std::condition_variable changed_;       // for the threads that wait for the lock
   std::condition_variable keeper_wakes_;  // for the keeper
   instant rests_until_ = 0;               // 0: it is at work
   std::chrono::nanoseconds asked_lease_;
@@ -189,7 +190,7 @@ class etcd_session final : public session {
 inline constexpr instant before_watching = milliseconds(100);  // (E4)
 inline constexpr instant before_showing = milliseconds(20);    // (E6)
 
-/// Servers that do not answer are asked again after about so long. Not all clients at once.
+/// Servers that do not answer are asked again after about this time. Not all clients at once.
 inline constexpr instant between_tries = milliseconds(100);
 instant some_of(instant pause);  // between a half of it and one and a half
 inline void rest_between_tries() {
@@ -197,13 +198,13 @@ inline void rest_between_tries() {
 }
 
 /// How long a session that ends tries to leave nothing in etcd. A release that got no answer counts
-/// towards it, except for `to_end_after_release`.
+/// towards this time, except for `to_end_after_release`.
 inline constexpr instant to_end = seconds(3);
 inline constexpr instant to_end_after_release = seconds(1);
 
-/// How long servers may be silent before they are said to be unreachable, where we have no place
-/// yet and patience lasts. 500 processes that start at once on two processors need longer than
-/// a TTL until the last is connected (docs/performance.md).
+/// How long servers may be silent before they count as unreachable, if we have no place yet and
+/// patience lasts. 500 processes that start at once on two processors need longer than a TTL until
+/// the last is connected (docs/performance.md).
 inline constexpr instant telling_silence_at_start = seconds(30);
 
 /// The instant at which a call for something that ends at `deadline` is given up.

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t longest_name = 1024;  // bytes, decoded
 
 [[noreturn]] void refuse(std::string_view url, const std::string& why) {
-  // Whatever stands before an @ may hold a password.
+  // The part before an @ may hold a password.
   std::string shown(url.substr(0, 120));
   const auto authority = shown.find("://");
   const auto at = shown.find('@');

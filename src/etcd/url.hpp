@@ -4,13 +4,13 @@
 //
 //   etcd://[USER@]HOST[:PORT],.../NAME[?OPTION&...]      etcds:// the same over TLS
 //
-//   HOST     a name, an IPv4 address, or an IPv6 address in brackets; PORT is 2379 by default
-//   NAME     not empty; slashes divide it into non-empty parts, except with raw, where any name
-//            goes: /my-lock and my-lock/, too; %XX stands for a byte
-//   ttl=N    seconds, from 1 to 3600 (default 10): how long after its death a holder's lock opens
-//   raw      the keys are NAME/LEASE, those of `etcdctl lock NAME` (key.hpp)
+//   - HOST is a name, an IPv4 address, or an IPv6 address in brackets. PORT is 2379 by default.
+//   - NAME is not empty. Slashes divide it into non-empty parts. Except with raw, where any name is
+//     allowed, also /my-lock and my-lock/. %XX stands for a byte.
+//   - ttl=N: seconds, from 1 to 3600 (default 10): how long after its death a holder's lock opens.
+//   - raw: the keys are NAME/LEASE, the same as of `etcdctl lock NAME` (key.hpp).
 //
-// A password in a URL is refused: command lines and logs are read by others.
+// A password in a URL is refused: others can read command lines and logs.
 #pragma once
 
 #include <string>
@@ -38,7 +38,7 @@ struct address {
 /// Throws lock_error: invalid_name, with what is wrong and never with a password.
 address parse_url(std::string_view url);
 
-/// The same for what `list` takes: NAME may be empty, and may end in a slash.
+/// The same for the argument of `list`: NAME may be empty, and may end in a slash.
 address parse_folder(std::string_view url);
 
 }  // namespace lockbyfile::etcd

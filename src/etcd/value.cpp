@@ -27,7 +27,7 @@ json as_json(const entry& e) {
   return j;
 }
 
-/// Replaces what is no UTF-8: commands may have any bytes.
+/// Replaces bytes that are not UTF-8: commands may have any bytes.
 std::string text_of(const json& j) {
   return j.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -51,7 +51,7 @@ std::int64_t ms_of(wall_time t) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch()).count();
 }
 
-/// What is too far away for the clock's type counts as its origin.
+/// An instant too far away for the clock's type counts as the clock's origin.
 wall_time at_ms(std::int64_t ms) {
   constexpr std::int64_t farthest = 9'000'000'000'000;  // in the year 2255
   return wall_time(std::chrono::milliseconds(ms > 0 && ms < farthest ? ms : 0));
@@ -145,7 +145,7 @@ entry this_process(const std::string& description) {
 
 std::string written(const entry& e) { return text_of(as_json(e)); }
 
-/// As short as can be: it is in etcd's log once for each grant.
+/// As short as possible: each grant writes it once into etcd's log.
 std::string written(const record& r) {
   entry who = r.holder;
   who.lease_ns = 0;

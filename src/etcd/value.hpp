@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What we write into our keys, as JSON: who has a place in line, and how the last grant ended.
-// It is there to be shown and to tell the next holder how it got the lock; who holds the lock is
-// decided by create revisions alone. Others may write anything: what cannot be read counts
-// as nothing known, never as an error.
+// The values of our keys, as JSON: who has a place in the wait queue, and how the last grant ended.
+// They are there to be shown, and to tell the next holder how it got the lock. Create revisions
+// alone decide who holds the lock. Others may write anything: a value that cannot be read counts as
+// nothing known, never as an error.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace lockbyfile::etcd {
 
-/// A place in line, or the holder's.
+/// A place in the wait queue, or the holder's.
 struct entry {
   bool is_ours = false;  // written by lockbyfile, not by etcdctl or anyone
   unsigned pid = 0;
@@ -32,7 +32,7 @@ struct entry {
   [[nodiscard]] party who() const;  // its host is empty if it is this one
 };
 
-/// What the record keeps beyond the grant after it: whoever writes the record hands it on.
+/// The part that the record keeps beyond the next grant: every writer of the record copies it.
 struct history {
   std::optional<break_info> last_break;
   std::optional<run_info> last_run;
@@ -40,7 +40,7 @@ struct history {
 
 enum class ending { released, expired, broken };
 
-/// How the last grant that was ended by somebody, not by a lease in etcd, ended.
+/// The end of the last grant that a process ended, as opposed to the end of an etcd lease.
 struct record {
   entry holder;
   std::int64_t created = 0;  // create revision of the holder's key

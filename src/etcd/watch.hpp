@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// watch: tells what happens to one key from a revision on, until it is destroyed.
+// watch: reports the changes of one key from a revision on, until it is destroyed.
 //
-// (W1) It starts now, and says at which revision that was, as `created`: whoever has read the
-//      key at an earlier one reads it once more. The simpler design, to start after the revision of
-//      the read, misses nothing, but if anybody wrote anything since, etcd puts the watch among
-//      those that lag behind, which it serves every 100 ms. Or it starts `from` a revision on,
-//      where that does not matter.
-// (W2) It may break at any time (the member dies, the revision is compacted away): then it says
-//      so once, as `broken`, and says nothing more. An event is a hint to read again.
+// (W1) It starts now, and reports at which revision that was, as `created`. A caller that has read
+//      the key at an earlier revision reads it once more. The simpler design is to start after the
+//      revision of the read. It misses nothing. But if anybody has written anything since, etcd
+//      puts the watch among those that lag behind, which it serves every 100 ms. Where that does
+//      not matter, a watch may start `from` a revision on.
+// (W2) It may break at any time (the member dies, the revision is compacted away). Then it reports
+//      that once, as `broken`, and reports nothing more. An event is a hint to read again.
 //
-// `tell` is called by threads of the RPC library, one call at a time; it must not destroy the
-// watch. The destructor waits for a call that is under way.
+// Threads of the RPC library call `tell`, one call at a time. It must not destroy the watch. The
+// destructor waits for a call that is under way.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +36,8 @@ class watch {
   watch(client& on, const std::string& key, std::int64_t from,
         std::function<void(const watch_event&)> tell);
   ~watch();
-  /// Whether it is with the member that answers calls. Another may be silent, and tells nothing.
+  /// Whether it is with the member that answers calls. Another member may be silent, and report
+  /// nothing.
   [[nodiscard]] bool is_where_calls_go() const;
   watch(const watch&) = delete;
   watch& operator=(const watch&) = delete;
