@@ -102,8 +102,8 @@ typedef struct lockbyfile_options {
 
 /* How a grant came. */
 enum {
-  LOCKBYFILE_FREE = 0,     /* nobody held the lock */
-  LOCKBYFILE_EXPIRED = 1,  /* taken over: the last holder's lease had run out */
+  LOCKBYFILE_FREE = 0,      /* nobody held the lock */
+  LOCKBYFILE_EXPIRED = 1,   /* taken over: the last holder's lease had run out */
   LOCKBYFILE_ABANDONED = 2, /* taken over: the last holder had died */
   LOCKBYFILE_BROKEN = 3     /* the last grant was ended by lockbyfile_break or a deleted lockfile */
 };
@@ -156,23 +156,21 @@ typedef struct lockbyfile_state {
 /* What is known of a call that failed. */
 typedef struct lockbyfile_failure {
   size_t size;
-  int32_t error;       /* what the call returned; 0: none of this thread has failed */
-  int32_t cause;       /* of LOCKBYFILE_LEASE_LOST: LOCKBYFILE_CAUSE_... */
-  int64_t waited;      /* of a wait that ended without the lock: since the call */
-  uint64_t waiters;    /* and how many others wait now */
-  int32_t has_holder;  /* not 0: somebody holds the lock, and the rest says who */
-  uint32_t pid;        /* only for display: no decision may rest on it */
+  int32_t error;      /* what the call returned; 0: none of this thread has failed */
+  int32_t cause;      /* of LOCKBYFILE_LEASE_LOST: LOCKBYFILE_CAUSE_... */
+  int64_t waited;     /* of a wait that ended without the lock: since the call */
+  uint64_t waiters;   /* and how many others wait now */
+  int32_t has_holder; /* not 0: somebody holds the lock, and the rest says who */
+  uint32_t pid;       /* only for display: no decision may rest on it */
   uint32_t user;
   uint32_t reserved;
   char command[64];
-  char host[72];       /* "": this machine */
+  char host[72]; /* "": this machine */
 } lockbyfile_failure;
 
-#define LOCKBYFILE_FAILURE_INIT                                 \
-  {                                                             \
-    sizeof(lockbyfile_failure), 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { \
-      0                                                         \
-    }                                                           \
+#define LOCKBYFILE_FAILURE_INIT                                    \
+  {                                                                \
+    sizeof(lockbyfile_failure), 0, 0, 0, 0, 0, 0, 0, 0, {0}, { 0 } \
   }
 
 /* Opens the lock called `name` and creates its state if absent. Holds nothing. Blocks only while

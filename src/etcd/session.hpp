@@ -203,7 +203,7 @@ inline constexpr instant to_end = seconds(3);
 inline constexpr instant to_end_after_release = seconds(1);
 
 /// How long servers may be silent before they count as unreachable, if we have no place yet and
-/// patience lasts. 500 processes that start at once on two processors need longer than a TTL until
+/// patience lasts. Hundreds of processes that start at once may need longer than a TTL until
 /// the last is connected (docs/performance.md).
 inline constexpr instant telling_silence_at_start = seconds(30);
 
