@@ -21,7 +21,7 @@ std::optional<nanoseconds> rejected(PyObject* value, const char* what, const cha
   return std::nullopt;
 }
 
-/// Rounded up, so that what is above zero stays above it.
+/// Rounded up, so that a duration above zero stays above zero.
 std::optional<nanoseconds> from_seconds(double seconds, PyObject* value, const char* what) {
   if (std::isnan(seconds)) return rejected(value, what, "it must be a number of seconds");
   if (seconds < 0) return rejected(value, what, "it must not be negative");
@@ -125,7 +125,8 @@ PyObject* call_errors(const char* function, const char* format, ...) {
 
 namespace {
 
-/// Of a lock object in C++ these say that it is one thread's; in Python each thread has its own.
+/// In C++ the messages of the first two speak of the lock object. In Python each thread has a
+/// named_lock of its own.
 std::string reason_of(std::error_code ec) {
   if (ec == errc::would_deadlock) return "this thread holds it already";
   if (ec == errc::not_holder) return "this thread does not hold it";
@@ -144,7 +145,7 @@ const char* name_of(lost_cause cause) {
   return nullptr;
 }
 
-/// lockbyfile._errors has the words for the causes.
+/// The words for the causes are in lockbyfile._errors.
 PyObject* set_error(std::error_code ec, const failure& why, const std::string& text,
                     bool names_cause, const std::string& path) {
   const bool is_ours = ec.category() == lock_category();

@@ -14,7 +14,7 @@
 
 namespace lockbyfile::python {
 
-/// Owns a reference, which may be none.
+/// Owns a reference, or none.
 class object {
  public:
   object() noexcept = default;
@@ -42,7 +42,8 @@ class object {
   PyObject* p_ = nullptr;
 };
 
-/// Remembers what the functions below need. Once, when the module is made. False with an error.
+/// Remembers the objects that the functions below need. Called once, when the module is made. False
+/// with an error.
 bool prepare_conversions();
 
 /// Seconds as a number, or a timedelta; None is forever. Nothing, with an error set: TypeError,
@@ -51,7 +52,7 @@ bool prepare_conversions();
 enum class zero { is_fine, is_not };
 std::optional<std::chrono::nanoseconds> duration_of(PyObject* value, const char* what, zero z);
 
-/// Seconds, or None if it lasts forever. None without an error never.
+/// Seconds, or None if it lasts forever. Never null without an error.
 PyObject* seconds_of(std::chrono::nanoseconds d);
 
 /// A str, bytes or PathLike; nothing with an error set.
@@ -66,13 +67,13 @@ PyObject* party_of(const party& p);
 
 PyObject* how_of(grant_kind how);
 
-/// Sets the exception that says what `ec` means: "what: reason". `why` is the last_failure() of the
-/// thread that made the call; it counts if its code is `ec`, or if it has none. A reason that is
-/// not given is that of the code and the cause. Returns null.
+/// Sets the exception for `ec`: "what: reason". `why` is the last_failure() of the thread that made
+/// the call. It counts if its code is `ec`, or if it has none. Without a given reason, the reason
+/// is that of the code and the cause. Returns null.
 PyObject* raise(std::error_code ec, const failure& why, const std::string& what,
                 const std::string& path, const std::string& reason = {});
 
-/// Sets the exception for the C++ one that is being handled. Returns null.
+/// Sets the exception for the C++ exception that is being handled. Returns null.
 PyObject* raise_current() noexcept;
 
 /// Calls `function` of lockbyfile._errors; the format is that of Py_BuildValue.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// To leave the GIL and to take it back.
+// Leaving the GIL and taking it back.
 //
-// While the interpreter ends it refuses the GIL to other threads: they leave by pthread_exit, which
-// unwinds their stacks. That would run destructors of Python objects without the GIL, and end the
-// process where a frame is noexcept or catches everything. So a thread that is refused stops
-// where it is until the process ends, as CPython itself does from 3.14 on. Python code that we
-// call may be refused, too: so whatever calls it has a refused_for_ever behind all its objects.
+// While the interpreter ends, it refuses the GIL to other threads. They leave by pthread_exit,
+// which unwinds their stacks. That would run destructors of Python objects without the GIL. It
+// would also end the process where a frame is noexcept or catches everything. So a thread that is
+// refused stops where it is until the process ends, as CPython itself does from 3.14 on. Python
+// code that we call may be refused, too. So every caller of such code has a refused_for_ever behind
+// all its objects.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
@@ -50,8 +51,8 @@ inline bool is_interpreter_ending() noexcept {
 #endif
 }
 
-/// The GIL is left while this lives. Nothing of Python may be touched meanwhile, nor may an
-/// exception leave the block.
+/// The GIL is released while this lives. Meanwhile the block must not touch Python objects, and no
+/// exception may leave the block.
 class without_gil {
  public:
   without_gil() : state_(PyEval_SaveThread()) {}

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// _Lock: what lockbyfile.Lock is made of.
+// _Lock: the part of lockbyfile.Lock that is in C++.
 //
-// A Python lock is shared by threads more often than not (a decorator, a module's global), and
-// a named_lock is one thread's. So each thread that uses a _Lock has a named_lock of its own
-// there, opened at its first use; they exclude each other like those of different processes.
-// Where greenlets are a program's threads, each greenlet has one.
+// Threads often share a Python lock (a decorator, a module's global), and a named_lock is one
+// thread's. So each thread that uses a _Lock has a named_lock of its own there, opened at its first
+// use. They exclude each other like those of different processes. Where greenlets are a program's
+// threads, each greenlet has one.
 //
-// (P1) A thread's part, `own`, is in the thread's dictionary (current_storage), which ends with
-//      the thread; the _Lock knows it by a weak pointer. So a thread that ends, and a _Lock that is
-//      deallocated or closed, close it, whichever comes first.
-// (P2) All of this is touched with the GIL held. A call that may wait is made without it, by a
-//      `user` of the part. close() marks the _Lock first, so that no part gets a new user, then
-//      waits for the users, and only then frees. It is refused while one of them waits for the
-//      lock.
-// (P3) A free lockfile is taken and given back with the GIL held: that takes less time than to
-//      leave it, and never waits (at_once). All else may wait: for the lock, for a process that
-//      sets up the file, for a server.
-// (P4) The main thread asks for signals while it waits (lock_options::gives_up), and runs their
-//      Python handlers there. If one raises, the wait ends; a grant that came together with
-//      it is given back.
-// (P5) The thread of a keep_alive drops no reference. What it calls belongs to the part. The
-//      thread that ends the keep_alive drops it, with the GIL.
-// (P6) After fork the child's parts of other threads are left as they are: their threads are not
-//      there to finish what they were doing. So is a keep_alive, which has no thread there.
+// (P1) A thread's part, `own`, is in the thread's dictionary (current_storage), which ends with the
+//      thread. The _Lock knows the part by a weak pointer. The part is closed when its thread ends,
+//      or when the _Lock is deallocated or closed, whichever comes first.
+// (P2) All of this is touched with the GIL held. Except: a call that may wait is made without it,
+//      by a `user` of the part. close() first marks the _Lock, so that no part gets a new user.
+//      Then it waits for the users, and only then frees. It is refused while one of them waits for
+//      the lock.
+// (P3) A free lockfile is taken and released with the GIL held. That takes less time than leaving
+//      the GIL, and never waits (at_once). All other calls may wait: for the lock, for a process
+//      that sets up the file, for a server.
+// (P4) The main thread checks for signals while it waits (lock_options::gives_up), and runs their
+//      Python handlers there. If one raises, the wait ends; a grant that came together with it is
+//      released.
+// (P5) The thread of a keep_alive drops no reference. The objects that it calls belong to the part.
+//      The thread that ends the keep_alive drops them, with the GIL.
+// (P6) After fork the child leaves the parts of other threads as they are: their threads are not
+//      there to finish their work. So is a keep_alive left, which has no thread there.
 #include "lock.hpp"
 
 #include <structmember.h>
@@ -47,7 +47,7 @@ using std::chrono::nanoseconds;
 
 struct lock_object;
 
-/// What the thread of a keep_alive knows (P5).
+/// The data that the thread of a keep_alive uses (P5).
 struct told {
   std::atomic<bool> wants_gil{false};
   std::atomic<bool> is_silenced{false};
@@ -60,15 +60,15 @@ struct own : std::enable_shared_from_this<own> {
   std::optional<named_lock> lock;
   std::unique_ptr<keep_alive> keeper;
   std::shared_ptr<told> keeper_tells;
-  lock_object* of = nullptr;      // null: it is gone
+  lock_object* of = nullptr;      // null: the _Lock is gone
   PyObject* home = nullptr;       // the capsule that closes it when it ends
   std::shared_ptr<job> waiting;   // for the lock
   unsigned users = 0;             // (P2)
-  bool is_granted = false;        // and not given back
-  unsigned process = forks();     // that made it
-  unsigned granted_in = forks();  // the process
+  bool is_granted = false;        // and not released
+  unsigned process = forks();     // that made this part
+  unsigned granted_in = forks();  // the process that was granted the lock
   unsigned kept_in = forks();
-  std::string way;    // that led to the file
+  std::string way;    // the path that led to the file
   timespec looked{};  // when, by a clock that ticks every few milliseconds
 };
 
@@ -88,10 +88,10 @@ struct lock_object {
 lock_object* of(PyObject* self) { return reinterpret_cast<lock_object*>(self); }
 
 PyTypeObject* grant_type = nullptr;
-PyObject* no_patience_given = nullptr;  // a default that is no value
+PyObject* no_patience_given = nullptr;  // a default that stands for no argument
 
-/// Keeps a part from being closed (P2). Ends with the GIL held. forget_own leaves a part alone that
-/// has users, so a pointer will do.
+/// Keeps a part from being closed (P2). Ends with the GIL held. A pointer is enough, because
+/// forget_own does not touch a part that has users.
 class user {
  public:
   explicit user(own& mine) noexcept : mine_(mine) { ++mine_.users; }
@@ -124,7 +124,8 @@ std::shared_ptr<own>* held_by(PyObject* capsule) {
   return static_cast<std::shared_ptr<own>*>(PyCapsule_GetPointer(capsule, capsule_name));
 }
 
-/// The end of a keep_alive, with what it takes along. May wait for on_lost, which wants the GIL.
+/// The end of a keep_alive, with the objects that it owns. May wait for on_lost, which needs the
+/// GIL.
 class ended_keeper {
  public:
   explicit ended_keeper(own& mine)
@@ -132,7 +133,7 @@ class ended_keeper {
         tells_(std::move(mine.keeper_tells)),
         is_ours_(mine.kept_in == forks()) {}
 
-  /// What is left of it: null if there is nothing to wait for.
+  /// The rest of it: null if there is nothing to wait for.
   keep_alive* take() {
     keep_alive* const keeper = keeper_;
     keeper_ = nullptr;
@@ -161,7 +162,7 @@ void stop_keeping(own& mine) {
     work->call = [keeper](job&) { delete keeper; };
     PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
     PyErr_Fetch(&type, &value, &traceback);
-    // Greenlets of this thread may have what on_lost waits for.
+    // on_lost may wait for something that greenlets of this thread have.
     if (run(work, nullptr, true) == ran::raised && PyErr_Occurred() != nullptr) {
       if (type == nullptr) {
         PyErr_Fetch(&type, &value, &traceback);
@@ -174,7 +175,7 @@ void stop_keeping(own& mine) {
   ended.forget_callee();
 }
 
-/// Closes what nobody uses any more. With an exception set, or none, as before.
+/// Closes the parts that nobody uses any more. An exception that is set stays set.
 void close_own(const std::shared_ptr<own>& one, bool is_remote) {
   stop_keeping(*one);
   if (!one->lock) return;
@@ -187,8 +188,8 @@ void close_own(const std::shared_ptr<own>& one, bool is_remote) {
   PyErr_Restore(type, value, traceback);
 }
 
-/// The thread, or greenlet, has ended, or the lock was closed. Nobody can wait here for others to
-/// run.
+/// Called when the thread, or greenlet, has ended, or the lock was closed. This code cannot wait
+/// for other threads to run.
 void forget_own(PyObject* capsule) {
   std::shared_ptr<own>* const held = held_by(capsule);
   own& mine = **held;
@@ -246,7 +247,7 @@ own* move_in(lock_object* self, PyObject* storage, std::shared_ptr<own> part) {
   return PyDict_SetItem(storage, self->key, fresh.get()) == 0 ? mine : nullptr;
 }
 
-/// Into the thread's dictionary. Null with an error.
+/// Puts the part into the thread's dictionary. Null with an error.
 own* keep_own(lock_object* self, std::shared_ptr<own> opened) {
   const object storage = current_storage();
   if (!storage) return nullptr;
@@ -263,7 +264,7 @@ own* find_own(lock_object* self) {
   return capsule == nullptr ? nullptr : held_by(capsule)->get();
 }
 
-/// The calling thread's part, which is opened if need be. Null with an error.
+/// The calling thread's part, opened if necessary. Null with an error.
 own* slow_own(lock_object* self) {
   if (self->is_closed) return say_closed(self), nullptr;
   own* found = find_own(self);
@@ -321,7 +322,7 @@ bool close_all(lock_object* self) {
                    self->path.c_str());
       return false;
     }
-    if (one.get() == mine && one->users > 0) {  // a finalizer, say, or a signal's handler
+    if (one.get() == mine && one->users > 0) {  // in a finalizer, say, or a signal's handler
       PyErr_Format(PyExc_RuntimeError, "this thread is using %s just now", self->path.c_str());
       return false;
     }
@@ -366,14 +367,14 @@ PyObject* python_grant(const grant& g) {
   return result.release();
 }
 
-/// How a call of the library went. On the heap, as a job's.
+/// The result of a call of the library. On the heap, as a job is.
 struct answer {
   std::optional<grant> granted;
   std::error_code code;
   std::chrono::steady_clock::duration took{};
 };
 
-/// Sets the exception for what the job came to. Returns null.
+/// Sets the exception for the job's result. Returns null.
 PyObject* raise_outcome(lock_object* self, const job& work, std::error_code ec, const char* what) {
   if (work.error) {
     try {
@@ -398,7 +399,7 @@ bool wait_for(lock_object* self, own& mine, nanoseconds patience,
   work->patience = patience;
   work->call = [part = mine.shared_from_this(), found, may_run_handlers,
                 python = PyThreadState_Get()](job& us) {
-    // Of the thread that left the GIL itself; not of one that runs while greenlets do.
+    // Only if this thread left the GIL itself; not if it runs while other greenlets wait.
     if (may_run_handlers && us.done < 0) waiting_state = python;
     found->granted = part->lock->acquire(us.patience, us.stop.get_token(), found->code);
     waiting_state = nullptr;
@@ -446,7 +447,8 @@ bool take_at_once(lock_object* self, own& mine) {
   return !self->is_remote && at_once::acquire(*mine.lock);  // (P3)
 }
 
-/// What take_at_once leaves out: another process may have to be waited for, but not the holder.
+/// The part of an acquisition that take_at_once omits: it may wait for another process, but not for
+/// the holder.
 std::optional<grant> try_once(own& mine, std::error_code& ec, failure& why) {
   const without_gil others_run;
   auto granted = mine.lock->acquire(nanoseconds(0), {}, ec);
@@ -463,7 +465,7 @@ grant plain_grant(const own& mine) {
 PyObject* acquire(lock_object* self, nanoseconds patience) {
   own* const mine = own_of(self);
   if (mine == nullptr) return nullptr;
-  if (mine->users > 0) {  // by this very thread: a signal handler, say
+  if (mine->users > 0) {  // by this same thread: in a signal handler, say
     return raise_deadlock(self, mine->waiting ? "this thread waits for it already"
                                               : "this thread is using it just now");
   }
@@ -487,7 +489,7 @@ PyObject* acquire(lock_object* self, nanoseconds patience) {
   return nullptr;
 }
 
-/// Of release and renew: what came of it, and why. False with an exception of another kind.
+/// The result of release or renew, and its reason. False with an exception of another kind.
 struct settled {
   std::error_code code;
   failure why;
@@ -543,7 +545,7 @@ PyObject* remaining_of_lock(const named_lock& lock) {
 
 // --- arguments -------------------------------------------------------------------------------
 
-/// What to say of an argument that threading.Lock and others have, and ours call otherwise.
+/// The message about an argument that threading.Lock and others have, and ours calls otherwise.
 const char* hint_for(PyObject* name) {
   if (PyUnicode_CompareWithASCIIString(name, "blocking") == 0)
     return ": patience says how long to wait, and patience=0 tries once";
@@ -564,7 +566,7 @@ bool refuse_borrowed_names(const char* function, PyObject* kwargs) {
   return true;
 }
 
-/// The script, or the module that runs as a program. Empty: the interpreter's name will do.
+/// The script, or the module that runs as a program. Empty: the interpreter's name is used.
 std::string program_name() {
   PyObject* const argv = PySys_GetObject("argv");  // borrowed
   if (argv == nullptr || !PyList_Check(argv) || PyList_GET_SIZE(argv) == 0) return {};
@@ -656,7 +658,7 @@ int lock_init(PyObject* self, PyObject* args, PyObject* kwargs) {
     Py_CLEAR(lock->key);
     return -1;
   }
-  lock->path = mine->lock->path();  // where the name led, whatever the directory is later
+  lock->path = mine->lock->path();  // where the name led, even if the directory changes later
   lock->is_remote = is_of_a_server(lock->path);
   lock->is_closed = false;
   if (!keep_own(lock, std::move(mine))) {
@@ -666,7 +668,7 @@ int lock_init(PyObject* self, PyObject* args, PyObject* kwargs) {
   return 0;
 }
 
-/// What a keep_alive calls may refer to the lock, and ends with it (P5).
+/// The function that a keep_alive calls may refer to the lock. It ends with the lock (P5).
 int lock_traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
   for (const auto& weak : of(self)->everyone) {
@@ -729,7 +731,7 @@ PyObject* lock_enter(PyObject* self, PyObject* /*none*/) {
 PyObject* lock_release(PyObject* self, PyObject* /*none*/) {
   own* const mine = own_of(of(self));
   if (mine == nullptr) return nullptr;
-  if (mine->waiting) {  // a signal's handler, say
+  if (mine->waiting) {  // in a signal's handler, say
     return raise(errc::not_holder, {}, "cannot release " + of(self)->path, of(self)->path);
   }
   const user us(*mine);
@@ -739,7 +741,7 @@ PyObject* lock_release(PyObject* self, PyObject* /*none*/) {
   Py_RETURN_NONE;
 }
 
-/// A loss is raised unless an exception is under way; then it is logged.
+/// Raises a loss, unless an exception is under way; then logs it.
 PyObject* lock_exit(PyObject* self, PyObject* const* args, Py_ssize_t n) {
   own* const mine = own_if_any(of(self));
   const bool is_quiet = n > 0 && args[0] != Py_None;
@@ -791,8 +793,8 @@ PyObject* lock_close(PyObject* self, PyObject* /*none*/) {
   Py_RETURN_NONE;
 }
 
-/// Ends the waits of all threads with this lock, by LockError 'cancelled'; for good: those that
-/// are yet to begin, too.
+/// Ends the waits of all threads with this lock by LockError 'cancelled', for good. Waits that have
+/// not begun yet end as well.
 PyObject* lock_cancel(PyObject* self, PyObject* args) {
   int for_good = 0;
   if (PyArg_ParseTuple(args, "|p:_cancel", &for_good) == 0) return nullptr;
@@ -803,14 +805,14 @@ PyObject* lock_cancel(PyObject* self, PyObject* args) {
   Py_RETURN_NONE;
 }
 
-/// From the thread that renews. Not if the interpreter is about to end.
+/// Runs in the thread that renews. Not if the interpreter is about to end.
 void call_on_lost(told& us, std::error_code ec) {
   const failure why = last_failure();
   us.wants_gil = true;
   if (us.is_silenced || Py_IsInitialized() == 0) return;
   const PyGILState_STATE state = ensure_gil();
   if (us.on_lost != nullptr) {
-    const object callee(Py_NewRef(us.on_lost));  // it may be told and ended at the same time
+    const object callee(Py_NewRef(us.on_lost));  // a loss and the end may come at the same time
     raise(ec, why, "lost " + us.path, us.path);
     PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
     PyErr_Fetch(&type, &value, &traceback);
@@ -856,7 +858,7 @@ PyObject* lock_stop_keeping(PyObject* self, PyObject* /*none*/) {
   Py_RETURN_NONE;
 }
 
-/// A Grant if the lock was free and could be taken without any waiting; else None.
+/// A Grant if the lock was free and could be taken without waiting; otherwise None.
 PyObject* lock_try_at_once(PyObject* self, PyObject* /*none*/) {
   own* const mine = own_of(of(self));
   if (mine == nullptr) return nullptr;
@@ -866,7 +868,8 @@ PyObject* lock_try_at_once(PyObject* self, PyObject* /*none*/) {
   return told_of(of(self), *mine, plain_grant(*mine));
 }
 
-/// Makes the part of the thread that opened it, which has done nothing else with it, the caller's.
+/// Moves to the caller the part of the thread that opened it, if that thread did nothing else with
+/// it.
 PyObject* lock_adopt(PyObject* self, PyObject* /*none*/) {
   lock_object* const lock = of(self);
   if (lock->is_closed) return say_closed(lock);
@@ -899,7 +902,7 @@ PyObject* lock_has_moved(PyObject* self, PyObject* /*none*/) {
 }
 
 /// Whether this way leads to the file that this thread has open. Follows it once in a tick, as the
-/// library does its own path, but always sees that the file was removed.
+/// library does with its own path, but always notices that the file was removed.
 PyObject* lock_is_at(PyObject* self, PyObject* way) {
   own* const mine = own_if_any(of(self));
   const auto path = path_of(way);
@@ -919,7 +922,7 @@ PyObject* lock_is_at(PyObject* self, PyObject* way) {
   Py_RETURN_TRUE;
 }
 
-/// held, token and remaining of the only part, whatever thread's it is.
+/// held, token and remaining of the only part, in whichever thread it is.
 PyObject* lock_peek(PyObject* self, PyObject* /*none*/) {
   for (const auto& one : parts_of(of(self))) {
     if (!one->lock) continue;

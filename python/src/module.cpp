@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// lockbyfile._lockbyfile: the binding. What it means and how it is used is said in
-// lockbyfile/_lockbyfile.pyi and lockbyfile/__init__.py; here is only what has to be in C++.
+// lockbyfile._lockbyfile: the binding. lockbyfile/_lockbyfile.pyi and lockbyfile/__init__.py say
+// what it means and how it is used. Here is only the part that has to be in C++.
 //
 // One interpreter for each process: the state of this module is static.
 #include "convert.hpp"
@@ -37,7 +37,7 @@ PyObject* holder_of(const lock_state& state) {
                      seconds_of(h.lease), seconds_of(h.lease_left), PyBool_FromLong(h.alive));
 }
 
-/// A list of what `make` makes of each; null with an error.
+/// A list with the result of `make` for each; null with an error.
 template <class Range, class Make>
 PyObject* list_of(const Range& range, Make make) {
   object result(PyList_New(0));
@@ -134,7 +134,7 @@ PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*none*/) {
   Py_RETURN_NONE;
 }
 
-/// Seconds, of what a lock may be told.
+/// Seconds, of a duration that a lock accepts.
 PyObject* duration_in_seconds(PyObject* /*module*/, PyObject* args) {
   PyObject* value = nullptr;
   const char* what = nullptr;
@@ -144,7 +144,7 @@ PyObject* duration_in_seconds(PyObject* /*module*/, PyObject* args) {
   return found ? seconds_of(*found) : nullptr;
 }
 
-/// The dictionary of the calling thread, which ends with it.
+/// The dictionary of the calling thread; it ends with the thread.
 PyObject* thread_storage(PyObject* /*module*/, PyObject* /*none*/) {
   PyObject* const dictionary = PyThreadState_GetDict();
   if (dictionary == nullptr)

@@ -105,7 +105,7 @@ ran run_elsewhere(const std::shared_ptr<job>& work, const std::string* queue) {
     PyErr_Restore(type, value, traceback);
     return ran::raised;
   }
-  work->join();  // its last act was to say that it is done
+  work->join();  // its last act was to report that it is done
   return answer.get() == Py_False ? ran::too_late : ran::yes;
 }
 
@@ -126,7 +126,7 @@ void job::run() noexcept {
 }
 
 void job::start() {
-  // The program's handlers run in its own threads. These come from what the thread itself does.
+  // The program's handlers run in its own threads. These signals come from the thread's own acts.
   sigset_t all, before;
   sigfillset(&all);
   for (const int own : {SIGBUS, SIGSEGV, SIGILL, SIGFPE}) sigdelset(&all, own);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls of the library that may wait: outside of the GIL, and outside of the thread where
-// greenlets take turns on it (lockbyfile/_cooperative.py).
+// Calls of the library that may wait. They run outside the GIL. Where greenlets take turns on a
+// thread, they run outside that thread, too (lockbyfile/_cooperative.py).
 #pragma once
 
 #include <exception>
@@ -14,13 +14,13 @@
 
 namespace lockbyfile::python {
 
-/// A call, and how it went. Shared by the thread that waits for it and the one that makes it: what
-/// is on the stack of a greenlet is elsewhere while another one runs.
+/// A call, and its result. The thread that waits for the call shares it with the thread that makes
+/// the call: data on the stack of a greenlet is elsewhere while another greenlet runs.
 struct job {
   std::function<void(job&)> call;  // touches nothing of Python
   std::chrono::nanoseconds patience = forever;
   std::stop_source stop;
-  std::exception_ptr error;  // what it threw
+  std::exception_ptr error;  // that the call threw
   failure why;               // the last_failure() of the thread that made it
 
   job() = default;
@@ -29,7 +29,7 @@ struct job {
   job& operator=(const job&) = delete;
 
   void run() noexcept;
-  /// In a thread of its own, after which `done` is readable. Throws std::system_error.
+  /// Runs the call in a thread of its own; afterwards `done` is readable. Throws std::system_error.
   void start();
   void join() noexcept;
 
@@ -43,27 +43,27 @@ enum class ran {
   raised,    // a Python exception is set; the call has been made, perhaps cancelled, or never began
 };
 
-/// Makes the call without the GIL. `queue`: the path for which greenlets of this thread stand in a
-/// queue; null: none, and only a call that `is_slow` leaves the thread.
+/// Makes the call without the GIL. `queue` is the path for which greenlets of this thread queue.
+/// With null there is no queue, and only a call that `is_slow` leaves the thread.
 ran run(const std::shared_ptr<job>& work, const std::string* queue, bool is_slow);
 
-/// The same for a call that may take long if the name, or its directory, is that of a server.
-/// False: an exception is set.
+/// The same for a call that may take long if the name, or its directory, is on a server. False: an
+/// exception is set.
 bool run_outside(const std::string& name, std::function<void()> call,
                  const std::string& directory = {});
 
-/// For when nobody can wait: in a thread that nobody joins, or else here.
+/// For callers that cannot wait: runs the call in a thread that nobody joins, or else here.
 void run_unattended(std::function<void()> call);
 
 /// Whether greenlets are the threads of this program.
 bool is_cooperative();
-/// ... and others of them wait for their turn on this thread.
+/// Whether greenlets are threads here and others of them wait for their turn on this thread.
 bool has_hub();
-/// Of the running greenlet or thread; null with an error set.
+/// The dictionary of the running greenlet or thread; null with an error set.
 object current_storage();
-/// The same object for all that the running greenlet or thread does; null with an error set.
+/// The same object everywhere in the running greenlet or thread; null with an error set.
 object current_unit();
-/// Lets others run for a moment, with an exception set if that raised.
+/// Lets others run for a moment. If that raises, the exception is set.
 bool pause_for_others();
 
 bool is_of_a_server(const std::string& name) noexcept;
