@@ -7,8 +7,8 @@
         print("working under token", grant.token)
 
 The lock is a file, NAME.lockfile, in the current directory, $LOCKBYFILE_DIR, or `directory`.
-It opens when the holder gives it back, when its lease runs out, or within 10 ms of its
-death. Waiters are served in order of arrival. See the README for what is promised.
+It opens when the holder releases it, when the lease runs out, or within 10 ms of the holder's
+death. Waiters are served in order of arrival. The README lists the guarantees.
 """
 
 from __future__ import annotations
@@ -79,23 +79,23 @@ class Lock(_lockbyfile._Lock):
     name            without a slash: NAME.lockfile in `directory`, $LOCKBYFILE_DIR, or the current
                     directory, as it is now; with one: a path
     lease           seconds (or a timedelta) after which the lock opens by itself, unless
-                    renewed; None: it lasts until it is given back, or the process dies
+                    renewed; None: it lasts until it is released, or the process dies
     patience        seconds that a waiter waits; 0: it tries once; None: forever
     mode, group     of a lockfile that is created here (0o600)
     description     what others see as the command, instead of the script's name
-    any_filesystem  take a filesystem of unknown type for a local one. If several machines share
+    any_filesystem  treat a filesystem of unknown type as a local one. If several machines share
                     it, each of them has a lock of its own
 
     Threads may share a Lock: each has a session of its own and excludes the others. `held`,
-    `token` and `remaining` are those of the calling thread. What a thread holds when it ends
-    is given back. After fork the child holds nothing. Under the monkey patch of gevent or eventlet
-    a greenlet counts as a thread.
+    `token` and `remaining` are those of the calling thread. If a thread ends while it holds the
+    lock, the lock is released. After fork the child holds nothing. Under the monkey patch of gevent
+    or eventlet a greenlet counts as a thread.
     """
 
     def keep_alive(self, on_lost: Optional[Callable[[LockError], None]] = None) -> _KeepAlive:
-        """Renews what this thread holds every third of its lease, from a thread of C++, as
-        long as the returned context lasts, or this thread. If the lock is lost, `on_lost` is called
-        from there once."""
+        """Renews this thread's grant every third of its lease, from a thread of C++. That lasts as
+        long as the returned context, or this thread. If the lock is lost, the renewing thread calls
+        `on_lost` once."""
         return _KeepAlive(self, on_lost)
 
     def __call__(self, function: Function) -> Function:
@@ -117,7 +117,7 @@ class _KeepAlive:
         self._lock._start_keeping(on_lost)
 
     def stop(self) -> None:
-        """Ends the renewals, not the grant. By the thread that started them. Harmless twice."""
+        """Ends the renewals, not the grant. For the thread that started them. Harmless twice."""
         self._lock._stop_keeping()
 
     def __enter__(self) -> _KeepAlive:
@@ -135,7 +135,7 @@ def observe(name: Path, directory: Optional[Path] = None) -> LockState:
 def break_lock(name: Path, token: int = 0, directory: Optional[Path] = None) -> None:
     """Forces the lock open, if it is held under `token`; 0: under any.
 
-    In etcd, observe shows 0 for a holder that has not told its token yet: do not pass that on.
+    In etcd, observe shows 0 for a holder that has not written its token yet: do not pass that on.
     """
     _lockbyfile.break_lock(name, token, directory)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Greenlets that take turns on a thread, as gevent's and eventlet's do.
 
-This module finds out which greenlet runs, and how it waits.
+This module finds out which greenlet runs, and makes it wait without blocking its thread.
 
-The monkey patch of gevent or eventlet makes greenlets of what a program takes for threads. A
+The monkey patch of gevent or eventlet turns a program's threads into greenlets. A
 greenlet that blocks its thread blocks every other one, the holder of the lock included. So a
 greenlet is a holder of its own, and waits in the hub of its thread.
 
@@ -105,7 +105,7 @@ class Mutex:
 
 
 class Wait(Protocol):
-    """What C++ does in a thread of its own, and tells by a descriptor."""
+    """Work that C++ does in a thread of its own; a descriptor reports its end."""
 
     def fileno(self) -> int: ...
     def start(self, patience: Optional[float]) -> None: ...

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the binding makes of the library's answers: exceptions, states, log messages."""
+"""Turns the library's answers into exceptions, states and log messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("lockbyfile")
 
 
 class Party(NamedTuple):
-    """A process as it described itself in the lock. Only to be shown."""
+    """A process as it described itself in the lock. Only for display."""
 
     pid: int
     user: int
@@ -119,10 +119,10 @@ class LockError(OSError):
 
     reason   what, in a word: "damaged", "unreachable", "would_deadlock", ...
     cause    of a loss: "expired", "broken", "deleted", "unreachable" or "lifeline_closed"; None if
-             nothing was lost, or why cannot be known
+             nothing was lost, or the cause cannot be known
     holder   who has the lock now, if that is known and matters
-    waited   seconds from the call on, of one who waited
-    waiters  how many others wait, of one who waited
+    waited   if the call waited: seconds from the call on
+    waiters  if the call waited: how many others wait
     """
 
     reason: str = "system"
@@ -133,11 +133,11 @@ class LockError(OSError):
 
 
 class LeaseLost(LockError):
-    """The grant was over before it was given back. `cause` says why."""
+    """The grant was over before it was released. `cause` says why."""
 
 
 class LockTimeout(LockError, TimeoutError):
-    """Patience ran out. `holder` is who has the lock, if that could be told."""
+    """Patience ran out. `holder` has the lock, if that is known."""
 
     holder: Optional[Holder] = None
     patience: Optional[float] = None
@@ -241,7 +241,7 @@ def timed_out(path: str, patience: float, waited: float) -> LockTimeout:
 def timeout_of(
     path: str, patience: float, waited: float, state: Optional[LockState], others: int
 ) -> LockTimeout:
-    """`others`: those that wait, without the one whose patience ran out."""
+    """`others`: the waiters, without the one whose patience ran out."""
     holder = state.holder if state else None
     text = f"cannot acquire it within {patience:g} s"
     if holder is not None:

@@ -6,33 +6,33 @@
     async with AsyncLock("nightly", lease=600, patience=30) as grant:
         print("working under token", grant.token)
 
-A Lock blocks its thread while it waits, and what it holds belongs to that thread. A thread per
-waiter would bear that, and a thousand waiters would not bear the threads. So the waiters of one
-path and one event loop stand in one queue of this process, the _Line, and only its head wants
-the lock of the file:
+A Lock blocks its thread while it waits, and its grant belongs to that thread. One thread for each
+waiter would work, but a thousand waiters would need a thousand threads. So the waiters of one path
+and one event loop stand in one queue of this process, the _Line. Only its first waiter, the head,
+joins the wait queue of the file:
 
 (A1) A task that finds the line empty, or has no patience, tries on the loop's thread, if that
      cannot block. The loop's thread then holds a free lock, and no other thread is started.
-(A2) While a line has waiters, it has one worker: a thread that waits for the head in the line of
-     the file. While a line has no waiters, it has no worker. _Line.serve() restores this after
+(A2) While a line has waiters, it has one worker: a thread that waits for the head in the wait queue
+     of the file. While a line has no waiters, it has no worker. _Line.serve() restores this after
      each change, on the loop's thread. A dismissed worker ends by itself. The loop waits for that
      a moment, and no longer.
 (A3) The worker that was granted the lock holds it until it is released, and then ends. About a lock
      in a file the loop asks the worker, and waits for the answer, some ten microseconds.
 (A4) If the head leaves, the worker goes on waiting for the next task. If the options are the same,
-     that task inherits the place in the line of the file. Otherwise a new worker starts at the
-     end of that line.
+     that task inherits the place in the wait queue of the file. Otherwise a new worker starts at
+     the end of that queue.
 (A5) A dismissed worker's Lock is cancelled for good, so that a wait that is about to begin ends,
-     too. A grant that came too late is given back by it.
-(A6) In a child after fork there are no workers: `_process` is another object there, and whatever
-     remembers the old one holds nothing, and is not waited for.
+     too. The worker releases a grant that came too late.
+(A6) In a child after fork there are no workers, and `_process` is another object. An object that
+     remembers the old one holds nothing, and nobody waits for it.
 (A7) The loop makes no call that waits for a server, or for another process that sets up the file.
-     Opening is a helper's, a thread that ends with it. A lock in etcd is always held by a worker,
-     and what is asked of it there is answered by a future.
+     A helper thread opens the lock, and ends after that. A worker always holds a lock in etcd, and
+     answers calls there by a future.
 
-So at any time a line costs one thread for each grant that came by waiting and is not given back:
-usually one. If tasks wait, it costs one more. In the line of the file each line has one place at a
-time: order of arrival holds among the tasks of a loop, and among the heads.
+So at any time a line costs one thread for each grant that came by waiting and is not released:
+usually one. If tasks wait, it costs one more. In the wait queue of the file each line has one place
+at a time: order of arrival holds among the tasks of a loop, and among the heads.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class AsyncLock:
     that were cancelled while they waited hold nothing and are in nobody's way.
 
     `held`, `token`, `remaining`, renew() and release() are about one grant of the running loop:
-    that of the calling task; if it has none, the oldest that was not given back. They are plain
-    methods, for tasks and callbacks of that loop; outside of it nothing is held. What a task holds
-    when it ends is not given back. After fork the child holds nothing.
+    that of the calling task, or, if it has none, the oldest that was not released. They are plain
+    methods, for tasks and callbacks of that loop; outside of it nothing is held. If a task ends
+    while it holds a grant, the grant is not released. After fork the child holds nothing.
 
-    No call keeps the loop. Opening may take longer than a moment: a server does not answer, or
+    No call blocks the loop. Opening may take longer than a moment: a server does not answer, or
     another process was stopped while it set up the file. Then the constructor returns. The first
     acquire() waits for the opening and raises its errors. After an error the next acquire() opens
     the lock anew.
@@ -153,7 +153,7 @@ class AsyncLock:
         return (await self._acquire(patience)).grant
 
     def release(self) -> Awaitable[None]:
-        """Gives the lock back. LeaseLost if it was lost before; LockError if it is not held.
+        """Releases the lock. LeaseLost if it was lost before; LockError if it is not held.
 
         For a lock in a file the release is done when the call returns, and the call raises errors.
         For a lock in etcd the release has only begun: the result tells how it ends. The result need
@@ -176,7 +176,7 @@ class AsyncLock:
         return _KeepAlive(self._needed("keep alive"), on_lost)
 
     def close(self) -> None:
-        """Gives back what is held; then it cannot be acquired any more. Harmless twice.
+        """Releases the grants; then it cannot be acquired any more. Harmless twice.
         RuntimeError if tasks wait with it."""
         if self._process is _process:
             if self._waiting:
@@ -407,9 +407,9 @@ def _is_in_a_loop() -> bool:
 
 
 class _Helper:
-    """A thread that makes a call which may wait, and then lives until it is let go.
+    """A thread that makes a call which may wait, and then lives until it is dismissed.
 
-    What it opened is its own until the loop's thread adopts that.
+    A Lock that it opened is its own until the loop's thread adopts it.
     """
 
     def __init__(self, call: Callable[[], Any]) -> None:
@@ -494,8 +494,7 @@ class _Options(NamedTuple):
 
 
 class _Holding:
-    """A grant that is not given back, and what holds it: a Lock of the loop's thread, or a
-    worker."""
+    """A grant that is not released, and its keeper: a Lock of the loop's thread, or a worker."""
 
     def __init__(self, line: _Line, grant: Grant, options: _Options) -> None:
         self.line = line
@@ -506,7 +505,7 @@ class _Holding:
         self.task: Callable[[], Optional[asyncio.Task[Any]]] = lambda: None
 
     def tell(self, order: Callable[[Lock], None]) -> Awaitable[None]:
-        """Done at once where that takes no time, else by the worker (A7)."""
+        """Done at once where that takes no time, otherwise by the worker (A7)."""
         if self.worker is None:
             assert self.session is not None
             order(self.session)
@@ -569,7 +568,7 @@ class _Line:
         self._idle: Optional[Tuple[_Options, Lock]] = None
 
     def attempt(self, options: _Options, seconds: Optional[float]) -> Optional[_Holding]:
-        """Tries once if it is this one's turn, and if that cannot block (A1)."""
+        """Tries once if it is the turn of this waiter, and if that cannot block (A1)."""
         if self._head() is not None and seconds != 0:
             return None
         if self._idle is None or self._idle[0] != options:
@@ -689,7 +688,7 @@ class _Line:
             waiter.future.set_exception(worker.error)
 
     def keep(self, options: _Options, session: Lock) -> None:
-        """For the next one who tries."""
+        """For the next waiter that tries."""
         if self._idle is not None and self._idle[1] is not session:
             self._close(self._idle)
         self._idle = options, session
@@ -770,14 +769,14 @@ class _Worker:
         return promise
 
     def let_go(self) -> None:
-        """Tells the thread to give back what it has, and to end (A5)."""
+        """Makes the thread release its grant, and end (A5)."""
         self._is_unwanted = True
         self._requests.put(None)
         if self.lock is not None:
             self.lock._cancel(True)
 
     def end(self) -> None:
-        """The same, and waits a moment for that: but not for a server (A7)."""
+        """The same, and waits a moment for that, but not for a server (A7)."""
         self.let_go()
         if not self.options.is_remote:
             self._thread.join(_A_MOMENT)
@@ -826,7 +825,7 @@ class _Worker:
 
 
 class _Promise:
-    """What a server will have answered. Who does not await it finds a failure in the log."""
+    """The later answer of a server. If nobody awaits it, a failure is logged."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

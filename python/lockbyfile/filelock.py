@@ -11,12 +11,11 @@ Or, for a whole program, before anything else imports filelock:
     import sys, lockbyfile.filelock
     sys.modules["filelock"] = lockbyfile.filelock
 
-What is better: a waiter is woken, and waiters are served in order of arrival. The lock of a
-process that dies is free at once, that of SoftFileLock too. `lifetime` is a lease, kept in the
-lock and obeyed by all. The cause of a Timeout says who has the lock. After fork the child holds
-nothing.
+Improvements over filelock: a waiter is woken, and waiters are served in order of arrival. The lock
+of a process that dies is free at once, also a SoftFileLock. `lifetime` is a lease, kept in the lock
+and obeyed by all. The cause of a Timeout says who has the lock. After fork the child holds nothing.
 
-What differs and what is left out: docs/python.md, "The drop-in for filelock".
+All differences and omissions: docs/python.md, "The drop-in for filelock".
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ _UNSET_MODE = -1  # the umask decides
 
 
 class Timeout(TimeoutError):
-    """The lock could not be acquired in time. Its cause tells who has it."""
+    """The lock could not be acquired in time. Its cause says who has it."""
 
     def __init__(self, lock_file: str) -> None:
         super().__init__()
@@ -180,8 +179,8 @@ def _cancelled(path: str) -> LockError:
 
 
 class _Hold:
-    """An open lock, and whose its grant is: that tells a deadlock from a wait that another flow of
-    control can end."""
+    """An open lock, and the owner of its grant. The owner distinguishes a deadlock from a wait that
+    another flow of control can end."""
 
     path: str
     unit: Any = None
@@ -216,7 +215,7 @@ _granted: Dict[str, weakref.ref[_Hold]] = {}  # by the lock's path; an entry may
 
 
 class _ThreadHold(_Hold):
-    """A Lock used by one thread, kept open between grants: to open it costs a hundred grants."""
+    """A Lock used by one thread, kept open between grants: opening it costs a hundred grants."""
 
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
@@ -414,7 +413,7 @@ class _Idle:
             self._remove([path])
 
     def dropped(self, key: Any, hold: _ThreadHold) -> bool:
-        """An object is gone. False if its Lock is to be closed."""
+        """An object is gone. False if its Lock must be closed."""
         now = time.monotonic()
         last, count = self._dropped.get(key, (-math.inf, 0))
         count = count + 1 if now - last < self.AGAIN else 0
@@ -761,9 +760,10 @@ class BaseFileLock(contextlib.ContextDecorator, metaclass=_Meta):
         """Waits `timeout` seconds for the lock, forever if that is negative. With 0, or if not
         `blocking`, it tries once.
 
-        Timeout if it was not to be had, or `cancel_check`, which is called every `poll_interval`
-        seconds of the wait, was true. With thread_local=True another thread calls it. RuntimeError
-        if the wait could not end, since another object of this thread has the lock.
+        Timeout if the wait ended without the lock. `cancel_check` ends it early by returning true;
+        it is called every `poll_interval` seconds of the wait. With thread_local=True another
+        thread calls it. RuntimeError if the wait could not end, because another object of this
+        thread has the lock.
         """
         if poll_intervall is not None:
             message = "use poll_interval instead of poll_intervall"
@@ -1072,7 +1072,7 @@ def _both(block: BaseException, release: BaseException) -> BaseException:
 
 
 def _mode_by_umask(path: str) -> int:
-    """0666 less the umask, for a file that is to be made. The umask is read where that changes
+    """0666 less the umask, for a file that will be made. The umask is read where that changes
     nothing, since other threads may be making files."""
     if os.path.lexists(path):
         return 0o666  # which does not matter
@@ -1241,7 +1241,7 @@ class _AsyncHold(_Hold):
 
 
 class _OfALoop:
-    """What the tasks of a loop have of a lock; its options are those of the object."""
+    """The share of a lock that the tasks of a loop have; its options are those of the object."""
 
     def __init__(self, options: _Context) -> None:
         self._options = options

@@ -5,12 +5,12 @@
     L = lockbyfile.FLock("LOCKNAME")              # A: instantiate, with name
     acquired = L.LoopWhileLocked_ThenLocking()    # B: wait, then lock
     if acquired:
-        ...                                       # C: use it, for TIMEOUT at the most
+        ...                                       # C: use it, for TIMEOUT at most
         L.unlocking()                             # D: free for the next
 
 TIMEOUT and PATIENCE, in seconds, are set on the object, in a subclass, or for all that are made
-later in the module: lockbyfile.TIMEOUT = 5. TIMEOUT travels in the lock: waiters obey the holder's,
-not their own.
+later in the module: lockbyfile.TIMEOUT = 5. TIMEOUT is stored in the lock: waiters obey the
+holder's, not their own.
 
 All names of 2015 are in the package (import lockbyfile; from lockbyfile import FLock, TIMEOUT) and
 here (from lockbyfile.flock import *).
@@ -71,9 +71,9 @@ class FLock:
 
     Seconds are set as attributes, FLock("x").TIMEOUT = 5, or in a subclass.
 
-    The name gets LOCKFILEEXTENSION unless it has it, a path too: FLock("/srv/db.sqlite3") never
+    The name gets LOCKFILEEXTENSION unless it has it. So does a path: FLock("/srv/db.sqlite3") never
     touches the database. TIMEOUT counts for the grant that this object holds whenever the object is
-    asked: a TIMEOUT that was changed meanwhile is told to the lock then.
+    asked: a TIMEOUT that was changed meanwhile is then written to the lock.
     """
 
     TIMEOUT: float = _default("TIMEOUT")
@@ -124,7 +124,7 @@ class FLock:
         return self.fn()
 
     def LoopWhileLocked_ThenLocking(self) -> bool:
-        """Waits for the lock, PATIENCE seconds at the most. True: acquired."""
+        """Waits for the lock, at most PATIENCE seconds. True: acquired."""
         self.startedWaitingTime = time.time()
         return self._acquire(self.PATIENCE)
 
@@ -150,7 +150,7 @@ class FLock:
         """Whether anybody, this object included, holds the lock in time.
 
         If this object has held the lock for longer than TIMEOUT, and nobody has taken it since,
-        this call gives it back (REMOVETIMEDOUT).
+        this call releases it (REMOVETIMEDOUT).
         """
         self._tell_timeout()
         holder = self._holder()
@@ -163,7 +163,7 @@ class FLock:
         return False
 
     def loopWhileLocked(self) -> bool:
-        """Waits while it is locked, PATIENCE seconds at the most, taking nothing. True if it had
+        """Waits while it is locked, at most PATIENCE seconds, taking nothing. True if it had
         to wait. Looks every CHECKEVERYXSECONDS, since it takes nothing and so has no place among
         the waiters."""
         end = time.monotonic() + _seconds(self.PATIENCE, "PATIENCE")
@@ -176,7 +176,7 @@ class FLock:
         return True
 
     def exists(self) -> bool:
-        """Whether there is a grant that nobody gave back: held, timed out or abandoned."""
+        """Whether there is a grant that nobody released: held, timed out or abandoned."""
         return self._holder() is not None
 
     def age(self) -> float:
@@ -217,7 +217,7 @@ class FLock:
         return self._break(0)
 
     def startWaiting(self) -> None:
-        """Notes the time, for stillPatience(), unless that was done since the last locking."""
+        """Notes the time for stillPatience(), unless it was noted since the last locking."""
         if self.startedWaitingTime is None:
             self.startedWaitingTime = time.time()
 
@@ -269,7 +269,7 @@ class FLock:
         return self._lock is not None and self._lock.token == holder.token
 
     def _give_back(self) -> None:
-        """Gives back the grant of this object, which has timed out.
+        """Releases the grant of this object, which has timed out.
 
         Renews it first: a late release opens nothing.
         """
