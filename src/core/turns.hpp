@@ -165,7 +165,7 @@ class turns {
   std::list<int> line_;
   std::vector<lost> superseded_;
 
-  std::mutex subscribers_mutex_;  // apart: an engine tells with mutexes of its own held
+  std::mutex subscribers_mutex_;  // apart: an engine reports with its own mutexes held
   std::list<std::function<void()>> subscribers_;
   std::atomic<bool> has_asked_{false};
 };

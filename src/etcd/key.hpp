@@ -2,7 +2,7 @@
 //
 // From a lock's name to its keys.
 //
-//                  a place in line          the record
+//                  a place                  the record
 //   jobs/nightly   jobs/nightly:lock/HEX    jobs/nightly:lock
 //   with ?raw      jobs/nightly/HEX         -
 //

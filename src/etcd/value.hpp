@@ -45,7 +45,7 @@ struct record {
   entry holder;
   std::int64_t created = 0;  // create revision of the holder's key
   ending end = ending::released;
-  bool is_told = false;  // a later holder has been told of this end
+  bool is_told = false;  // this end was reported to a later holder
   history before = {};
 };
 

@@ -545,7 +545,7 @@ std::uint64_t lockfile::first_token() const {
 }
 
 /// A number for this file at this path: a hash of its inode, its directory and its name. 0 if the
-/// system does not tell them. Device numbers and the whole path are left out, because others may
+/// system does not report them. Device numbers and the whole path are left out, because others may
 /// see the file under other ones. The inode's birth is included, because a new file often gets the
 /// number of a deleted one.
 std::uint64_t lockfile::home() const noexcept {

@@ -63,7 +63,7 @@
 // be written back cannot be on a frozen filesystem. For all other pages attach() has a child ask
 // before its first store, if there is an end to its patience (require_thawed). These cases are not
 // covered:
-//   - A kernel before Linux 6.5, which does not tell.
+//   - A kernel before Linux 6.5, which does not report pages that wait to be written.
 //   - Filesystems on top of others.
 //   - A file that has to be made.
 //   - A session that was open before, whose stores ask nobody.
