@@ -381,7 +381,7 @@ class OneInAThousand : public Checker {
     for (int i = 0; i < 1000; ++i) {
       const int start = i * 10'000;
       acquire(1, start, start + 10, static_cast<std::uint64_t>(2 * i + 1));
-      acquire(2, start + 100, start + 2500 + (i == 500 ? 1000 + late : 0),
+      acquire(2, start + 100, start + 2501 + (i == 500 ? 500 + late : 0),
               static_cast<std::uint64_t>(2 * i + 2));
       release(1, start + 2000);
       release(2, start + 8000);
