@@ -514,11 +514,6 @@ def markdown(data: Data, drawn: Iterable[str]) -> str:
         "<!-- SPDX-License-Identifier: Apache-2.0 -->\n# Benchmarks\n",
         f"Made by `./dev bench` ({kinds[data['kind']]}{rounds}, everything in turn, seed"
         f" {data['seed']}); not to be edited.\n",
-        table(
-            ["the machine", ""],
-            [[escaped(key), escaped(value)] for key, value in data["machine"].items()],
-        ).replace("--:", "---"),
-        section("Goals", "The median over the rounds decides.\n", goals_table(data)),
     ]
     failed = {
         f"- {escaped(play['contender'])} in {play['scenario']}"
@@ -601,6 +596,9 @@ def markdown(data: Data, drawn: Iterable[str]) -> str:
             table(["", "used as", "lacks"], peers).replace("--:", "---"),
         )
     )
+    machine = [[escaped(key), escaped(value)] for key, value in data["machine"].items()]
+    parts.append(section("The machine", table(["", ""], machine).replace("--:", "---")))
+    parts.append(section("Goals", "The median over the rounds decides.\n", goals_table(data)))
     again = {"full": "./dev bench", "quick": "./dev bench --quick", "only": "./dev bench --only …"}
     parts.append(
         section(
