@@ -45,7 +45,7 @@
 // stopped; in the worst case they are noticed one after the other. Messages and servers take time
 // that no kernel counts for the waiting thread: 1.5 s are allowed for each. While members are out,
 // and until they have recovered (timeline.hpp), nothing has to move. After that everything has to.
-// Order is judged only between waits that began 1.5 s apart, while no member was out.
+// Order is judged only between waits that began 3 s apart, while no member was out.
 //
 // Nothing else is excused, even if the documents excuse more: break, kill, exec, fork and signals
 // excuse nothing.

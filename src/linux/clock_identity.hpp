@@ -50,7 +50,8 @@ bool same_boot(const clock_identity& a, const clock_identity& b) noexcept;
 bool same_boot_id(const clock_identity& a, const clock_identity& b) noexcept;
 
 /// Whether both are in the same time namespace, given that they run on the same kernel. If one of
-/// them does not know its namespace, only the same origin proves it.
+/// them does not know its namespace, only the same origin proves it. If neither knows one but both
+/// know their boot id, the kernel has no time namespaces.
 bool same_time_namespace(const clock_identity& a, const clock_identity& b) noexcept;
 
 /// Whether both give the same wall clock time at boot.
