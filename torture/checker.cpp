@@ -25,9 +25,10 @@ class judge {
     for (const deed* m : name.mischiefs) mischiefs_.push_back({m, blind_until(*m)});
   }
 
-  void judge_all(std::uint64_t floor) {
+  /// `last`: the largest token of earlier rounds, and then of this one, too.
+  void judge_all(std::uint64_t& last) {
     judge_exclusion();
-    judge_tokens(floor);
+    judge_tokens(last);
     judge_losses();
     judge_kinds();
     judge_errors();
@@ -122,7 +123,9 @@ class judge {
 
   // --- P2 ------------------------------------------------------------------------
 
-  void judge_tokens(std::uint64_t floor) {
+  /// A grant that may have been made from random bytes counts for nothing here: its token may be
+  /// ahead of what the clock gives to the next file.
+  void judge_tokens(std::uint64_t& last) {
     const grant_record* previous = nullptr;  // by token
     for (const grant_record& g : name_.grants) {
       if (previous != nullptr && previous->token() == g.token() && !is_scribbled(g) &&
@@ -140,15 +143,17 @@ class judge {
     std::ranges::sort(by_begin, {}, &grant_record::begin);
     std::ranges::sort(by_end, {}, &grant_record::end);
     auto earlier = by_end.begin();
-    std::uint64_t largest = floor;
+    std::uint64_t largest = last;
     for (const grant_record* g : by_begin) {
       for (; earlier != by_end.end() && (*earlier)->end() < g->begin(); ++earlier)
-        largest = std::max(largest, (*earlier)->token());
+        if (!is_scribbled(**earlier)) largest = std::max(largest, (*earlier)->token());
       if (g->token() <= largest && !is_parted(*g, g->end())) {
         violation("the token did not grow: there was " + std::to_string(largest) + " before it",
                   *g);
       }
     }
+    for (const grant_record& g : name_.grants)
+      if (!is_scribbled(g)) last = std::max(last, g.token());
   }
 
   // --- P3, P4 --------------------------------------------------------------------
@@ -411,7 +416,6 @@ report check(const std::vector<deed>& deeds, const std::map<std::uint8_t, std::u
     std::uint64_t& last = out.last_token[index];
     judge(time, index, name, of, out).judge_all(last);
     judge_bounds(time, index, name, of, out);
-    if (!name.grants.empty()) last = std::max(last, name.grants.back().token());
   }
   return out;
 }

@@ -295,6 +295,23 @@ TEST_F(Checker, AcceptsATokenThatIsGivenTwiceAfterRandomBytes) {
   expect_clean();
 }
 
+TEST_F(Checker, AcceptsATokenBelowOneThatCameFromRandomBytes) {
+  mischief(mischief_kind::scribbled, 0, 200);
+  acquire(1, 50, 60, 9);
+  release(1, 100);
+  acquire(2, 50'000, 50'010, 7);
+  expect_clean();
+  EXPECT_EQ(check(deeds_).last_token.at(0), 7U);
+}
+
+TEST_F(Checker, RejectsATokenBelowOneThatCameBeforeTheRandomBytes) {
+  acquire(1, 0, 10, 9);
+  release(1, 100);
+  mischief(mischief_kind::scribbled, 50'000, 50'200);
+  acquire(2, 150'000, 150'010, 7);
+  expect_rejected("did not grow");
+}
+
 TEST_F(Checker, RejectsATokenBelowThatOfAnEarlierRound) {
   acquire(1, 0, 10, 9);
   EXPECT_TRUE(check(deeds_, {{0, 8}}).violations.empty());
