@@ -43,7 +43,7 @@ Listed = Mapping[str, Mapping[str, Sequence[str]]]  # language (or etcd), scenar
 
 @dataclass(frozen=True)
 class Step:
-    """What is played of a scenario; a key with a tuple of values is played with each of them."""
+    """A scenario and its keys. A key with a tuple of values is played with each of them."""
 
     scenario: str
     full: Keys | None  # None: not played
@@ -152,7 +152,7 @@ PLAN = (
 
 @dataclass(frozen=True)
 class Play:
-    """One contender in one step in one round."""
+    """A measurement of one contender with one setting of a step in one round."""
 
     round: int
     language: str
@@ -163,23 +163,23 @@ class Play:
     turn: int = 0
 
     def when(self) -> float:
-        """Contenders that are played at the same time are compared."""
+        """The round and turn. Contenders that are played in the same one are compared."""
         return self.round + self.turn / 100
 
     def what(self) -> tuple[Any, ...]:
-        """The same in each round."""
+        """What identifies the play in each round."""
         return self.scenario, self.contender, *self.keys.items()
 
 
 def each_setting(keys: Keys) -> Iterator[Keys]:
-    """One for each combination of values."""
+    """One setting for each combination of values."""
     values = [value if isinstance(value, tuple) else (value,) for value in keys.values()]
     for combination in product(*values):
         yield dict(zip(keys, combination))
 
 
 def who_plays(step: Step, listed: Listed) -> list[tuple[str, str]]:
-    """Languages and contenders."""
+    """The contenders of a step, each with its language."""
     return [
         (language, contender)
         for language, scenarios in listed.items()
@@ -192,7 +192,7 @@ def who_plays(step: Step, listed: Listed) -> list[tuple[str, str]]:
 def order(
     plan: Sequence[Step], listed: Listed, rounds: int, quick: bool = False, seed: int = 1
 ) -> list[Play]:
-    """All plays: round after round each step, in it each setting, in it the contenders in turn."""
+    """All plays: by round, then by step, then by setting, with the contenders in drawn order."""
     draw = random.Random(seed)
     plays = []
     for number in range(1, rounds + 1):
@@ -211,7 +211,7 @@ def order(
 
 
 class Failure(Exception):
-    """A contender did not give an answer. `why` may be printed anywhere; the message is for us."""
+    """A contender gave no answer. `why` may be published; the message is for the developer."""
 
     def __init__(self, why: str, command: Sequence[str], errors: str = ""):
         super().__init__(f"{why}: {' '.join(command)}\n{errors}".rstrip())
@@ -219,7 +219,7 @@ class Failure(Exception):
 
 
 def output_of(command: Sequence[str], limit: float) -> str:
-    """Runs it, and kills it with all its processes if it takes longer than `limit` seconds."""
+    """Runs the command. Kills it with all its processes after `limit` seconds."""
     try:
         process = subprocess.Popen(
             command,
@@ -247,7 +247,7 @@ def output_of(command: Sequence[str], limit: float) -> str:
 
 
 def answer_of(command: Sequence[str], limit: float, wanted: Mapping[str, type]) -> dict[str, Any]:
-    """The JSON object that it prints, which has the wanted members."""
+    """The JSON object that the command prints. It has the wanted members."""
     output = output_of(command, limit)
     try:
         answer = json.loads(output)
@@ -274,7 +274,7 @@ def measure(play: Play, program: Sequence[str]) -> dict[str, Any]:
 
 
 def check_exclusion(play: Mapping[str, Any]) -> None:
-    """Of ours, two inside at once are the end. A peer's are reported."""
+    """Ends the benchmark if ours let two in at once. An overlap of a peer is only reported."""
     if play["overlaps"] and report.is_ours(play["contender"]):
         raise SystemExit(
             f"bench: {play['contender']} let two in at once, {play['overlaps']} times,"
@@ -283,7 +283,7 @@ def check_exclusion(play: Mapping[str, Any]) -> None:
 
 
 class Servers:
-    """One at a time, while plays need it, so that it disturbs no others."""
+    """Runs one server at a time, and only while plays need it. So it disturbs no other plays."""
 
     def __init__(self, directory: Path):
         self.directory = directory
@@ -303,7 +303,7 @@ class Servers:
 
 
 class Progress:
-    """A line on stderr, with what is left: as long as the same took in earlier rounds."""
+    """Prints a line on stderr with the time left, going by what the same plays took before."""
 
     def __init__(self, plays: Sequence[Play]):
         self.left = list(plays)
@@ -373,7 +373,7 @@ def needs_etcd(scenario: str) -> bool:
 
 
 def left_out(scenarios: Sequence[str], etcd_program: Path) -> dict[str, str]:
-    """Programs or contenders that cannot be played, and why."""
+    """The programs or contenders that cannot be played, with the reason."""
     if not any(needs_etcd(scenario) for scenario in scenarios):
         return {}
     if not etcd_program.exists():
@@ -387,7 +387,7 @@ def left_out(scenarios: Sequence[str], etcd_program: Path) -> dict[str, str]:
 
 
 def first_line(*command: str) -> str:
-    """Of its output, or nothing."""
+    """The first line of the output of the command, or nothing."""
     try:
         done = subprocess.run(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -405,7 +405,7 @@ def text_of(path: str) -> str:
 
 
 def machine(build: Path, directory: str) -> dict[str, str]:
-    """What the machine is, without its name and its paths."""
+    """A description of the machine, without its name and its paths."""
     processors = [line.split(":", 1) for line in text_of("/proc/cpuinfo").split("\n")]
     of_one = {pair[0].strip(): pair[1].strip() for pair in processors if len(pair) == 2}
     cache = text_of(str(build / "CMakeCache.txt")).split("\n")
@@ -417,7 +417,7 @@ def machine(build: Path, directory: str) -> dict[str, str]:
     return {
         "processor": of_one.get("model name", platform.machine()),
         "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}",
-        "governor": text_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "not told",
+        "governor": text_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "unknown",
         "virtual": "yes" if " hypervisor" in of_one.get("flags", "") else "not known to be",
         "kernel": f"{platform.system()} {platform.release()}",
         "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
@@ -469,7 +469,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def collect(options: argparse.Namespace, place: Path) -> dict[str, Any]:
-    """Measures everything; what there is stays in results.json, even if it ends early."""
+    """Measures everything. The results so far stay in results.json, even if it ends early."""
     programs = {
         "C++": [str(options.build / "bench" / "lockbyfile_bench")],
         "Python": [sys.executable, str(HERE / "peers.py")],

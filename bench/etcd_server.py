@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server of etcd for the benchmarks: one member on loopback, with its defaults.
 
-Its data are on the disk, and it waits for the disk as it does in earnest.
+Its data is on the disk, and it waits for the disk as a production server does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def missing() -> str:
-    """Why there can be none, or nothing."""
+    """Why no server can be started. Empty if one can."""
     return "" if shutil.which("etcd") else "there is no etcd (etcd-server)"
 
 
@@ -43,7 +43,7 @@ def end_with_parent() -> None:
 
 
 class Server:
-    """Serves when it is made, until stop(), or the death of the process that made it."""
+    """Serves from its creation until stop(), or until the process that created it dies."""
 
     def __init__(self, within: Path):
         self.directory = tempfile.TemporaryDirectory(prefix="etcd-", dir=within)

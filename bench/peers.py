@@ -8,8 +8,8 @@
     handoff      processes= hold_us= grants=
     throughput   processes= seconds=
 
-What is measured are the library's own two methods, with nothing between. What is not installed is
-not listed. Each process opens the lock itself, after fork.
+The figures are of the library's own two methods, with nothing between them. A library that is not
+installed is not listed. Each process opens the lock itself, after fork.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ BATCH = 2_000_000  # ns: what a batch of `uncontended` takes, or a little more
 now = time.monotonic_ns
 
 
-# Each opens the lock of that path, and gives what acquires and what releases it.
+# Each function opens the lock of that path, and returns a function that acquires it and one that
+# releases it.
 
 
 def lockbyfile_lock(path: str) -> tuple[Call, Call]:
@@ -98,7 +99,7 @@ CONTENDERS = {
 
 
 class Shared:
-    """Numbers that all processes see: the check of exclusion, and what they measure."""
+    """Numbers that all processes see: the check of exclusion, and the measurements."""
 
     def __init__(self, processes: int, grants: int = 0):
         numbers = memoryview(mmap.mmap(-1, 8 * (3 + 4 * processes + grants))).cast("q")
@@ -112,7 +113,7 @@ class Shared:
         self.grants = take(1)
         self.released = take(1)  # when release() was last called
         self.handoffs = take(grants)  # ns
-        # One for each process, which alone writes it.
+        # One number for each process. Only that process writes it.
         self.ready, self.overlaps, self.counts, self.worst = (take(processes) for _ in range(4))
 
     def enter(self, me: int) -> None:
@@ -133,7 +134,7 @@ class Shared:
 
 
 def in_processes(count: int, work: Callable[[int], None]) -> None:
-    """Does work(0), work(1) and so on in a process each."""
+    """Runs work(0), work(1) and so on, each in a process of its own."""
     children = set()
     for number in range(count):
         child = os.fork()
@@ -161,7 +162,7 @@ def in_processes(count: int, work: Callable[[int], None]) -> None:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The least value that so many of all do not exceed."""
+    """The least value that this share of the values does not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
@@ -175,7 +176,7 @@ def uncontended(contender: str, path: str, seconds: float) -> Answer:
             release()
         return now() - begin
 
-    batch(1)  # which opens whatever is opened on first use
+    batch(1)  # opens what the library opens on first use
     count = 1
     while (took := batch(count)) < BATCH:
         count *= 2
@@ -211,11 +212,11 @@ def handoff(contender: str, path: str, processes: int, hold_us: float, grants: i
             shared.leave(me)
             shared.released[0] = now()
             release()
-            while shared.grants[0] == number + 1 < grants:  # until somebody else has had it
+            while shared.grants[0] == number + 1 < grants:  # until another process has had it
                 time.sleep(20e-6)
 
     in_processes(processes, work)
-    # The first grant came from nobody. A process that asked only after the release did not wait.
+    # The first grant is no handoff. A process that asked only after the release did not wait.
     seen = [ns / 1000 for ns in shared.handoffs[1:] if ns]
     if not seen:
         raise SystemExit("peers.py: nobody has waited; the holds are too short for this machine")

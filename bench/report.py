@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report of what bench.py collected: benchmarks.md and its plots.
 
-The same data give the same bytes. Within a round all contenders met the same machine, so ratios are
-taken round by round, and what is told is their median, least and most.
+The same data give the same bytes. Within a round all contenders meet the same machine. So each
+ratio is taken round by round, and the report shows its median, least and most.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Spread:
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """None of nothing."""
+    """None if there are no values."""
     seen = sorted(values)
     return Spread(statistics.median(seen), seen[0], seen[-1]) if seen else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least value that so many of all (sorted) do not exceed."""
+    """The least value that this share of the sorted values does not exceed."""
     return values[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def number(value: float) -> str:
-    """With three digits that count: 0.0123, 12.3, 1,230."""
+    """With three significant digits: 0.0123, 12.3, 1,230."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = 2 - math.floor(math.log10(abs(value)))
@@ -77,7 +77,7 @@ def failures(data: Data) -> list[Mapping[str, Any]]:
 
 
 def plays_of(data: Data, scenario: str, **keys: Any) -> list[Mapping[str, Any]]:
-    """Those of a scenario that have these keys, and maybe others."""
+    """The plays of a scenario that have at least these keys."""
     return [
         play
         for play in data["plays"]
@@ -94,7 +94,7 @@ def values(plays: Iterable[Mapping[str, Any]], contender: str, figure: str) -> B
 
 
 def divided(above: ByRound, below: ByRound) -> ByRound:
-    """Of the rounds that both have."""
+    """Round by round, for the rounds that both have."""
     return {r: above[r] / below[r] for r in sorted(above.keys() & below.keys()) if below[r]}
 
 
@@ -110,7 +110,7 @@ def ratio(above: Figures, below: Figures) -> Figures:
 
 
 def beside(peer: str, scenario: str, figure: str, **keys: Any) -> Figures:
-    """Ours in that peer's."""
+    """Our figure divided by the peer's."""
     ours = "lockbyfile run" if scenario.endswith("command") else "lockbyfile"
     if scenario.startswith("etcd_"):
         ours += " (etcd)"
@@ -118,7 +118,7 @@ def beside(peer: str, scenario: str, figure: str, **keys: Any) -> Figures:
 
 
 def worst_wait(processes: int) -> Figures:
-    """The longest wait, in units of the wait of a whole wait queue."""
+    """The longest wait divided by the time in which the whole wait queue gets the lock."""
 
     def of(data: Data) -> ByRound:
         keys = {"processes": processes, "hold_us": 100}
@@ -130,7 +130,7 @@ def worst_wait(processes: int) -> Figures:
 
 
 def flatness(data: Data) -> ByRound:
-    """The least throughput of 8 to 64 processes, in the most."""
+    """The least throughput of 8 to 64 processes divided by the most."""
     sizes = [
         at("throughput", "lockbyfile", "grants_per_s", processes=size)(data)
         for size in (8, 16, 32, 64)
@@ -168,7 +168,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def verdict(goal: Goal, data: Data) -> tuple[Spread | None, str]:
-    """What was measured, and met, not met or not measured. The median decides."""
+    """What was measured, and the word met, not met or not measured. The median decides."""
     seen = spread(goal.measured(data).values())
     if seen is None:
         return None, "not measured"
@@ -206,7 +206,7 @@ GOALS = [
          flatness),
     Goal("S5", "fairness of 16 processes, holds of 1 ms: fewest grants ÷ most", "above", 0.95, "×",
          at("fairness", "lockbyfile", "least_to_most")),
-    Goal("S6", "1,000 waiters that wait, all together, of one core", "below", 1, "%",
+    Goal("S6", "share of one core that 1,000 waiters take, all together", "below", 1, "%",
          at("line", NO_LEASE, "cpu_percent", waiters=1000)),
     Goal("S6", "from release to the last of 1,000 waiters ÷ 1,000 handoffs", "below", 1.2, "×",
          at("line", NO_LEASE, "handoffs", waiters=1000)),
@@ -234,7 +234,7 @@ GOALS = [
          at("etcd_handoff", ETCD, "p50_ms")),
     Goal("E3", "`lockbyfile run etcd://… true` ÷ `etcdctl lock NAME true`", "at most", 1.0, "×",
          beside("etcdctl lock", "etcd_command", "p50_ms")),
-    Goal("E4", "in etcd: with 1,000 waiters, events that watches are told for each release",
+    Goal("E4", "in etcd: with 1,000 waiters, events that watches receive for each release",
          "at most", 2.1, "", at("etcd_line", ETCD, "events", waiters=1000)),
     Goal("E4", "in etcd: the same, entries of its log for each grant", "at most", 2.1, "",
          at("etcd_line", ETCD, "writes", waiters=1000)),
@@ -245,18 +245,18 @@ GOALS = [
 
 
 def escaped(text: str) -> str:
-    """So that Markdown shows the text as it is, within a table, too."""
+    """Escaped so that Markdown shows the text as it is, within a table too."""
     return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(text.split()))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The first column is words, the others are numbers. The cells are Markdown already."""
+    """The first column has words, the others have numbers. The cells are already Markdown."""
     lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def named(contender: str, plays: Iterable[Mapping[str, Any]]) -> str:
-    """Ours are bold. A contender that let two in at once is marked."""
+    """The name in bold if it is ours. A contender that let two in at once is marked."""
     name = f"**{escaped(contender)}**" if is_ours(contender) else escaped(contender)
     overlaps = sum(play["overlaps"] for play in plays if play["contender"] == contender)
     return f"{name}: **not exclusive, two inside {overlaps:,} times**" if overlaps else name
@@ -274,7 +274,10 @@ class Column:
 
 
 def compared(plays: Sequence[Mapping[str, Any]], columns: Sequence[Column], base: str = "") -> str:
-    """A row for each contender, the best in the first column first; that one ÷ the base's, too."""
+    """A row for each contender, sorted by the first column, the best first.
+
+    The last column is the first one divided by the base's.
+    """
     first = columns[0]
 
     def rank(contender: str) -> tuple[float, str]:
@@ -301,7 +304,7 @@ def compared(plays: Sequence[Mapping[str, Any]], columns: Sequence[Column], base
 
 
 def by_key(plays: Sequence[Mapping[str, Any]], key: str, figure: str, title: str) -> str:
-    """A row for each contender, a column for each value of the key, the medians."""
+    """Medians, with a row for each contender and a column for each value of the key."""
     settings = sorted({play["keys"][key] for play in plays})
 
     def cells(contender: str) -> list[str]:
@@ -323,7 +326,7 @@ PEERS = [
     ("lockbyfile", "`named_lock` with a lease of 10 s", "nothing of this list"),
     ("lockbyfile, no lease", "the same without a lease", "the lease"),
     ("robust mutex", "`pthread_mutex_t`, process-shared and robust, in a mapped file",
-     "lease, token, order; who sets it up is left to the program"),
+     "lease, token, order; the program decides which process sets it up"),
     ("flock(2)", "`flock(fd, LOCK_EX)`, the file stays open", "lease, token, promised order"),
     ("OFD lock", "`fcntl(F_OFD_SETLKW)`, the file stays open", "lease, token, promised order"),
     ("Boost named_mutex", "`boost::interprocess::named_mutex`",
@@ -335,7 +338,7 @@ PEERS = [
     ("open+flock+close", "the three calls, for the cost of opening", "as flock(2)"),
     ("lockbyfile (Python)", "`lockbyfile.Lock(path, lease=10)`", "nothing of this list"),
     ("lockbyfile.filelock", "its `FileLock(path)`, with the API of filelock",
-     "the lease, since none is given"),
+     "the lease, because none is given"),
     ("filelock", "`FileLock(path)`: flock(2), polled every 50 ms, its default",
      "lease, token, order, being woken"),
     ("fasteners", "`InterProcessLock(path).acquire()`: polled after 10, 20, … 100 ms, its default",
@@ -346,43 +349,51 @@ PEERS = [
      "token, order, being woken; a dead holder's lock opens only when its lifetime ends"),
     ("threading.Lock", "`acquire()`, `release()`: what a lock costs in Python",
      "knows no other process"),
-    ("lockbyfile run", "`lockbyfile run NAME true`", "the lease, since none is given"),
+    ("lockbyfile run", "`lockbyfile run NAME true`", "the lease, because none is given"),
     ("flock", "`flock FILE true`", "lease, token, promised order"),
     ("dotlockfile", "`dotlockfile -l FILE true`", "lease, token, order, being woken"),
     ("true", "`true`: what any process costs", "is no lock"),
     ("lockbyfile (etcd)", "`named_lock` in etcd, with a lease of 10 s", "nothing of this list"),
-    ("two transactions", "put a key that is absent, delete it, by the client that ours has",
-     "is no lock: it waits for nobody"),
-    ("clientv3's way", "the requests of clientv3's `concurrency.Mutex`, by the same client; it"
+    ("two transactions", "put a key that is absent, and delete it, with our client",
+     "is no lock: it never waits"),
+    ("clientv3's way", "the requests of clientv3's `concurrency.Mutex`, with our client; it"
      " watches from the revision of its read on, as `etcdctl lock` does",
-     "a lease for each grant, being told how it came"),
+     "a lease for each grant, how the grant came"),
     ("lockbyfile run (etcd)", "`lockbyfile run etcd://HOST/NAME true`",
-     "the lease, since none is given"),
+     "the lease, because none is given"),
     ("etcdctl lock", "`etcdctl lock NAME true`", "patience, a lease for each grant"),
 ]  # fmt: skip
 
-MEANING = """\
-Each cell is the median over the rounds, and in brackets the least and the most; one number means
-that there was one round, or that all were alike. A column "÷ lockbyfile" is the first column's
-figure divided by that of lockbyfile in the same round. Only such ratios count: absolute times
-describe this machine on that day. The first column sorts, the best first; ours is bold.
+READING = """\
+This page compares lockbyfile with other locks on [one machine](#the-machine). The project's own
+[goals](#goals) are at its end.
 
-- **Uncontended**: one process acquires and releases, nobody else is there; the median of batches.
-  In C++ the check of exclusion is a part of it; in Python, where it would cost more than the
-  lock, it is not.
+Each cell is the median over the rounds. The least and the most are in brackets. One number means
+that there was one round, or that all rounds were alike. A column "÷ lockbyfile" is the first
+column's figure divided by that of lockbyfile in the same round. Only such ratios count, because
+absolute times describe this machine on that day. The first column sorts the rows, the best first.
+Ours are bold. [What the columns mean](#what-the-columns-mean) defines each figure.
+"""
+
+GOALS_MEANING = "These are the project's own goals. The median over the rounds decides.\n"
+
+MEANING = """\
+- **Uncontended**: one process acquires and releases, and no other process uses the lock. The figure
+  is the median of batches. In C++ the figure includes the check of exclusion. In Python it does
+  not, because the check would cost more than the lock.
 - **Handoff**: from the instant before `release()` is called to the instant after the `acquire()`
-  of another process has returned. Each process holds the lock busily for the time that is given,
-  and asks again once somebody else has been granted it. A wait is from the call of `acquire()` to
+  of another process has returned. Each process holds the lock busily for the given time. It asks
+  again once another process has been granted the lock. A wait is from the call of `acquire()` to
   its return.
-- **Throughput**: everybody acquires and releases all the time. A high figure can mean that one
-  process keeps the lock to itself, which the fairness shows.
-- **In etcd**: a server with its defaults on the same machine, its data on the disk. The holds of the
-  handoff are longer than it takes to join the line. A request is answered once; each write is an
-  entry of etcd's log; an event is something that a watch is told. The counts are etcd's own, for
-  each grant; those of the handoff and the command have opening and closing in them.
-- **Exclusion**: whoever enters a critical section writes that into a page that all share and
-  looks whether anybody is there. One overlap of ours ends the benchmark with an error; a peer's
-  is told beside its name.
+- **Throughput**: all processes acquire and release all the time. A high figure can mean that one
+  process keeps the lock to itself; the fairness shows that.
+- **In etcd**: a server with its defaults runs on the same machine, with its data on the disk. The
+  holds of the handoff are longer than joining the wait queue takes. A request is answered once.
+  Each write is an entry of etcd's log. An event is what etcd sends to a watch. The counts are
+  etcd's own, for each grant. Those of the handoff and of the command include opening and closing.
+- **Exclusion**: a process that enters a critical section writes that into a page that all processes
+  share, and looks whether another process is inside. One overlap of ours ends the benchmark with an
+  error. An overlap of a peer is reported beside its name.
 """
 
 
@@ -441,7 +452,7 @@ SIMPLE = [
     # scenario, title, base, columns
     ("fairness", "Fairness: 16 processes, holds of 1 ms", "",
      [Column("least_to_most", "fewest grants ÷ most", True)]),
-    ("line", "A line of 1,000 waiters", "",
+    ("line", "A wait queue of 1,000 waiters", "",
      [Column("cpu_percent", "% of a core, all waiters"), Column("drain_ms", "drain, ms"),
       Column("handoffs", "drain ÷ waiters × handoff")]),
     ("death", "Death of the holder to the next grant", "lockbyfile",
@@ -474,14 +485,14 @@ COUNTS = [
     Column("events", "events"),
 ]
 ETCD_TITLES = {
-    "etcd_alone": ("Acquire and release, nobody else is there:\n", "two transactions"),
+    "etcd_alone": ("Acquire and release, no other client is there:\n", "two transactions"),
     "etcd_handoff": ("Handoff between 2 processes, holds of 6 ms:\n", "lockbyfile (etcd)"),
     "etcd_command": ("The command as a whole process:\n", "etcdctl lock"),
 }
 
 
 def etcd_parts(data: Data) -> list[str]:
-    """Of the section on locks in etcd."""
+    """The parts of the section on locks in etcd."""
     parts = []
     times = [Column("p50_ms", "p50, ms"), Column("p99_ms", "p99, ms")]
     for scenario, (title, base) in ETCD_TITLES.items():
@@ -495,8 +506,8 @@ def etcd_parts(data: Data) -> list[str]:
             [title, *(number(figures.get(kind + c.figure, 0)) for c in COUNTS)]
             for title, kind in (("each grant", ""), ("each second, each waiter", "waiting_"))
         ]
-        drain = f"the lock went through all hands in {number(figures.get('drain_ms', 0))} ms"
-        parts.append(f"A line of {waiters:,} waiters: what etcd did; {drain}:\n")
+        drain = f"all waiters had held the lock after {number(figures.get('drain_ms', 0))} ms"
+        parts.append(f"A wait queue of {waiters:,} waiters: what etcd did; {drain}:\n")
         parts.append(table(["", *(c.title for c in COUNTS)], rows))
     return parts
 
@@ -506,14 +517,15 @@ def picture(directory: str, name: str, alt: str, drawn: Iterable[str]) -> str:
 
 
 def markdown(data: Data, drawn: Iterable[str]) -> str:
-    """benchmarks.md, which shows the plots that were drawn."""
+    """The text of benchmarks.md, with the plots that were drawn."""
     drawn = set(drawn)
     kinds = {"full": "", "quick": "a quick run, ", "only": "a part, "}
     rounds = f"{data['rounds']} round" + ("s" if data["rounds"] > 1 else "")
     parts = [
         "<!-- SPDX-License-Identifier: Apache-2.0 -->\n# Benchmarks\n",
         f"Made by `./dev bench` ({kinds[data['kind']]}{rounds}, everything in turn, seed"
-        f" {data['seed']}); not to be edited.\n",
+        f" {data['seed']}). Do not edit it.\n",
+        READING,
     ]
     failed = {
         f"- {escaped(play['contender'])} in {play['scenario']}"
@@ -596,26 +608,26 @@ def markdown(data: Data, drawn: Iterable[str]) -> str:
             table(["", "used as", "lacks"], peers).replace("--:", "---"),
         )
     )
-    machine = [[escaped(key), escaped(value)] for key, value in data["machine"].items()]
-    parts.append(section("The machine", table(["", ""], machine).replace("--:", "---")))
-    parts.append(section("Goals", "The median over the rounds decides.\n", goals_table(data)))
     again = {"full": "./dev bench", "quick": "./dev bench --quick", "only": "./dev bench --only …"}
     parts.append(
         section(
             "Again",
             "<!-- not run: takes minutes -->\n"
             f"```sh\n{again[data['kind']]} --seed {data['seed']}\n```\n",
-            "`./dev bench --quick` takes two minutes and leaves this page alone. The data are kept\n"
-            "in `build/bench/results.json`, and `./dev bench --from FILE` makes the report of\n"
-            "them again. `bench/bench.py` begins with the plan of what is played.\n",
+            "`./dev bench --quick` takes two minutes and does not change this page. The data\n"
+            "are in `build/bench/results.json`, and `./dev bench --from FILE` makes the report\n"
+            "from them again. `bench/bench.py` begins with the plan of all measurements.\n",
         )
     )
+    machine = [[escaped(key), escaped(value)] for key, value in data["machine"].items()]
+    parts.append(section("The machine", table(["", ""], machine).replace("--:", "---")))
+    parts.append(section("Goals", GOALS_MEANING, goals_table(data)))
     return "\n".join(parts)
 
 
 # ---------------------------------------------------------------- plots
 
-# Okabe and Ito's, which the colour-blind can tell apart. Ours is the only thick line.
+# The colours of Okabe and Ito, which colour-blind readers can tell apart. Only our line is thick.
 COLOURS = {
     "lockbyfile": "#D55E00",
     "lockbyfile, no lease": "#E69F00",
@@ -651,7 +663,7 @@ def weight(contender: str) -> str:
 
 
 def apart(positions: Mapping[str, float], gap: float) -> dict[str, float]:
-    """The same, in the same order, but none nearer to the one below than `gap`."""
+    """The positions in the same order, each at least `gap` above the one below."""
     placed: dict[str, float] = {}
     lowest = -math.inf
     for name, position in sorted(positions.items(), key=lambda item: (item[1], item[0])):
@@ -660,7 +672,7 @@ def apart(positions: Mapping[str, float], gap: float) -> dict[str, float]:
 
 
 def samples(plays: Iterable[Mapping[str, Any]], contender: str) -> list[float]:
-    """Of all rounds; a scenario has samples of one kind."""
+    """The samples of all rounds, sorted. A scenario has samples of one kind."""
     return sorted(
         value
         for play in plays
@@ -774,7 +786,7 @@ def draw_lines(
 def lines_of(
     plays: Sequence[Mapping[str, Any]], figure: str, less: int = 0
 ) -> dict[str, dict[int, Spread]]:
-    """By contender and number of processes, which is reduced by `less`."""
+    """Spreads by contender and by the number of processes minus `less`."""
     lines: dict[str, dict[int, Spread]] = {}
     for size in sorted({play["keys"]["processes"] for play in plays}):
         of = [play for play in plays if play["keys"]["processes"] == size]
@@ -786,7 +798,7 @@ def lines_of(
 
 
 def draw(data: Data, directory: Path) -> list[str]:
-    """Draws what can be drawn, and tells what that was."""
+    """Draws the plots for which there are data, and returns their names."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -820,7 +832,7 @@ def draw(data: Data, directory: Path) -> list[str]:
 
 
 def write(data: Data, output: Path) -> Path:
-    """benchmarks.md and benchmarks/*.svg."""
+    """Writes benchmarks.md and benchmarks/*.svg."""
     drawn = draw(data, output / "benchmarks")
     path = output / "benchmarks.md"
     path.write_text(markdown(data, drawn))
