@@ -307,17 +307,16 @@ class AsyncLockTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(self.waiters(), 0)
         self.assertEqual(threads(), [])
 
-    async def test_ten_thousand_wait_with_a_few_threads(self) -> None:
+    async def test_ten_thousand_wait_with_two_threads(self) -> None:
         lock = AsyncLock(self.path)
         await lock.acquire()
         served: List[int] = []
-        most = 0
         wanted = asyncio.Event()
 
         async def work(number: int) -> None:
-            nonlocal most
             async with lock:
-                most = max(most, len(threads()))
+                # One that waits and one that holds. Others may be about to end.
+                await until(lambda: len(threads()) <= 2)
                 served.append(number)
                 if len(served) == 1000:
                     wanted.set()
@@ -332,8 +331,6 @@ class AsyncLockTest(unittest.IsolatedAsyncioTestCase):
             task.cancel()
         await asyncio.wait(tasks)
         self.assertEqual(served, list(range(1000)))
-        # One that waits and one that holds; on a busy machine also some that are ending.
-        self.assertLess(most, 20)
         self.assert_nothing_is_left()
 
     async def test_patience_runs_out_with_lock_timeout_that_names_the_holder(self) -> None:

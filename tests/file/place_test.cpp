@@ -309,9 +309,10 @@ TEST_F(Place, WhereAllMemoryIsLockedCounts512KiBALockAndTakesAPageOrTwo) {
     const std::uint64_t locked = kibibytes_of("VmLck");
     const std::uint64_t resident = kibibytes_of("VmRSS");
     for (std::uint64_t i = 0; i < count; ++i) locks.emplace_back(name() + std::to_string(i));
-    // In the middle of it the allocator may give back a page of its own.
+    // On a busy machine the sum was once up to five pages less, which is not explained.
     const double each = static_cast<double>(kibibytes_of("VmLck") - locked) / count;
-    EXPECT_NEAR(each, 512.0, 32.0) << "the figure of docs/guarantees.md";
+    EXPECT_GE(each, 511.0);
+    EXPECT_LT(each, 512.0 + 32.0) << "the figure of docs/guarantees.md";
     EXPECT_LT(kibibytes_of("VmRSS") - resident, count * 64);
   }));
 }
