@@ -146,14 +146,15 @@ class judge {
     std::uint64_t largest = last;
     for (const grant_record* g : by_begin) {
       for (; earlier != by_end.end() && (*earlier)->end() < g->begin(); ++earlier)
-        if (!is_scribbled(**earlier)) largest = std::max(largest, (*earlier)->token());
+        if ((*earlier)->token() > largest && !is_scribbled(**earlier))
+          largest = (*earlier)->token();
       if (g->token() <= largest && !is_parted(*g, g->end())) {
         violation("the token did not grow: there was " + std::to_string(largest) + " before it",
                   *g);
       }
     }
     for (const grant_record& g : name_.grants)
-      if (!is_scribbled(g)) last = std::max(last, g.token());
+      if (g.token() > last && !is_scribbled(g)) last = g.token();
   }
 
   // --- P3, P4 --------------------------------------------------------------------

@@ -51,6 +51,12 @@ void show_progress(const storm& s, const report& total, double seconds) {
   std::fflush(stdout);
 }
 
+/// The first ones only. `seen`: how many there were the last time.
+void show_new_violations(const report& total, std::size_t& seen) {
+  for (; seen < total.violations.size(); ++seen)
+    if (seen < shown_violations) std::printf("VIOLATION %s\n", total.violations[seen].c_str());
+}
+
 void show_outages(const outages& o, const report& total) {
   std::printf("members:");
   for (std::size_t i = 0; i < outage_kinds; ++i)
@@ -96,17 +102,13 @@ int run(const storm_options& options, double seconds) {
   std::fflush(stdout);
   storm s(options);
   report total;
+  std::size_t seen = 0;  // violations
   const double longest = options.over != nullptr ? round_over_etcd : round_seconds;
   for (double played = 0; played < seconds && is_interrupted == 0;) {
     const double round = std::min(longest, seconds - played);
     const report r = s.play(std::chrono::nanoseconds(static_cast<std::int64_t>(round * 1e9)));
-    for (const std::string& v : r.violations) {
-      if (total.violations.size() < shown_violations) std::printf("VIOLATION %s\n", v.c_str());
-      total.violations.push_back(v);
-    }
-    report rest = r;
-    rest.violations.clear();
-    total.add(rest);
+    total.add(r);
+    show_new_violations(total, seen);
     played += round;
     show_progress(s, total, played);
   }
@@ -114,12 +116,9 @@ int run(const storm_options& options, double seconds) {
     std::printf("interrupted\n");
     return exit_failed;
   }
-  const report remains = s.look_for_remains();
-  const std::size_t shown_so_far = total.violations.size();
-  total.add(remains);
+  total.add(s.look_for_remains());
   total.settle();
-  for (std::size_t i = shown_so_far; i < total.violations.size(); ++i)
-    std::printf("VIOLATION %s\n", total.violations[i].c_str());
+  show_new_violations(total, seen);
   show_summary(s, total);
   if (!total.violations.empty()) {
     std::printf("%zu violations (--seed %llu)\n", total.violations.size(), shown(options.seed));
