@@ -30,6 +30,10 @@ def wide(columns: int) -> str:
 
 
 class Words(unittest.TestCase):
+    def test_the_words_of_the_rule_are_listed(self) -> None:
+        rule = {"whoever", "but for", "of late", "for ever", "be it", "deed"}
+        self.assertLessEqual(rule, set(prose.SUBSTITUTES))
+
     def test_each_listed_word_is_found(self) -> None:
         for word in prose.SUBSTITUTES:
             with self.subTest(word):
@@ -115,6 +119,16 @@ class Sentences(unittest.TestCase):
         self.assertEqual(found(row * 3, "a.hpp"), [])
 
 
+class Blocks(unittest.TestCase):
+    def test_the_target_of_a_link_does_not_count(self) -> None:
+        text = wrapped(29).removesuffix(".\n")
+        self.assertEqual(found(f"{text} [it](docs/a-page.md).\n"), [])
+
+    def test_text_that_is_indented_in_a_comment_is_no_part_of_the_sentence(self) -> None:
+        text = wrapped(20, "// ").removesuffix(".\n") + "\n" + wrapped(20, "//     ")
+        self.assertEqual(found(text, "a.cpp"), [])
+
+
 class Columns(unittest.TestCase):
     def test_a_line_of_101_is_found(self) -> None:
         self.assertEqual(found(wide(101) + "\n"), ["101 columns"])
@@ -127,6 +141,12 @@ class Columns(unittest.TestCase):
 
     def test_a_row_of_a_table_may_have_more(self) -> None:
         self.assertEqual(found("| a | b |\n|---|---|\n| c | " + wide(101) + " |\n"), [])
+
+    def test_a_row_of_a_table_in_a_comment_may_have_more(self) -> None:
+        self.assertEqual(found("// | " + wide(101) + " |\n", "a.cpp"), [])
+
+    def test_code_by_indentation_may_have_more(self) -> None:
+        self.assertEqual(found("It is:\n\n    " + wide(101) + "\n"), [])
 
     def test_a_line_with_a_url_may_have_more(self) -> None:
         self.assertEqual(found("See https://example.org/" + "a" * 100 + " for it.\n"), [])
@@ -150,6 +170,7 @@ class WhatIsRead(unittest.TestCase):
             f"int a;  ///< {COMMENT}\n",
             f"int a = 1'000;  // It's not so. {COMMENT}\n",
             f'const char* a = "//";  // {COMMENT}\n',
+            f"char a = '\"';  // {COMMENT}\"\n",
             f"/* {COMMENT} */\n",
             f"int a; /* {COMMENT} */\n",
             f"/**\n * {COMMENT}\n */\n",
