@@ -47,7 +47,7 @@ class LOCKBYFILE_EXPORT FLock {
 
   /// Waits for the lock, at most PATIENCE seconds. True: acquired. False at once if this
   /// object holds it already.
-  /// Waiters are served in order of arrival. They are woken; they do not poll.
+  /// Waiters are served in order of arrival. A release wakes them.
   [[nodiscard]] bool LoopWhileLocked_ThenLocking();
 
   /// Opens the lock. True only if this object was the rightful holder and in time.
